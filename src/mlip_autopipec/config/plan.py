@@ -1,0 +1,231 @@
+"""The plan: every number of a campaign, derived once, written to ``plan.yaml`` and executed as it stands.
+
+The models are closed (unknown keys are refused) and frozen. Defaults here are only those that no material changes;
+everything else is derived in :mod:`mlip_autopipec.config.derive`, which also gives the reason for each number.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mlip_autopipec.types import Json, content_hash
+
+__all__ = [
+    "Budget",
+    "Condition",
+    "Convergence",
+    "DftPlan",
+    "Embedding",
+    "ExecutorPlan",
+    "Exploration",
+    "Generation",
+    "Material",
+    "Plan",
+    "Selection",
+    "StrategyPlan",
+    "SurrogatePlan",
+    "Training",
+    "Validation",
+]
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Material(_Model):
+    """What is simulated. ``fractions`` sum to 1; ``structure_file`` (absolute path) replaces the start prototypes."""
+
+    formula: str
+    fractions: dict[str, float]
+    structure_file: str | None = None
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Chemical symbols, sorted."""
+        return tuple(sorted(self.fractions))
+
+
+class DftPlan(_Model):
+    """Everything that fixes the DFT method (the physics) and the first numerical settings."""
+
+    engine: str = "quantum_espresso"
+    functional: str = "PBE"
+    pseudo_family: str
+    pseudos: dict[str, str]
+    pseudo_sha256: dict[str, str]
+    cutoff_ry: Positive
+    rho_cutoff_ry: Positive
+    kspacing_per_a: Positive
+    kmesh_shifted: bool
+    occupations: Literal["smearing", "fixed"] = "smearing"
+    smearing: Literal["mv", "gaussian", "fd", "mp"] = "mv"
+    degauss_ry: Positive = 0.01
+    spin_polarized: bool = False
+    starting_moments: dict[str, float] = Field(default_factory=dict)
+    conv_thr_ry_per_atom: Positive = 1e-9
+    max_force_ev_per_a: Positive = 50.0
+    walltime_s: Positive = 1800.0
+    max_attempts: Count = 5
+    cores: Count = 1
+
+    def method(self) -> Json:
+        """The physics alone (hashed into every label). Numerical settings are left out."""
+        physics = {
+            "engine", "functional", "pseudo_family", "pseudos", "pseudo_sha256", "cutoff_ry", "rho_cutoff_ry",
+            "kspacing_per_a", "kmesh_shifted", "occupations", "smearing", "degauss_ry", "spin_polarized",
+            "starting_moments", "conv_thr_ry_per_atom",
+        }  # fmt: skip
+        return self.model_dump(mode="json", include=physics)
+
+    @property
+    def method_hash(self) -> str:
+        return content_hash(self.method())
+
+
+class StrategyPlan(_Model):
+    """One generation strategy and how many candidates it proposes."""
+
+    name: str
+    count: Count
+    options: dict[str, float | int | str | bool] = Field(default_factory=dict)
+
+
+class Generation(_Model):
+    """Batches of strategies; each batch is one task, so that batches run side by side."""
+
+    batches: list[list[StrategyPlan]]
+
+
+class SurrogatePlan(_Model):
+    """The pretrained potential and the limits of the screen."""
+
+    engine: str
+    max_force_ev_per_a: Positive = 25.0
+    max_energy_above_lowest_ev_per_atom: Positive = 2.0
+    min_distance_factor: Positive = 0.7
+
+
+class Selection(_Model):
+    """How candidates are thinned: size of the first set and of each later batch."""
+
+    method: Literal["fps", "random"] = "fps"
+    initial_count: Count
+    batch_count: Count
+    random_fraction: Annotated[float, Field(ge=0, le=1)] = 0.33
+
+
+class Training(_Model):
+    """``fast_trainer`` fits early rounds, ``trainer`` the later ones and the released potential."""
+
+    fast_trainer: str = "linear"
+    trainer: str = "pacemaker"
+    cutoff_a: Positive
+    functions_per_element: Count
+    fast_functions_per_element: Count
+    max_iterations: Count
+    warm_iterations: Count
+    kappa: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    held_out_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
+    min_new_labels: Count = 6
+    walltime_s: Positive = 3600.0
+    cores: Count = 1
+
+
+class Condition(_Model):
+    """One thermodynamic condition that MD has to visit. ``ensemble`` npt needs ``pressure_gpa``."""
+
+    name: str
+    ensemble: Literal["nvt", "npt"]
+    temperature_k: Positive
+    pressure_gpa: float = 0.0
+
+
+class Exploration(_Model):
+    """MD with the potential. A condition is clean after ``clean_ps`` in a row with gamma below ``gamma_select``."""
+
+    engine: str = "lammps"
+    conditions: list[Condition]
+    md_atoms: Count
+    timestep_fs: Positive
+    clean_ps: Positive
+    max_ps: Positive
+    gamma_select: Positive
+    gamma_break: Positive
+    gamma_every: Count = 10
+    max_candidates_per_potential: Count = 12
+    max_visits: Count = 6
+    wait_s: Positive = 3600.0
+
+
+class Embedding(_Model):
+    """Periodic cutouts (SCIENCE: periodic embedding with force masking)."""
+
+    max_dft_atoms: Count
+    core_radius_a: Positive
+    buffer_a: Positive
+    environment_a: Positive
+    seam_force_ev_per_a: Positive = 2.0
+    energy_weight: Annotated[float, Field(ge=0)] = 0.0
+
+
+class Validation(_Model):
+    """Equation of state on the ground-state cell: DFT against potential."""
+
+    eos_strains: list[float]
+    lattice_tolerance: Positive = 0.005
+    bulk_modulus_tolerance: Positive = 0.05
+
+
+class Convergence(_Model):
+    """When the loop may stop."""
+
+    force_rmse_change: Positive
+    energy_rmse_mev_per_atom: Positive
+    force_rmse_mev_per_a: Positive
+    rounds: Count = 2
+
+
+class Budget(_Model):
+    """``dft_calls`` counts every started attempt, repairs and validation included."""
+
+    dft_calls: Count
+    wall_minutes: Positive
+
+
+class ExecutorPlan(_Model):
+    """Where tasks run. ``cores``: cores of this machine that may be used at once."""
+
+    name: Literal["local"] = "local"
+    cores: Count
+
+
+class Plan(_Model):
+    """A whole campaign."""
+
+    version: Literal[1] = 1
+    name: str
+    goal: str
+    seed: int
+    material: Material
+    dft: DftPlan
+    generation: Generation
+    surrogate: SurrogatePlan
+    selection: Selection
+    training: Training
+    exploration: Exploration
+    embedding: Embedding
+    validation: Validation
+    convergence: Convergence
+    budget: Budget
+    executor: ExecutorPlan
+
+    @property
+    def hash(self) -> str:
+        """Identity of the plan, apart from the limits that a user may raise and go on."""
+        return content_hash(self.model_dump(mode="json", exclude={"budget", "executor"}))

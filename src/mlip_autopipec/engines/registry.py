@@ -1,0 +1,67 @@
+"""Name -> engine. Built-in folders are listed here, others come by entry point or as ``module:attribute``.
+
+Entry point groups are ``mlip_autopipec.dft``, ``.train``, ``.surrogate`` and ``.md``. Nothing is imported before it
+is asked for, so ``--help`` never loads torch, TensorFlow or LAMMPS.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import entry_points
+from typing import Any, Literal, cast
+
+from mlip_autopipec.engines.ports import DftEngine, MdEngine, Surrogate, Trainer
+from mlip_autopipec.errors import InputError, nearest
+
+__all__ = ["BUILT_IN", "dft_engine", "known", "load", "md_engine", "surrogate", "trainer"]
+
+Port = Literal["dft", "train", "surrogate", "md"]
+
+BUILT_IN: dict[Port, dict[str, str]] = {
+    "dft": {"quantum_espresso": "mlip_autopipec.engines.dft.quantum_espresso.engine:QuantumEspresso"},
+    "train": {
+        "pacemaker": "mlip_autopipec.engines.train.pacemaker.engine:Pacemaker",
+        "linear": "mlip_autopipec.engines.train.pacemaker.engine:LinearAce",
+    },
+    "surrogate": {"chgnet": "mlip_autopipec.engines.surrogate.chgnet.engine:Chgnet"},
+    "md": {"lammps": "mlip_autopipec.engines.md.lammps.engine:Lammps"},
+}
+
+
+def known(port: Port) -> dict[str, str]:
+    """Every name of a port with the object it stands for."""
+    found = {point.name: point.value for point in entry_points(group=f"mlip_autopipec.{port}")}
+    return {**BUILT_IN[port], **found}
+
+
+def load(port: Port, name: str) -> Any:
+    """The engine called ``name`` (or at ``module:attribute``), made without arguments.
+
+    Raises InputError with the nearest known name when there is none.
+    """
+    target = name if ":" in name else known(port).get(name)
+    if target is None:
+        raise InputError(f"unknown {port} engine", key=f"{port}.engine", value=name, hint=nearest(name, known(port)))
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)()
+    except (ModuleNotFoundError, AttributeError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and not module.startswith(error.name):
+            raise
+        raise InputError(f"no {port} engine at {target!r}", key=f"{port}.engine", value=name) from error
+
+
+def dft_engine(name: str) -> DftEngine:
+    return cast(DftEngine, load("dft", name))
+
+
+def trainer(name: str) -> Trainer:
+    return cast(Trainer, load("train", name))
+
+
+def surrogate(name: str) -> Surrogate:
+    return cast(Surrogate, load("surrogate", name))
+
+
+def md_engine(name: str) -> MdEngine:
+    return cast(MdEngine, load("md", name))
