@@ -1,0 +1,81 @@
+"""From a few lines of input to a validated machine-learned interatomic potential.
+
+Each part can be used alone, in a notebook for example; see ``docs/reference/python-api.md``. Names are loaded when they
+are first asked for, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlip_autopipec.config.plan import Plan
+    from mlip_autopipec.config.user_input import UserInput
+    from mlip_autopipec.errors import (
+        CampaignLockedError,
+        CampaignStateError,
+        InputError,
+        MissingProgramError,
+        MlipError,
+    )
+    from mlip_autopipec.facades import (
+        DFTFactory,
+        LammpsRunner,
+        PacemakerTrainer,
+        StructureGenerator,
+        SurrogateExplorer,
+        WorkflowManager,
+        make_plan,
+    )
+    from mlip_autopipec.types import Candidate, Failure, Label, LabelledStructure, PotentialRef, Provenance
+
+__all__ = [
+    "CampaignLockedError",
+    "CampaignStateError",
+    "Candidate",
+    "DFTFactory",
+    "Failure",
+    "InputError",
+    "Label",
+    "LabelledStructure",
+    "LammpsRunner",
+    "MissingProgramError",
+    "MlipError",
+    "PacemakerTrainer",
+    "Plan",
+    "PotentialRef",
+    "Provenance",
+    "StructureGenerator",
+    "SurrogateExplorer",
+    "UserInput",
+    "WorkflowManager",
+    "make_plan",
+]
+
+_ROOMS = {
+    "facades": (
+        "DFTFactory",
+        "LammpsRunner",
+        "PacemakerTrainer",
+        "StructureGenerator",
+        "SurrogateExplorer",
+        "WorkflowManager",
+        "make_plan",
+    ),
+    "errors": ("CampaignLockedError", "CampaignStateError", "InputError", "MissingProgramError", "MlipError"),
+    "types": ("Candidate", "Failure", "Label", "LabelledStructure", "PotentialRef", "Provenance"),
+    "config.plan": ("Plan",),
+    "config.user_input": ("UserInput",),
+}
+_HOME = {name: f"{__name__}.{room}" for room, names in _ROOMS.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -121,7 +121,7 @@ class Selection(_Model):
 
 
 class Training(_Model):
-    """``fast_trainer`` fits early rounds, ``trainer`` the later ones and the released potential."""
+    """``fast_trainer`` fits the first ``fast_rounds`` rounds, ``trainer`` the later ones and the released potential."""
 
     fast_trainer: str = "linear"
     trainer: str = "pacemaker"
@@ -131,6 +131,7 @@ class Training(_Model):
     max_iterations: Count
     warm_iterations: Count
     kappa: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    fast_rounds: Count = 2
     held_out_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
     min_new_labels: Count = 6
     walltime_s: Positive = 3600.0
@@ -188,6 +189,7 @@ class Convergence(_Model):
     force_rmse_change: Positive
     energy_rmse_mev_per_atom: Positive
     force_rmse_mev_per_a: Positive
+    property_change: Positive = 0.01
     rounds: Count = 2
 
 

@@ -1,0 +1,44 @@
+# Every target first makes sure that everything is installed (scripts/setup.sh; quick when it is).
+INPUT ?= examples/silicon/input.yaml
+BIN := .venv/bin
+# One thread per process: two workers on two cores with several threads each run many times slower.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+export MKL_NUM_THREADS ?= 1
+
+.PHONY: help setup run test live lint format doctor plugin
+
+help:
+	@echo 'make run [INPUT=$(INPUT)]   a whole campaign: input file in, potential and report out'
+	@echo 'make test      the test suite          make live   tests that run for longer'
+	@echo 'make lint      ruff, mypy, imports     make format ruff format'
+	@echo 'make doctor    does everything here work?           make setup  install only'
+	@echo 'make plugin    compile the pair style that mlip-auto lammps uses (needs g++)'
+
+setup:
+	@scripts/setup.sh
+
+run: setup
+	$(BIN)/mlip-auto run $(INPUT)
+
+test: setup
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+live: setup
+	$(BIN)/python -m pytest tests/live
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+doctor: setup
+	$(BIN)/mlip-auto doctor
+
+plugin: setup
+	$(BIN)/python -m mlip_autopipec.engines.md.lammps.plugin.build

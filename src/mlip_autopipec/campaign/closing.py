@@ -1,0 +1,66 @@
+"""How a campaign ends when it does not converge: budgets, and what only a person can mend."""
+
+from __future__ import annotations
+
+from mlip_autopipec.campaign.commands import CancelTask, Command, EndCampaign, PlanTask
+from mlip_autopipec.campaign.seeding import room
+from mlip_autopipec.campaign.state import PERSON, CampaignState
+from mlip_autopipec.campaign.training import final_training, validate
+from mlip_autopipec.config.plan import Plan
+
+__all__ = ["close", "closing_reason", "trouble"]
+
+# Share of the wall budget that exploration may use; the rest is for the last fit, validation and the report.
+EXPLORATION_SHARE = 0.75
+MAX_QUARANTINED_SHARE = 0.3
+MIN_LABELS_TO_JUDGE = 8
+
+
+def trouble(plan: Plan, state: CampaignState) -> str | None:
+    """Why a person must act, or None."""
+    for record in state.tasks.values():
+        if record.status == "quarantined" and record.failures[-1].kind == PERSON:
+            return record.failures[-1].message
+    ended = [record for record in state.of_kind("label") if record.ended]
+    lost = [record for record in ended if record.status == "quarantined"]
+    if len(ended) >= MIN_LABELS_TO_JUDGE and len(lost) > MAX_QUARANTINED_SHARE * len(ended):
+        return f"{len(lost)} of {len(ended)} DFT calculations were quarantined; last: {lost[-1].failures[-1].message}"
+    for kind in ("generate", "select"):
+        records = state.of_kind(kind)  # type: ignore[arg-type]
+        if records and all(record.status == "quarantined" for record in records):
+            return f"{kind} failed: {records[-1].failures[-1].message}"
+    trainings = state.of_kind("train")
+    if len(trainings) >= 2 and all(record.status == "quarantined" for record in trainings[-2:]):
+        return f"training failed twice in a row: {trainings[-1].failures[-1].message}"
+    if trainings and not state.potentials and all(record.status == "quarantined" for record in trainings):
+        return f"training failed: {trainings[-1].failures[-1].message}"
+    return None
+
+
+def closing_reason(plan: Plan, state: CampaignState, elapsed_s: float) -> str | None:
+    """Which budget is used up, or None."""
+    limit_s = plan.budget.wall_minutes * 60
+    if elapsed_s > EXPLORATION_SHARE * limit_s:
+        return f"wall time: {elapsed_s / 60:.0f} of {plan.budget.wall_minutes:g} minutes used before the last fit"
+    wants_labels = bool(state.pending_candidates()) and not state.active("harvest")
+    open_labels = any(not record.ended for record in state.of_kind("label"))
+    if wants_labels and not open_labels and room(plan, state) <= 0 and not state.active("train"):
+        return f"DFT calls: {state.dft_calls} of {plan.budget.dft_calls} used"
+    return None
+
+
+def close(plan: Plan, state: CampaignState, reason: str) -> list[Command]:
+    """End what explores, fit what was labelled, validate, end. Called again until nothing is left to do."""
+    commands: list[Command] = [
+        CancelTask(record.task.id, reason)
+        for record in state.active()
+        if record.task.kind in ("generate", "select", "explore", "harvest")
+        or (record.task.kind == "label" and record.status == "queued" and record.task.payload["purpose"] == "train")
+    ]
+    if state.active("label") or state.active("train") or commands:
+        return commands
+    tasks = final_training(plan, state) or validate(plan, state)
+    commands += [PlanTask(task) for task in tasks if task.id not in state.tasks]
+    if not commands and not state.active():
+        return [EndCampaign("budget_exhausted", reason)]
+    return commands

@@ -1,0 +1,75 @@
+"""The algorithm: given the plan and all that is known, what should be done next.
+
+``decide`` is pure and is called again after every event, so each rule below only says which tasks *should exist*; a
+task that exists already is skipped by its content hash. Read the rules from top to bottom:
+
+1. generate candidates with the surrogate, select a diverse few, label them (``seeding``);
+2. label an equation of state for validation, never for training;
+3. train whenever a batch of labels is complete, fast fits first (``training``);
+4. MD explores every condition all the while and streams what it does not know (``exploration``);
+5. harvest those frames: cut periodic cells, label them, train again, swap the potential into the running MD;
+6. when MD is clean but errors are not yet small or steady, label more of the generated candidates (``widen``);
+7. stop when nothing unknown is met, errors are within tolerance and properties agree with our own DFT (``closing``).
+"""
+
+from __future__ import annotations
+
+from mlip_autopipec.campaign.closing import close, closing_reason, trouble
+from mlip_autopipec.campaign.commands import CancelTask, Command, EndCampaign, PlanTask, PublishPotential
+from mlip_autopipec.campaign.exploration import explore, harvest
+from mlip_autopipec.campaign.seeding import (
+    equation_of_state,
+    generate,
+    harvested_labels,
+    room,
+    select,
+    selected_labels,
+    widen,
+)
+from mlip_autopipec.campaign.state import CampaignState, TaskRecord
+from mlip_autopipec.campaign.training import train, validate
+from mlip_autopipec.campaign.verdicts import convergence
+from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.types import TaskKind
+
+__all__ = ["decide"]
+
+
+def decide(plan: Plan, state: CampaignState, elapsed_s: float) -> list[Command]:
+    """What to do next. ``elapsed_s``: wall time spent on the campaign so far, over all its drivers."""
+    if state.end is not None:
+        return []
+    if reason := trouble(plan, state):
+        return [EndCampaign("needs_attention", reason)]
+    commands: list[Command] = [PublishPotential(record.task.id) for record in _unpublished(state)]
+    if reason := closing_reason(plan, state, elapsed_s):
+        return [*commands, *close(plan, state, reason)]
+    for rule in (generate, select, selected_labels, equation_of_state, harvested_labels, train, explore, harvest,
+                 validate):  # fmt: skip
+        commands += [PlanTask(task) for task in rule(plan, state) if task.id not in state.tasks]
+    if commands:
+        return commands
+    verdict = convergence(plan, state)
+    if verdict.converged and not _learning(state):
+        return [*_cancel_all(state), EndCampaign("converged", "; ".join(verdict.reasons))]
+    if not state.active():
+        if room(plan, state) <= 0:
+            reason = f"{state.dft_calls} of {plan.budget.dft_calls} DFT calls used; {'; '.join(verdict.reasons)}"
+            return [EndCampaign("budget_exhausted", reason)]
+        tasks = widen(plan, state)
+        return [PlanTask(t) for t in tasks] or [EndCampaign("stalled", "; ".join(verdict.reasons))]
+    return []
+
+
+def _learning(state: CampaignState) -> bool:
+    """Whether something is on its way that would change the potential."""
+    kinds: tuple[TaskKind, ...] = ("label", "harvest", "train", "validate")
+    return bool(state.pending_candidates()) or any(state.active(kind) for kind in kinds)
+
+
+def _cancel_all(state: CampaignState) -> list[Command]:
+    return [CancelTask(record.task.id, "converged") for record in state.active()]
+
+
+def _unpublished(state: CampaignState) -> list[TaskRecord]:
+    return [r for r in state.of_kind("train") if r.status == "done" and r.task.id not in state.published_from]

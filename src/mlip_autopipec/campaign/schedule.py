@@ -1,0 +1,26 @@
+"""Which queued tasks to start now: a pure choice by priority and free cores."""
+
+from __future__ import annotations
+
+from mlip_autopipec.campaign.state import CampaignState, TaskRecord
+
+__all__ = ["startable"]
+
+
+def startable(state: CampaignState, cores: int) -> list[TaskRecord]:
+    """Queued tasks that fit on the free cores, by priority, then age. MD that waits for a potential uses no core.
+
+    A task larger than the machine is started when nothing else runs. MD has the highest priority, so exploration goes
+    on while labels and fits are made.
+    """
+    used = sum(record.task.cores for record, attempt in state.running() if not attempt.waiting)
+    queue = sorted(
+        (record for record in state.tasks.values() if record.status == "queued"),
+        key=lambda record: (record.task.priority, record.order),
+    )
+    chosen: list[TaskRecord] = []
+    for record in queue:
+        if used == 0 or used + record.task.cores <= cores:
+            chosen.append(record)
+            used += record.task.cores
+    return chosen

@@ -1,0 +1,214 @@
+"""The state of a campaign: a fold over its events, and the questions that ``decide`` asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mlip_autopipec.campaign.events import (
+    AttemptEnded,
+    AttemptPlanned,
+    AttemptSubmitted,
+    CampaignEnded,
+    DriverStarted,
+    Event,
+    MdReported,
+    PotentialPublished,
+    TaskCancelled,
+    TaskPlanned,
+)
+from mlip_autopipec.types import Failure, Json, Outcome, PotentialRef, Task, TaskKind
+
+__all__ = ["Attempt", "CampaignState", "MdCandidate", "TaskRecord", "TaskStatus", "fold"]
+
+PERSON = "person"
+"""Kind of a failure that a person must mend (a missing program, say): it ends the run with ``needs_attention``."""
+
+TaskStatus = Literal["queued", "running", "done", "quarantined", "cancelled"]
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One try of a task. ``waiting``: MD that has rewound and sleeps until a newer potential arrives."""
+
+    number: int
+    job: str | None = None
+    outcome: Outcome | None = None
+    cure: str | None = None
+    stream_offset: int = 0
+    waiting: bool = False
+    progress: Json = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class TaskRecord:
+    """A task with all its attempts. ``payload`` is that of the next or current attempt."""
+
+    task: Task
+    order: int
+    status: TaskStatus = "queued"
+    payload: Json = field(default_factory=dict)
+    attempts: list[Attempt] = field(default_factory=list)
+    salvage_attempt: int | None = None
+
+    @property
+    def result(self) -> Json:
+        """Result of the successful attempt."""
+        outcome = self.attempts[-1].outcome
+        assert outcome is not None and outcome.result is not None
+        return outcome.result
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """Failures so far, oldest first."""
+        return tuple(a.outcome.failure for a in self.attempts if a.outcome is not None and a.outcome.failure)
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ("done", "quarantined", "cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class MdCandidate:
+    """A frame that MD streamed: where it lies (relative to the run folder) and how unknown it was."""
+
+    file: str
+    task_id: str
+    gamma: float
+    potential: str
+
+
+@dataclass(slots=True)
+class CampaignState:
+    """Everything that is known. Changed by :meth:`apply` alone."""
+
+    tasks: dict[str, TaskRecord] = field(default_factory=dict)
+    potentials: list[PotentialRef] = field(default_factory=list)
+    published_from: dict[str, str] = field(default_factory=dict)
+    md_candidates: list[MdCandidate] = field(default_factory=list)
+    swaps: int = 0
+    breaks: int = 0
+    plan_hash: str | None = None
+    budget: Json = field(default_factory=dict)
+    elapsed_before_s: float = 0.0
+    end: CampaignEnded | None = None
+
+    # --- questions -------------------------------------------------------------------------------------------------
+
+    def of_kind(self, kind: TaskKind) -> list[TaskRecord]:
+        return [record for record in self.tasks.values() if record.task.kind == kind]
+
+    def labels(self, purpose: str) -> list[TaskRecord]:
+        """Label tasks made for ``train`` or ``validate``, oldest first."""
+        return [record for record in self.of_kind("label") if record.task.payload["purpose"] == purpose]
+
+    def active(self, kind: TaskKind | None = None) -> list[TaskRecord]:
+        """Tasks that are queued or running."""
+        return [r for r in self.tasks.values() if not r.ended and (kind is None or r.task.kind == kind)]
+
+    def running(self) -> Iterator[tuple[TaskRecord, Attempt]]:
+        for record in self.tasks.values():
+            if record.status == "running":
+                yield record, record.attempts[-1]
+
+    @property
+    def dft_calls(self) -> int:
+        """Every label attempt that was started, repairs and validation included."""
+        return sum(len(record.attempts) for record in self.of_kind("label"))
+
+    @property
+    def current(self) -> PotentialRef | None:
+        return self.potentials[-1] if self.potentials else None
+
+    @property
+    def harvested(self) -> set[str]:
+        """Candidate files that some harvest has dealt with."""
+        return {file for record in self.of_kind("harvest") for file in record.task.payload["files"]}
+
+    def pending_candidates(self) -> list[MdCandidate]:
+        taken = self.harvested
+        return [candidate for candidate in self.md_candidates if candidate.file not in taken]
+
+    def trained_labels(self) -> set[str]:
+        """Labels that the latest training task (finished or not) has seen."""
+        trainings = self.of_kind("train")
+        return set(trainings[-1].task.payload["labels"]) if trainings else set()
+
+    # --- fold ------------------------------------------------------------------------------------------------------
+
+    def apply(self, event: Event) -> None:
+        """Take one fact in."""
+        match event:
+            case DriverStarted(plan_hash, elapsed_s, budget):
+                self.plan_hash, self.elapsed_before_s, self.budget = plan_hash, elapsed_s, budget
+                self.end = None
+                self._reopen()
+            case TaskPlanned(task):
+                if task.id not in self.tasks:
+                    self.tasks[task.id] = TaskRecord(task, order=len(self.tasks), payload=task.payload)
+            case AttemptPlanned(task_id, attempt):
+                record = self.tasks[task_id]
+                record.attempts.append(Attempt(attempt))
+                record.status = "running"
+            case AttemptSubmitted(task_id, attempt, job):
+                self._attempt(task_id, attempt).job = job
+            case AttemptEnded():
+                self._attempt_ended(event)
+            case TaskCancelled(task_id, _):
+                self.tasks[task_id].status = "cancelled"
+            case MdReported():
+                self._md_reported(event)
+            case PotentialPublished(task_id, potential):
+                if task_id not in self.published_from:
+                    self.potentials.append(potential)
+                    self.published_from[task_id] = potential.name
+            case CampaignEnded():
+                self.end = event
+
+    def _reopen(self) -> None:
+        """A new driver means that a person may have mended what only a person can: those tasks are tried again."""
+        for record in self.tasks.values():
+            if record.status == "quarantined" and record.failures[-1].kind == PERSON:
+                record.status = "queued"
+
+    def _attempt(self, task_id: str, number: int) -> Attempt:
+        return next(item for item in self.tasks[task_id].attempts if item.number == number)
+
+    def _attempt_ended(self, event: AttemptEnded) -> None:
+        record = self.tasks[event.task_id]
+        attempt = self._attempt(event.task_id, event.attempt)
+        attempt.outcome, attempt.cure, attempt.waiting = event.outcome, event.cure, False
+        record.salvage_attempt = event.attempt if event.salvage else None
+        if event.next_payload is not None:
+            record.payload = event.next_payload
+        if record.status == "running":
+            record.status = {"done": "done", "retry": "queued", "quarantined": "quarantined"}[event.verdict]  # type: ignore[assignment]
+
+    def _md_reported(self, event: MdReported) -> None:
+        attempt = self._attempt(event.task_id, event.attempt)
+        attempt.stream_offset = event.offset
+        report = event.report
+        match report["type"]:
+            case "candidate":
+                file = f"tasks/{event.task_id}/attempt-{event.attempt}/{report['file']}"
+                self.md_candidates.append(MdCandidate(file, event.task_id, report["gamma"], report["potential"]))
+            case "swap":
+                self.swaps += 1
+                attempt.waiting = False
+            case "break":
+                self.breaks += 1
+                attempt.waiting = True
+            case "resume":
+                attempt.waiting = False
+            case "progress":
+                attempt.progress = report
+                attempt.waiting = report.get("state") == "waiting"
+
+
+def fold(events: Iterable[Event]) -> CampaignState:
+    """The state after these events."""
+    state = CampaignState()
+    for event in events:
+        state.apply(event)
+    return state

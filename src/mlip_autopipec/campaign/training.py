@@ -1,0 +1,96 @@
+"""When to train, from what, with which trainer; and the validation of each potential."""
+
+from __future__ import annotations
+
+from mlip_autopipec.campaign.exploration import unpassed_conditions
+from mlip_autopipec.campaign.seeding import PRIORITY
+from mlip_autopipec.campaign.state import CampaignState
+from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.types import PotentialRef, Task
+
+__all__ = ["final_training", "train", "training_task", "validate"]
+
+# Every so many rounds the released trainer starts from scratch, lest warm starts keep an early minimum.
+COLD_EVERY = 4
+
+
+def done_labels(state: CampaignState) -> list[str]:
+    """Ids of finished training labels, in the order they were planned."""
+    return [record.task.id for record in state.labels("train") if record.status == "done"]
+
+
+def train(plan: Plan, state: CampaignState) -> list[Task]:
+    """A fit is due when a batch of labels is complete, or when all fast rounds are clean and the real fit is owed."""
+    if state.active("train") or not _seeded(state):
+        return []
+    labels = done_labels(state)
+    if not labels:
+        return []
+    new = len(set(labels) - state.trained_labels())
+    still_coming = bool(state.active("harvest")) or any(not record.ended for record in state.labels("train"))
+    owed = _final_trainer_owed(plan, state)
+    due = owed or (new > 0 and not still_coming) or new >= 2 * plan.training.min_new_labels
+    return [training_task(plan, state, labels, final=owed)] if due else []
+
+
+def _seeded(state: CampaignState) -> bool:
+    """Whether every label of the first selection has ended."""
+    selections = state.of_kind("select")
+    labels = state.labels("train")
+    if not selections or not labels or not all(record.ended for record in selections):
+        return False
+    return bool(state.potentials) or all(record.ended for record in labels)
+
+
+def _final_trainer_owed(plan: Plan, state: CampaignState) -> bool:
+    """All conditions are clean under the fast potential, so the released kind is due even without new labels."""
+    if not state.potentials or any(p.trainer == plan.training.trainer for p in state.potentials):
+        return False
+    return not unpassed_conditions(plan, state)
+
+
+def training_task(plan: Plan, state: CampaignState, labels: list[str], *, final: bool) -> Task:
+    """A fit of all labels. Warm from the last potential of the same trainer, but for every COLD_EVERY-th fit."""
+    number = len(state.of_kind("train"))
+    training = plan.training
+    trainer = training.trainer if final or number >= training.fast_rounds else training.fast_trainer
+    same = [potential for potential in state.potentials if potential.trainer == trainer]
+    warm = bool(same) and trainer == training.trainer and len(same) % COLD_EVERY != 0
+    current = state.current
+    payload = {
+        "round": number,
+        "trainer": trainer,
+        "labels": labels,
+        "warm_start": same[-1].folder if warm else None,
+        "previous": current.folder if current else None,
+        "max_iterations": training.warm_iterations if warm else training.max_iterations,
+        "seed": plan.seed,
+    }
+    return Task("train", payload, tuple(labels), cores=training.cores, priority=PRIORITY["train"])
+
+
+def final_training(plan: Plan, state: CampaignState) -> list[Task]:
+    """The last fit of a campaign that ends: owed when labels were not learned or the real trainer has not run."""
+    labels = done_labels(state)
+    current = state.current
+    learned = current is not None and current.trainer == plan.training.trainer
+    if not labels or (learned and not set(labels) - state.trained_labels()):
+        return []
+    failed = [record for record in state.of_kind("train") if record.status == "quarantined"]
+    if failed and failed[-1].task.payload["labels"] == labels:
+        return []
+    return [training_task(plan, state, labels, final=True)]
+
+
+def validate(plan: Plan, state: CampaignState) -> list[Task]:
+    """Compare the last two potentials with the DFT equation of state, once all its points have ended."""
+    points = state.labels("validate")
+    if not state.potentials or not points or not all(record.ended for record in points):
+        return []
+    labels = [record.task.id for record in points if record.status == "done"]
+    return [_validation_task(potential, labels) for potential in state.potentials[-2:]] if labels else []
+
+
+def _validation_task(potential: PotentialRef, labels: list[str]) -> Task:
+    payload = {"potential": potential.folder, "eos_labels": labels}
+    return Task("validate", payload, tuple(labels), priority=PRIORITY["validate"])

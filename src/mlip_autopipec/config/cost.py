@@ -1,0 +1,124 @@
+"""What a plan will cost: a few scaling laws, anchored at measured times of one core (Si, 28 Ry).
+
+A plane-wave SCF costs about (bands)^1.7 x (plane waves) per k-point: bands go with the valence electrons, plane waves
+with volume x cutoff^1.5. Anchor: Si8, 28 Ry, 4 k-points without symmetry, 5.1 s. Expect a factor of two either way.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from ase.data import atomic_numbers, covalent_radii, reference_states
+
+from mlip_autopipec.config.plan import DftPlan, Material, Plan
+from mlip_autopipec.engines.dft.quantum_espresso.kpoints import choose_grid
+from mlip_autopipec.types import Json
+
+__all__ = ["estimate", "label_cpu_s", "valence_electrons", "volume_per_atom_a3"]
+
+_ATOMS_PER_CELL = {"fcc": 4, "bcc": 2, "diamond": 8, "sc": 1}
+_NOBLE = (0, 2, 10, 18, 36, 54, 86)
+
+START_S = 0.5  # pw.x alone
+ANCHOR_S, ANCHOR_ELECTRONS, ANCHOR_VOLUME_A3, ANCHOR_RY, ANCHOR_KPOINTS = 4.6, 32, 160.0, 28.0, 4
+FAST_FIT_CPU_S = 20.0
+PACEMAKER_START_CPU_S = 60.0
+MD_CPU_S_PER_ATOM_STEP = 45e-6
+SURROGATE_CPU_S = 180.0
+ROUNDS = 4
+RETRIES = 0.05
+IDLE = 0.25  # share of the cores' time lost while one task waits for another
+
+
+def valence_electrons(symbol: str) -> int:
+    """Electrons a PseudoDojo standard pseudopotential treats, by rule: semicore shells of groups 1-12 are included."""
+    number = atomic_numbers[symbol]
+    core = max(shell for shell in _NOBLE if shell < number)
+    outside = number - core
+    if core == 2:
+        return outside + 2 if outside <= 2 else outside
+    if core == 10:
+        return outside + 8 if outside <= 2 else outside
+    if core >= 54 and outside > 17:  # a filled f shell is left to the core
+        outside -= 14
+    if core >= 18 and outside > 14:  # As to Kr and their columns: so is a filled d shell
+        return outside - 10
+    return outside + 8 if core >= 18 and outside <= 12 else outside
+
+
+def volume_per_atom_a3(material: Material) -> float:
+    """Composition average over the elements' own crystals; from covalent radii where there is none (Å^3)."""
+    return sum(part * _element_volume_a3(symbol) for symbol, part in material.fractions.items())
+
+
+def _element_volume_a3(symbol: str) -> float:
+    number = atomic_numbers[symbol]
+    state: Json = dict(reference_states[number] or {})
+    name, a = str(state.get("symmetry")), float(state.get("a") or 0.0)
+    if name in _ATOMS_PER_CELL and a:
+        return a**3 / _ATOMS_PER_CELL[name]
+    if name == "hcp" and a:
+        return a**3 * float(state.get("c/a", 1.633)) * math.sqrt(3) / 4
+    return 4.0 / 3.0 * math.pi * float(covalent_radii[number]) ** 3 / 0.35
+
+
+def kpoints(material: Material, dft: DftPlan, atoms: int) -> int:
+    """k-points of a cubic cell of that many atoms, without symmetry but for time reversal."""
+    edge = (atoms * volume_per_atom_a3(material)) ** (1 / 3)
+    return len(choose_grid(np.eye(3) * edge, (True, True, True), dft.kspacing_per_a, dft.kmesh_shifted).points())
+
+
+def label_cpu_s(material: Material, dft: DftPlan, atoms: int) -> float:
+    """Expected CPU seconds of one SCF with forces and stress, one core; twice that with spin."""
+    electrons = atoms * sum(part * valence_electrons(symbol) for symbol, part in material.fractions.items())
+    volume = atoms * volume_per_atom_a3(material)
+    bands = float((electrons / ANCHOR_ELECTRONS) ** 1.7)
+    waves = volume / ANCHOR_VOLUME_A3 * float((dft.cutoff_ry / ANCHOR_RY) ** 1.5)
+    points = kpoints(material, dft, atoms) / ANCHOR_KPOINTS
+    return START_S + ANCHOR_S * points * bands * waves * (2.0 if dft.spin_polarized else 1.0)
+
+
+def _fit_cpu_s(functions: int, iterations: int, labels: int) -> float:
+    """Pacemaker: 262 s for 150 functions, 60 structures and 450 steps; the start alone costs a minute."""
+    return PACEMAKER_START_CPU_S + 200.0 * (functions / 150) * (labels / 60) * (iterations / 450)
+
+
+def estimate(plan: Plan) -> Json:
+    """Expected DFT calls, CPU hours by stage and wall minutes.
+
+    Assumes four rounds after the first fit, one small cell (12 atoms) per initial label, cells of ``max_dft_atoms``
+    for half of the later ones, 5 % repeated calculations, and a quarter of the cores' time spent waiting.
+    """
+    material, dft, elements = plan.material, plan.dft, len(plan.material.elements)
+
+    def label(atoms: int) -> float:
+        return label_cpu_s(material, dft, atoms)
+
+    initial, points = plan.selection.initial_count, len(plan.validation.eos_strains)
+    later = ROUNDS * plan.selection.batch_count
+    calls = min(plan.budget.dft_calls, math.ceil((initial + later + points) * (1 + RETRIES)))
+    later = max(0, calls - initial - points)
+    largest, small = plan.embedding.max_dft_atoms, min(12, plan.embedding.max_dft_atoms)
+    dft_s = (initial + points) * label(small) + later * (label(largest) + label(small)) / 2
+    fits = FAST_FIT_CPU_S * 2 * elements + sum(
+        _fit_cpu_s(plan.training.functions_per_element * elements, steps, initial + later)
+        for steps in (plan.training.max_iterations, plan.training.warm_iterations, plan.training.warm_iterations)
+    )
+    steps = plan.exploration.max_ps * 1000 / plan.exploration.timestep_fs
+    md_s = len(plan.exploration.conditions) * 2 * steps * plan.exploration.md_atoms * MD_CPU_S_PER_ATOM_STEP
+    generation_s = SURROGATE_CPU_S * max(1, len(plan.generation.batches))
+    total = dft_s + fits + md_s + generation_s
+    return {
+        "dft_calls": calls,
+        "core_hours": {
+            "generation": round(generation_s / 3600, 2),
+            "dft": round(dft_s / 3600, 2),
+            "training": round(fits / 3600, 2),
+            "exploration": round(md_s / 3600, 2),
+            "total": round(total / 3600, 2),
+        },
+        "label_cpu_s": {f"{small} atoms": round(label(small), 1), f"{largest} atoms": round(label(largest), 1)},
+        "wall_minutes": round(total / 60 / plan.executor.cores / (1 - IDLE), 1),
+        "within_budget": total / 60 / plan.executor.cores / (1 - IDLE) <= plan.budget.wall_minutes,
+    }

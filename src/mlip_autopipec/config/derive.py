@@ -1,0 +1,305 @@
+"""From the few lines of ``input.yaml`` to a whole plan, with the reason for each derived number.
+
+Every rule looks at the material, the goal and the seed alone: neither the machine's cores nor (from 45 DFT calls on)
+the budget change what is calculated, so both may be raised later and the campaign goes on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from ase.data import atomic_masses, atomic_numbers, covalent_radii
+
+from mlip_autopipec.config import cost
+from mlip_autopipec.config.fixed_reasons import FIXED
+from mlip_autopipec.config.generation_plan import default_generation
+from mlip_autopipec.config.plan import (
+    Budget,
+    Condition,
+    Convergence,
+    DftPlan,
+    Embedding,
+    ExecutorPlan,
+    Exploration,
+    Generation,
+    Material,
+    Plan,
+    Selection,
+    SurrogatePlan,
+    Training,
+    Validation,
+)
+from mlip_autopipec.config.user_input import UserInput, material_of
+from mlip_autopipec.engines.dft.quantum_espresso import pseudos
+from mlip_autopipec.errors import InputError
+from mlip_autopipec.science import dft_parameters
+from mlip_autopipec.science.dft_parameters import Choice
+
+__all__ = ["derive"]
+
+T = TypeVar("T")
+
+FAMILY = pseudos.DEFAULT_FAMILY
+SURROGATE = "chgnet"
+CHGNET_LARGEST_Z = 94
+
+EOS_STRAINS = [-0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06]
+DEFAULT_TEMPERATURES_K = {"general": [300.0, 900.0], "crystal": [300.0, 600.0]}
+LABEL_CPU_S = 120.0  # dearest label that a campaign on a few cores can afford many times
+DFT_CELL_SIZES = (32, 24, 16)
+_IONIC = {"H", "N", "O", "F", "Cl", "Br", "I"}  # anions that make a compound with a gap an insulator
+ACE_FUNCTIONS = {1: 120, 2: 100}
+
+
+@dataclass
+class _Reasons:
+    """Collects dotted key -> reason while values pass through."""
+
+    found: dict[str, str] = field(default_factory=lambda: dict(FIXED))
+
+    def because(self, key: str, value: Any, reason: str) -> Any:
+        self.found[key] = reason
+        return value
+
+
+def derive(user: UserInput, *, cores: int) -> tuple[Plan, dict[str, str]]:
+    """The plan of a campaign and dotted key -> reason for every derived number.
+
+    ``cores``: cores of this machine that may work at once (recorded under ``executor``, changes nothing else).
+    Raises InputError for a material that the pseudopotential family or the surrogate does not know.
+    """
+    why = _Reasons()
+    material = material_of(user)
+    _check_elements(material)
+    dft = _dft(material, why)
+    embedding = _embedding(material, dft, why)
+    selection = _selection(user, why)
+    plan = Plan(
+        name=why.because("name", user.name or material.formula, "given" if user.name else "the formula"),
+        goal=why.because("goal", user.goal, _given(user, "goal")),
+        seed=why.because("seed", user.seed, f"{_given(user, 'seed')}; every random choice follows from it"),
+        material=why.because("material", material, "atomic fractions of what was given"),
+        dft=_with_walltime(material, dft, embedding.max_dft_atoms, why),
+        generation=_generation(user, material, embedding, selection.initial_count, why),
+        surrogate=_surrogate(why),
+        selection=selection,
+        training=_training(material, why),
+        exploration=_exploration(user, material, embedding, why),
+        embedding=embedding,
+        validation=_validation(why),
+        convergence=_convergence(why),
+        budget=_budget(user, why),
+        executor=ExecutorPlan(cores=why.because("executor.cores", cores, "cores that may work at once here")),
+    )
+    return plan, why.found
+
+
+def _given(user: UserInput, key: str) -> str:
+    return "given" if key in user.model_fields_set else "default"
+
+
+def _check_elements(material: Material) -> None:
+    for element in material.elements:
+        pseudos.cutoffs(FAMILY, element)  # InputError for an element that the family lacks
+        if atomic_numbers[element] > CHGNET_LARGEST_Z:
+            raise InputError(f"the surrogate {SURROGATE} does not know {element}", key="material", value=element)
+
+
+def _radius_a(material: Material) -> float:
+    """Covalent radius of the largest element (Å)."""
+    return max(float(covalent_radii[atomic_numbers[element]]) for element in material.elements)
+
+
+def _dft(material: Material, why: _Reasons) -> DftPlan:
+    elements, composition = material.elements, material.fractions
+    facts = pseudos.family_facts(FAMILY)
+
+    def chosen(keys: str, choice: Choice[T]) -> T:
+        for key in keys.split():
+            why.found[f"dft.{key}"] = choice.reason
+        return choice.value
+
+    cutoff = chosen(
+        "cutoff_ry", dft_parameters.wavefunction_cutoff_ry({e: pseudos.cutoffs(FAMILY, e) for e in elements})
+    )
+    smearing, degauss_ry = chosen("smearing degauss_ry", dft_parameters.smearing(composition))
+    return DftPlan.model_validate({
+        "functional": why.because("dft.functional", facts.functional, "the family's functional"),
+        "pseudo_family": why.because("dft.pseudo_family", FAMILY, "one family and version for the whole campaign"),
+        "pseudos": why.because("dft.pseudos", {e: f"{e}.upf" for e in elements}, "see: mlip-auto pseudos list"),
+        "pseudo_sha256": why.because(
+            "dft.pseudo_sha256", {e: facts.elements[e].sha256 for e in elements}, "checked before every run"
+        ),
+        "cutoff_ry": cutoff,
+        "rho_cutoff_ry": chosen("rho_cutoff_ry", dft_parameters.rho_cutoff_ry(cutoff, facts.dual)),
+        "kspacing_per_a": chosen("kspacing_per_a", dft_parameters.kspacing_per_a(composition)),
+        "kmesh_shifted": chosen("kmesh_shifted", dft_parameters.kmesh_shifted(composition)),
+        "smearing": smearing,
+        "degauss_ry": degauss_ry,
+        "spin_polarized": chosen("spin_polarized", dft_parameters.spin_polarized(composition)),
+        "starting_moments": chosen("starting_moments", dft_parameters.starting_moments(composition)),
+    })  # fmt: skip
+
+
+def _with_walltime(material: Material, dft: DftPlan, atoms: int, why: _Reasons) -> DftPlan:
+    """Half an hour, or five times what the largest label is expected to take."""
+    seconds = 5 * cost.label_cpu_s(material, dft, atoms)
+    if seconds <= dft.walltime_s:
+        return dft
+    limit = 600.0 * math.ceil(seconds / 600)
+    value = why.because("dft.walltime_s", limit, "one attempt: five times what the largest label should take")
+    return dft.model_copy(update={"walltime_s": value})
+
+
+def _kind(material: Material) -> str:
+    if dft_parameters.is_metal(material.fractions).value:
+        return "metal"
+    return "insulator" if _IONIC & set(material.elements) else "semiconductor"
+
+
+def _temperatures_k(user: UserInput) -> list[float]:
+    return user.temperatures_k or DEFAULT_TEMPERATURES_K[user.goal]
+
+
+def _generation(user: UserInput, material: Material, embedding: Embedding, count: int, why: _Reasons) -> Generation:
+    """The default strategies; the goal ``crystal`` leaves the melt out, ``liquid`` doubles it."""
+    kind, temperatures = _kind(material), _temperatures_k(user)
+    if user.goal == "crystal":
+        kind, temperatures = "insulator", [min(t, 1500.0) for t in temperatures]  # the set without a melt
+    generation, reasons = default_generation(kind, embedding.max_dft_atoms, temperatures, count)
+    if user.goal == "crystal":
+        reasons["generation.batches.melt_quench"] = "left out: the goal is the crystal"
+    if user.goal == "liquid":
+        generation = Generation(
+            batches=[
+                [s.model_copy(update={"count": 2 * s.count}) if s.name == "melt_quench" else s for s in batch]
+                for batch in generation.batches
+            ]
+        )
+    present = {strategy.name for batch in generation.batches for strategy in batch}
+    for key, reason in reasons.items():
+        name = key.removeprefix("generation.batches").lstrip(".")
+        if not name or name in present:
+            why.found[key] = reason
+        else:
+            why.found["generation.batches"] += f"; {name} {reason}"
+    return generation
+
+
+def _surrogate(why: _Reasons) -> SurrogatePlan:
+    engine = why.because("surrogate.engine", SURROGATE, "pretrained, its weights come with the package")
+    return SurrogatePlan(engine=engine)
+
+
+def _selection(user: UserInput, why: _Reasons) -> Selection:
+    calls, points = user.budget.dft_calls, len(EOS_STRAINS)
+    initial, reason = 30, "spans prototypes, strain, rattle and melt; enough for a first fit"
+    if calls < 45:
+        initial = max(8, (calls - points) * 2 // 3)
+        reason = f"two thirds of the {calls} calls that the budget leaves beside the equation of state"
+    return Selection(
+        initial_count=why.because("selection.initial_count", initial, reason),
+        batch_count=why.because("selection.batch_count", 7, "keeps both cores labelling while the next fit is made"),
+    )
+
+
+def _training(material: Material, why: _Reasons) -> Training:
+    n, radius = len(material.elements), _radius_a(material)
+    cutoff = min(6.5, max(4.5, round(2.3 * 2 * radius, 1)))
+    functions = ACE_FUNCTIONS.get(n, 80)
+    return Training(
+        cutoff_a=why.because("training.cutoff_a", cutoff, f"2.3 bonds of {2 * radius:.2f} Å, within 4.5-6.5"),
+        functions_per_element=why.because(
+            "training.functions_per_element", functions, f"{n} element{'s' if n > 1 else ''}; a fit of a few minutes"
+        ),
+        fast_functions_per_element=why.because(
+            "training.fast_functions_per_element", 150 if n == 1 else 100, "cheap in a linear fit"
+        ),
+        max_iterations=why.because("training.max_iterations", 150, "BFGS steps; more gains little on this many labels"),
+        warm_iterations=why.because("training.warm_iterations", 75, "enough from the last potential"),
+    )
+
+
+def _timestep_fs(material: Material, highest_k: float) -> tuple[float, str]:
+    lightest = min(material.elements, key=lambda element: atomic_masses[atomic_numbers[element]])
+    mass = float(atomic_masses[atomic_numbers[lightest]])
+    step = 2.0 if mass >= 20 else 1.0 if mass >= 5 else 0.5
+    reason = f"about 1/30 of the fastest vibration of {lightest} ({mass:.0f} amu)"
+    return (step / 2, f"{reason}, halved above 2500 K") if highest_k > 2500 else (step, reason)
+
+
+def _exploration(user: UserInput, material: Material, embedding: Embedding, why: _Reasons) -> Exploration:
+    temperatures = _temperatures_k(user)
+    asked = "given" if user.temperatures_k else f"default of the goal {user.goal!r}"
+    conditions = [
+        Condition(name=f"npt-{t:g}K", ensemble="npt", temperature_k=t, pressure_gpa=user.pressure_gpa)
+        for t in temperatures
+    ]
+    conditions.append(Condition(name=f"nvt-{temperatures[-1]:g}K", ensemble="nvt", temperature_k=temperatures[-1]))
+    step, step_reason = _timestep_fs(material, temperatures[-1])
+    return Exploration(
+        conditions=why.because(
+            "exploration.conditions", conditions, f"temperatures {asked}; fixed volume too at the highest"
+        ),
+        md_atoms=why.because(
+            "exploration.md_atoms", 2 * embedding.max_dft_atoms, "twice the largest DFT cell: room for what it hides"
+        ),
+        timestep_fs=why.because("exploration.timestep_fs", step, step_reason),
+        clean_ps=why.because("exploration.clean_ps", 8.0, "in a row with gamma below gamma_select, then done"),
+        max_ps=why.because("exploration.max_ps", 40.0, "per visit, then the condition is tried again later"),
+        gamma_select=why.because(
+            "exploration.gamma_select", 2.5, "1 is the edge of the training set; labels begin here"
+        ),
+        gamma_break=why.because("exploration.gamma_break", 12.0, "beyond it forces cannot be trusted: rewind and wait"),
+    )
+
+
+def _embedding(material: Material, dft: DftPlan, why: _Reasons) -> Embedding:
+    affordable = [n for n in DFT_CELL_SIZES if cost.label_cpu_s(material, dft, n) <= LABEL_CPU_S]
+    atoms = affordable[0] if affordable else DFT_CELL_SIZES[-1]
+    bond = 2 * _radius_a(material)
+    # Half the height of a compact cell of that many atoms, less 12 % for cells that are not the ideal shape.
+    reach = 0.44 * (atoms * cost.volume_per_atom_a3(material)) ** (1 / 3)
+    core = round(min(1.15 * bond, 0.65 * reach), 2)
+    seconds = cost.label_cpu_s(material, dft, atoms)
+    return Embedding(
+        max_dft_atoms=why.because(
+            "embedding.max_dft_atoms", atoms, f"about {seconds:.0f} s of one core for such a label"
+        ),
+        core_radius_a=why.because("embedding.core_radius_a", core, f"first neighbours at about {bond:.2f} Å"),
+        buffer_a=why.because("embedding.buffer_a", round(reach - core, 2), "what a cell of max_dft_atoms leaves"),
+        environment_a=why.because(
+            "embedding.environment_a", round(1.35 * bond, 2), "first shell must equal the parent's, atom for atom"
+        ),
+    )
+
+
+def _validation(why: _Reasons) -> Validation:
+    return Validation(
+        eos_strains=why.because("validation.eos_strains", EOS_STRAINS, "volume strains: spans the harmonic region")
+    )
+
+
+def _convergence(why: _Reasons) -> Convergence:
+    return Convergence(
+        force_rmse_change=why.because("convergence.force_rmse_change", 0.15, "few held-out labels scatter this much"),
+        energy_rmse_mev_per_atom=why.because(
+            "convergence.energy_rmse_mev_per_atom", 5.0, "held out; a fifth of kT at 300 K"
+        ),
+        force_rmse_mev_per_a=why.because(
+            "convergence.force_rmse_mev_per_a", 100.0, "held out; a tenth of thermal forces"
+        ),
+    )
+
+
+def _budget(user: UserInput, why: _Reasons) -> Budget:
+    told: Mapping[str, str] = {key: _given(user.budget, key) for key in ("dft_calls", "wall_minutes")}  # type: ignore[arg-type]
+    return Budget(
+        dft_calls=why.because("budget.dft_calls", user.budget.dft_calls, f"{told['dft_calls']}; may be raised later"),
+        wall_minutes=why.because(
+            "budget.wall_minutes", user.budget.wall_minutes, f"{told['wall_minutes']}; may be raised later"
+        ),
+    )

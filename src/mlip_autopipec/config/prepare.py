@@ -1,0 +1,88 @@
+"""From a file that the user names (input.yaml or plan.yaml) to the plan to be executed and its run folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlip_autopipec.config.derive import derive
+from mlip_autopipec.config.files import is_plan, is_untouched, load_plan, load_reasons, read_yaml_mapping, validate
+from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.config.user_input import parse_user_input
+from mlip_autopipec.errors import InputError
+
+__all__ = ["PreparedPlan", "check_same_plan", "differences", "load"]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedPlan:
+    """A plan, the reasons for its numbers, the run folder it belongs to and the file it was made from."""
+
+    plan: Plan
+    reasons: dict[str, str]
+    root: Path
+    source: Path
+
+
+def load(path: Path, *, runs_dir: Path, cores: int | None) -> PreparedPlan:
+    """Read ``path``. The run folder is ``runs_dir/<name>``, or the folder of a plan.yaml that lies in its own one.
+
+    ``cores``: None takes the plan's, or every core this process may use. Raises InputError.
+    """
+    data = read_yaml_mapping(path)
+    if is_plan(data):
+        plan, reasons = validate(Plan, data, path), load_reasons(path)
+        folder = path.resolve().parent
+        own = path.name == "plan.yaml" and folder.name == plan.name
+        root = folder if own else (runs_dir / plan.name).resolve()
+        if cores is not None:
+            executor = plan.executor.model_copy(update={"cores": cores})
+            plan = plan.model_copy(update={"executor": executor})
+        return PreparedPlan(plan, reasons, root, path)
+    try:
+        plan, reasons = derive(parse_user_input(data, path), cores=cores or len(os.sched_getaffinity(0)))
+    except InputError as error:
+        raise (
+            error
+            if error.file
+            else InputError(error.message, file=path, key=error.key, value=error.value, hint=error.hint)
+        ) from None
+    return PreparedPlan(plan, reasons, (runs_dir / plan.name).resolve(), path)
+
+
+def check_same_plan(prepared: PreparedPlan) -> None:
+    """Raises InputError when the run folder holds another plan already (budget and cores may differ).
+
+    A plan.yaml that was derived, but neither edited nor begun, may be replaced.
+    """
+    path, begun = prepared.root / "plan.yaml", (prepared.root / "plan.json").exists()
+    if not path.exists() or path.resolve() == prepared.source.resolve() or (not begun and is_untouched(path)):
+        return
+    old = load_plan(path)
+    if old.hash != prepared.plan.hash:
+        changed = differences(old, prepared.plan)
+        shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+        raise InputError(
+            f"{prepared.root} belongs to another plan: {shown} differ",
+            file=prepared.source,
+            hint=f"choose another 'name', or go on with that plan: mlip-auto run {path}",
+        )
+
+
+def differences(old: Plan, new: Plan) -> list[str]:
+    """Dotted keys in which two plans differ, apart from budget and executor."""
+    left, right = (_flat(plan.model_dump(mode="json", exclude={"budget", "executor"})) for plan in (old, new))
+    return [key for key in {**left, **right} if left.get(key) != right.get(key)]
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

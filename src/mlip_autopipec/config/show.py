@@ -1,0 +1,82 @@
+"""A plan as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.types import Json
+
+__all__ = ["print_plan", "value_at"]
+
+_LONGEST_VALUE = 46
+
+
+def value_at(data: Mapping[str, Any], dotted: str) -> Any:
+    """The value at a dotted key of nested mappings; items of a list go by their ``name``. Raises KeyError."""
+    value: Any = data
+    for part in dotted.split("."):
+        value = _named(value, part) if isinstance(value, list) else value[part]
+    return value
+
+
+def _named(items: list[Any], name: str) -> Any:
+    flat = [item for part in items for item in (part if isinstance(part, list) else [part])]
+    found = [item for item in flat if item["name"] == name]
+    if not found:
+        raise KeyError(name)
+    return found[0] if len(found) == 1 else found
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        text = ", ".join(f"{key}: {_short(part)}" for key, part in value.items() if part is not None)
+    elif isinstance(value, list):
+        text = ", ".join(
+            str(part["name"]) if isinstance(part, dict) and "name" in part else _short(part) for part in value
+        )
+    else:
+        text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
+
+
+def print_plan(plan: Plan, reasons: Mapping[str, str], estimate: Json, console: Console | None = None) -> None:
+    """Print every derived number with its reason, section by section, then the expected cost."""
+    console = console or Console()
+    data = plan.model_dump(mode="json")
+    table = Table(title=f"Plan {escape(plan.name)}", title_justify="left", box=None, pad_edge=False)
+    for heading in ("key", "value", "why"):
+        table.add_column(heading, overflow="fold", no_wrap=heading == "key")
+    section = ""
+    for key in _in_order(data, reasons):
+        head = key.partition(".")[0] if "." in key else ""
+        if head != section:
+            table.add_row("", "", "")
+        section = head
+        table.add_row(key, escape(_short(value_at(data, key))), f"[dim]{escape(reasons[key])}[/dim]")
+    console.print(table)
+    console.print(f"\n[bold]Expected cost[/bold] (within a factor of two): {estimate['dft_calls']} DFT calls")
+    hours = estimate["core_hours"]
+    console.print("core-hours: " + ", ".join(f"{stage} {value:g}" for stage, value in hours.items()))
+    console.print("one label: " + ", ".join(f"{size} {cpu:g} s" for size, cpu in estimate["label_cpu_s"].items()))
+    fits = "within" if estimate["within_budget"] else "[bold red]more than[/bold red]"
+    limit = f"{fits} the budget of {plan.budget.wall_minutes:g} minutes"
+    console.print(f"wall time on {plan.executor.cores} cores: about {estimate['wall_minutes']:.0f} minutes, {limit}")
+
+
+def _in_order(data: Mapping[str, Any], reasons: Mapping[str, str]) -> list[str]:
+    """Keys with a reason, in the order of the plan."""
+    sections = list(data)
+
+    def rank(key: str) -> tuple[int, int]:
+        head, _, rest = key.partition(".")
+        inside = list(data[head]) if isinstance(data[head], dict) else []
+        first = rest.split(".")[0]
+        return sections.index(head), inside.index(first) if first in inside else 0
+
+    return sorted(reasons, key=rank)

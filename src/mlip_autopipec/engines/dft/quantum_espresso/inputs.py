@@ -1,0 +1,155 @@
+"""Text of ``pw.in`` from a labelling job (INPUT_PW of Quantum ESPRESSO 6.7-7.x), written by our own small writer.
+
+ASE's writer is not used: it passes magnetic moments unscaled as ``starting_magnetization``, which before QE 7.3 is a
+fraction of the valence electrons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import spglib
+from ase import Atoms
+from ase.data import atomic_masses, atomic_numbers
+
+from mlip_autopipec.engines.dft.quantum_espresso.config import OUTDIR, PREFIX
+from mlip_autopipec.engines.dft.quantum_espresso.kpoints import KPointGrid, choose_grid
+from mlip_autopipec.errors import InputError
+from mlip_autopipec.types import LabelJob
+
+__all__ = ["NUMERICS", "PSEUDO_FOLDER", "grid_of", "use_symmetry", "write_input"]
+
+PSEUDO_FOLDER = "pseudo"
+
+#: Numerical knobs that ``LabelJob.numerics`` may hold; everything else in it is refused.
+NUMERICS = frozenset(
+    {
+        "mixing_beta",
+        "mixing_ndim",
+        "mixing_mode",
+        "electron_maxstep",
+        "diagonalization",
+        "ndiag",
+        "nosym",
+        "noinv",
+        "walltime_factor",
+        "max_force_ev_per_a",
+    }
+)
+_FUNCTIONALS = {"PBE"}
+_MAX_SECONDS_SHARE = 0.95
+
+
+def grid_of(job: LabelJob) -> KPointGrid:
+    """The k-points of a job: the given mesh, or what follows from the method's spacing."""
+    method = job.method
+    return choose_grid(
+        job.atoms.cell.array, job.atoms.pbc, method["kspacing_per_a"], method["kmesh_shifted"], job.kmesh
+    )
+
+
+def use_symmetry(atoms: Atoms) -> bool:
+    """True when the structure has symmetry beyond identity that is exact.
+
+    A lattice that is only nearly symmetric (3e-7 off cubic) makes pw.x 6.7 die in its symmetry analysis, so the count
+    of operations must be the same at a loose and at a tight tolerance.
+    """
+    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    counts = []
+    for tolerance_a in (1e-3, 2e-7):
+        found = spglib.get_symmetry(cell, symprec=tolerance_a)
+        counts.append(0 if found is None else len({rotation.tobytes() for rotation in found["rotations"]}))
+    return counts[0] == counts[1] and counts[0] > 1
+
+
+def write_input(job: LabelJob, *, z_valence: Mapping[str, float], max_seconds: float) -> str:
+    """``pw.in`` for a self-consistent calculation with forces and stress.
+
+    ``z_valence``: valence electrons of each element's pseudopotential, for ``starting_magnetization``.
+    Raises InputError for a structure without a cell, an unknown functional, knob or an element without pseudopotential.
+    """
+    _check(job)
+    method, numerics, atoms = job.method, job.numerics, job.atoms
+    species = sorted(set(atoms.get_chemical_symbols()))
+    grid = grid_of(job)
+    # A thinned grid is not closed under the crystal's rotations as pw.x generates them: k and -k alone are used.
+    nosym = bool(numerics.get("nosym", grid.thinned or not use_symmetry(atoms)))
+    control = {
+        "calculation": "scf",
+        "restart_mode": "from_scratch",
+        "prefix": PREFIX,
+        "outdir": f"./{OUTDIR}",
+        "pseudo_dir": f"./{PSEUDO_FOLDER}",
+        "tprnfor": True,
+        "tstress": bool(all(atoms.pbc)),
+        "disk_io": "low",
+        "max_seconds": round(max_seconds * _MAX_SECONDS_SHARE, 1),
+    }
+    system: dict[str, object] = {
+        "ibrav": 0,
+        "nat": len(atoms),
+        "ntyp": len(species),
+        "ecutwfc": float(method["cutoff_ry"]),
+        "ecutrho": float(method["rho_cutoff_ry"]),
+        "occupations": method["occupations"],
+        "nosym": nosym,
+        "noinv": bool(numerics.get("noinv", False)),
+    }
+    if method["occupations"] == "smearing":
+        system |= {"smearing": method["smearing"], "degauss": float(method["degauss_ry"])}
+    if method["spin_polarized"]:
+        system["nspin"] = 2
+        moments = method["starting_moments"]
+        for index, symbol in enumerate(species, 1):
+            fraction = float(moments.get(symbol, 0.0)) / z_valence[symbol]
+            system[f"starting_magnetization({index})"] = round(min(max(fraction, -1.0), 1.0), 6)
+    electrons = {
+        "conv_thr": float(method["conv_thr_ry_per_atom"]) * len(atoms),
+        "electron_maxstep": int(numerics.get("electron_maxstep", 100)),
+        "mixing_beta": float(numerics.get("mixing_beta", 0.7)),
+        "mixing_ndim": int(numerics.get("mixing_ndim", 8)),
+        "mixing_mode": str(numerics.get("mixing_mode", "plain")),
+        "diagonalization": str(numerics.get("diagonalization", "david")),
+    }
+    text = _namelist("control", control) + _namelist("system", system) + _namelist("electrons", electrons)
+    return text + _species_card(species, method["pseudos"]) + _structure_cards(atoms) + grid.card()
+
+
+def _check(job: LabelJob) -> None:
+    if unknown := set(job.numerics) - NUMERICS:
+        raise InputError("unknown numerical setting", key="numerics", value=sorted(unknown), hint=str(sorted(NUMERICS)))
+    if job.method["functional"] not in _FUNCTIONALS:
+        raise InputError("functional is not supported", key="dft.functional", value=job.method["functional"])
+    if abs(job.atoms.cell.volume) < 1e-3:
+        raise InputError("the structure has no cell; a molecule needs a box", value=job.atoms.get_chemical_formula())
+    missing = set(job.atoms.get_chemical_symbols()) - set(job.method["pseudos"])
+    if missing:
+        raise InputError("no pseudopotential in the method", key="dft.pseudos", value=sorted(missing))
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return ".true." if value else ".false."
+    if isinstance(value, float):
+        return f"{value:.10g}".replace("e", "d") if "e" in f"{value:.10g}" else f"{value:.10g}"
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+def _namelist(name: str, entries: Mapping[str, object]) -> str:
+    lines = [f"  {key} = {_value(value)}" for key, value in entries.items()]
+    return "\n".join([f"&{name}", *lines, "/", ""])
+
+
+def _species_card(species: list[str], pseudos: Mapping[str, str]) -> str:
+    rows = [f"  {symbol} {atomic_masses[atomic_numbers[symbol]]:.6f} {pseudos[symbol]}" for symbol in species]
+    return "\n".join(["ATOMIC_SPECIES", *rows, ""])
+
+
+def _structure_cards(atoms: Atoms) -> str:
+    cell = ["  " + " ".join(f"{x:.12f}" for x in vector) for vector in np.asarray(atoms.cell.array)]
+    rows = [
+        f"  {symbol} " + " ".join(f"{x:.12f}" for x in position)
+        for symbol, position in zip(atoms.get_chemical_symbols(), atoms.positions, strict=True)
+    ]
+    return "\n".join(["CELL_PARAMETERS angstrom", *cell, "ATOMIC_POSITIONS angstrom", *rows, ""])

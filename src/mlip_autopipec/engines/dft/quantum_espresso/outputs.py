@@ -1,0 +1,166 @@
+"""What a finished pw.x left behind -> Label, or the Failure that its files show.
+
+Numbers come from ``data-file-schema.xml`` (Hartree atomic units, full precision, the same layout in 6.7 and 7.2), the
+verdict from both the XML and the printed output: version 6.7 writes exit status 0 into the XML of a run that did not
+converge, and pw.x returns 0 for atoms on top of each other.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlip_autopipec.engines.dft.quantum_espresso.config import BOHR_A, HARTREE_EV, OUTDIR, OUTPUT, PREFIX
+from mlip_autopipec.engines.dft.quantum_espresso.failures import classify, fail
+from mlip_autopipec.types import Failure, Label, LabelJob
+
+__all__ = ["DEFAULT_MAX_FORCE_EV_PER_A", "GEOMETRY_TOLERANCE_A", "Results", "parse_folder", "read_xml"]
+
+FloatArray = NDArray[np.float64]
+GEOMETRY_TOLERANCE_A = 1e-4
+DEFAULT_MAX_FORCE_EV_PER_A = 50.0
+NET_FORCE_PER_ATOM_EV_PER_A = 1e-3
+_VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Content of the XML in eV and Å. ``energy_ev`` is E-TS; ``forces`` (n, 3); ``stress`` (6,), ASE's sign."""
+
+    converged: bool
+    scf_steps: int
+    energy_ev: float
+    symbols: tuple[str, ...]
+    positions: FloatArray
+    cell: FloatArray
+    forces: FloatArray | None
+    stress: FloatArray | None
+    total_magnetization: float
+    wall_s: float
+
+
+def parse_folder(folder: Path, job: LabelJob, exit_code: int | None) -> Label | Failure:
+    """The label, when every sign of success is there; else what went wrong.
+
+    Success: exit code 0 (or unseen), ``JOB DONE``, an XML that parses and says converged, forces and stress present
+    and finite, the structure that was asked for (1e-4 Å, modulo lattice vectors), no net force, and every force below
+    ``numerics["max_force_ev_per_a"]`` (50 eV/Å when not given).
+    """
+    output = folder / OUTPUT
+    text = output.read_text(errors="replace") if output.is_file() else ""
+    if exit_code not in (0, None) or not re.search(r"^\s*JOB DONE\.", text, re.MULTILINE):
+        return classify(folder, exit_code)
+    if re.search(r"convergence NOT achieved|Maximum CPU time exceeded|Error in routine", text):
+        return classify(folder, exit_code)
+    try:
+        results = read_xml(_xml_path(folder))
+    except (OSError, ElementTree.ParseError, ValueError) as error:
+        return fail("interrupted", f"pw.x says it is done but its XML cannot be read: {error}", folder, OUTPUT)
+    problem = _problem(results, job)
+    if problem is not None:
+        kind, message = problem
+        return fail(kind, message, folder, OUTPUT, pattern=r"^!|JOB DONE|negative rho")
+    assert results.forces is not None
+    return Label(
+        energy_ev=results.energy_ev,
+        forces=results.forces,
+        stress=results.stress,
+        method_hash=job.method_hash,
+        scf_steps=results.scf_steps,
+        wall_s=results.wall_s,
+        total_magnetization=results.total_magnetization,
+    )
+
+
+def _xml_path(folder: Path) -> Path:
+    saved = folder / OUTDIR / f"{PREFIX}.save" / "data-file-schema.xml"
+    return saved if saved.is_file() else folder / OUTDIR / f"{PREFIX}.xml"
+
+
+def read_xml(path: Path) -> Results:
+    """Parse one data file. Raises OSError, ElementTree.ParseError, or ValueError when an entry is missing."""
+    root = ElementTree.parse(path).getroot()
+    output = root.find("output")
+    if output is None:
+        raise ValueError(f"{path.name} has no output section")
+    structure = _child(output, "atomic_structure")
+    atoms = _child(structure, "atomic_positions").findall("atom")
+    forces, stress = output.find("forces"), output.find("stress")
+    return Results(
+        converged=_text(output, "convergence_info/scf_conv/convergence_achieved") == "true",
+        scf_steps=int(_text(output, "convergence_info/scf_conv/n_scf_steps")),
+        energy_ev=float(_text(output, "total_energy/etot")) * HARTREE_EV,
+        symbols=tuple(re.sub(r"[^A-Za-z].*$", "", atom.attrib["name"]) for atom in atoms),
+        positions=np.array([_numbers(atom) for atom in atoms]).reshape(-1, 3) * BOHR_A,
+        cell=np.array([_numbers(_child(structure, f"cell/a{i}")) for i in (1, 2, 3)]) * BOHR_A,
+        forces=None if forces is None else _numbers(forces).reshape(-1, 3) * (HARTREE_EV / BOHR_A),
+        stress=None if stress is None else _stress(_numbers(stress)),
+        total_magnetization=float(output.findtext("magnetization/total") or 0.0),
+        wall_s=float(root.findtext("timing_info/total/wall") or 0.0),
+    )
+
+
+def _stress(values: FloatArray) -> FloatArray:
+    """ASE's stress, (6,) eV/Å³ and positive under tension, from QE's (positive under compression, Ha/bohr³)."""
+    tensor = -values.reshape(3, 3) * (HARTREE_EV / BOHR_A**3)
+    tensor = (tensor + tensor.T) / 2
+    return np.array([tensor[i, j] for i, j in _VOIGT])
+
+
+def _child(node: ElementTree.Element, path: str) -> ElementTree.Element:
+    found = node.find(path)
+    if found is None:
+        raise ValueError(f"{path} is missing")
+    return found
+
+
+def _text(node: ElementTree.Element, path: str) -> str:
+    return (_child(node, path).text or "").strip()
+
+
+def _numbers(node: ElementTree.Element) -> FloatArray:
+    return np.array([float(word) for word in (node.text or "").split()])
+
+
+def _problem(results: Results, job: LabelJob) -> tuple[str, str] | None:
+    """The first of the sanity checks that fails, as kind and message."""
+    if not results.converged:
+        return "scf_not_converged", f"the XML says not converged after {results.scf_steps} SCF steps"
+    if results.forces is None or (results.stress is None and all(job.atoms.pbc)):
+        return "input", "forces or stress are missing in the XML"
+    if not _same_structure(results, job) or len(results.forces) != len(job.atoms):
+        return "restart_corrupt", "the XML holds another structure than the one asked for"
+    return _force_problem(results, results.forces, job)
+
+
+def _force_problem(results: Results, forces: FloatArray, job: LabelJob) -> tuple[str, str] | None:
+    """Finite, below the ceiling, and without a net force."""
+    parts = [np.array([results.energy_ev]), forces, *([] if results.stress is None else [results.stress])]
+    if not all(np.isfinite(part).all() for part in parts):
+        return "geometry", "energy, forces or stress are not finite"
+    largest = float(np.linalg.norm(forces, axis=1).max())
+    ceiling = float(job.numerics.get("max_force_ev_per_a", DEFAULT_MAX_FORCE_EV_PER_A))
+    if largest > ceiling:
+        return "geometry", f"largest force {largest:.1f} eV/Å is above the ceiling of {ceiling:.1f} eV/Å"
+    net = float(np.linalg.norm(forces.sum(axis=0))) / len(job.atoms)
+    if net > NET_FORCE_PER_ATOM_EV_PER_A:
+        return "scf_not_converged", f"net force {net:.1e} eV/Å per atom"
+    return None
+
+
+def _same_structure(results: Results, job: LabelJob) -> bool:
+    """Elements, cell and positions as asked for, positions modulo lattice vectors."""
+    wanted = job.atoms
+    if results.symbols != tuple(wanted.get_chemical_symbols()):
+        return False
+    if np.abs(results.cell - wanted.cell.array).max() > GEOMETRY_TOLERANCE_A:
+        return False
+    shift = np.linalg.solve(wanted.cell.array.T, (results.positions - wanted.positions).T).T
+    residual = (shift - np.round(shift)) @ wanted.cell.array
+    return math.sqrt(float((residual**2).sum(axis=1).max())) < GEOMETRY_TOLERANCE_A

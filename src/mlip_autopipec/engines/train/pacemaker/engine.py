@@ -1,0 +1,102 @@
+"""The trainers of this folder behind the Trainer port: `linear` (seconds), `pacemaker` (minutes, more accurate)."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+from ase.calculators.calculator import Calculator
+
+from mlip_autopipec.engines.ports import Prepared, Trained, TrainJob
+from mlip_autopipec.engines.train.pacemaker.config import (
+    ASI,
+    METRICS,
+    POTENTIAL_FOLDER,
+    PREDICTIONS,
+    YACE,
+    YAML,
+    TrainerName,
+    find_program,
+    require_package,
+)
+from mlip_autopipec.engines.train.pacemaker.fit_nonlinear import thread_environment
+from mlip_autopipec.engines.train.pacemaker.inputs import job_text, settings_of
+from mlip_autopipec.engines.train.pacemaker.potential import load_calculator
+from mlip_autopipec.errors import InputError
+from mlip_autopipec.files import read_json
+from mlip_autopipec.types import Evidence, Failure, Json
+
+__all__ = ["LinearAce", "Pacemaker"]
+
+STDOUT, STDERR = "train.out", "stderr.txt"
+WALLTIME_EXIT = 124
+
+
+class _AceTrainer:
+    """What both trainers share: one command, one potential folder, one calculator."""
+
+    name: TrainerName
+
+    def prepare(self, job: TrainJob, folder: Path) -> Prepared:
+        """Files and command of a fit. Raises MissingProgramError without python-ace, InputError without data."""
+        require_package("pyace")
+        if not job.train:
+            raise InputError("no training structures", key="train", hint="label at least one structure first")
+        settings = settings_of(job, self.name)
+        return Prepared(
+            files={"job.json": job_text(job, settings)},
+            command=(sys.executable, "-m", "mlip_autopipec.engines.train.pacemaker.run", "job.json"),
+            stdout=STDOUT,
+            env=thread_environment(job.threads),
+        )
+
+    def parse(self, job: TrainJob, folder: Path, exit_code: int) -> Trained | Failure:
+        """The potential in ``folder/potential`` or why there is none."""
+        potential = folder / POTENTIAL_FOLDER
+        if exit_code == WALLTIME_EXIT:
+            return Failure("walltime", "the fit was stopped at its wall time", _last_lines(folder))
+        if exit_code != 0:
+            return Failure("fit_failed", f"the fit ended with exit code {exit_code}", _last_lines(folder))
+        missing = [name for name in (YAML, YACE, ASI, METRICS, PREDICTIONS) if not (potential / name).is_file()]
+        if missing:
+            return Failure("no_potential", f"the fit left no {', '.join(missing)}", _last_lines(folder))
+        metrics: Json = read_json(potential / METRICS)
+        numbers = [metrics["gamma_train_max"], *metrics["train"].values(), *metrics["test"].values()]
+        if not all(math.isfinite(number) for number in numbers if number is not None):
+            return Failure("not_finite", "the potential gives energies or forces that are not numbers")
+        return Trained(potential, metrics)
+
+    def calculator(self, potential: Path) -> Calculator:
+        """Total DFT energy (eV), energies, forces, stress and ``results['gamma']``."""
+        require_package("pyace")
+        return load_calculator(potential)
+
+
+class LinearAce(_AceTrainer):
+    """Linear ACE by ridge regression for early rounds. Ignores ``max_iterations`` and ``warm_start``."""
+
+    name: TrainerName = "linear"
+
+
+class Pacemaker(_AceTrainer):
+    """Nonlinear ACE by the `pacemaker` program."""
+
+    name: TrainerName = "pacemaker"
+
+    def prepare(self, job: TrainJob, folder: Path) -> Prepared:
+        find_program("pacemaker")
+        require_package("tensorpotential")
+        require_package("tensorflow")
+        return super().prepare(job, folder)
+
+
+def _last_lines(folder: Path, count: int = 3) -> tuple[Evidence, ...]:
+    """The last lines with content of standard error and output."""
+    evidence: list[Evidence] = []
+    for name in (STDERR, STDOUT):
+        if (folder / name).is_file():
+            lines = (folder / name).read_text(errors="replace").splitlines()
+            shown = [(number, line) for number, line in enumerate(lines, 1) if line.strip()][-count:]
+            evidence += [Evidence(name, number, line[:300]) for number, line in shown]
+    return tuple(evidence)

@@ -1,0 +1,57 @@
+"""Errors of a potential on labelled structures: unmasked atoms, and energies of whole cells only.
+
+The errors that pacemaker prints count masked atoms too, so they are not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from ase.calculators.calculator import Calculator
+
+from mlip_autopipec.engines.train.pacemaker.data import core_mask
+from mlip_autopipec.types import Json, LabelledStructure
+
+__all__ = ["errors", "predict"]
+
+
+def predict(calculator: Calculator, items: Sequence[LabelledStructure]) -> list[Json]:
+    """One row per structure: energies (eV/atom), flat forces of unmasked atoms (eV/Å), largest grade among them."""
+    rows: list[Json] = []
+    for item in items:
+        atoms = item.atoms.copy()
+        calculator.calculate(atoms)
+        mask = core_mask(item)
+        rows.append(
+            {
+                "name": item.name,
+                "n_atoms": len(atoms),
+                "masked": item.core is not None,
+                "energy_dft_ev_per_atom": item.label.energy_ev / len(atoms),
+                "energy_potential_ev_per_atom": float(calculator.results["energy"]) / len(atoms),
+                "forces_dft_ev_per_a": np.round(item.label.forces[mask], 5).ravel().tolist(),
+                "forces_potential_ev_per_a": np.round(calculator.results["forces"][mask], 5).ravel().tolist(),
+                "gamma_max": round(float(calculator.results["gamma"][mask].max()), 4) if mask.any() else None,
+            }
+        )
+    return rows
+
+
+def errors(rows: Sequence[Json]) -> Json:
+    """``n_structures``, ``energy_rmse_mev_per_atom`` (whole cells), ``force_rmse_mev_per_a`` (per component)."""
+    energy = [row["energy_potential_ev_per_atom"] - row["energy_dft_ev_per_atom"] for row in rows if not row["masked"]]
+    force = [
+        ours - theirs
+        for row in rows
+        for ours, theirs in zip(row["forces_potential_ev_per_a"], row["forces_dft_ev_per_a"], strict=True)
+    ]
+    return {
+        "n_structures": len(rows),
+        "energy_rmse_mev_per_atom": _rmse_milli(energy),
+        "force_rmse_mev_per_a": _rmse_milli(force),
+    }
+
+
+def _rmse_milli(differences: Sequence[float]) -> float | None:
+    return 1000.0 * float(np.sqrt(np.mean(np.square(differences)))) if differences else None

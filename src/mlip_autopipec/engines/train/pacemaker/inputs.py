@@ -1,0 +1,120 @@
+"""What a fit reads: ``job.json`` (all of it) and the input file of the `pacemaker` program."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mlip_autopipec.engines.ports import TrainJob
+from mlip_autopipec.engines.train.pacemaker.config import METRICS, TrainerName, basis_spec
+from mlip_autopipec.engines.train.pacemaker.data import fittable_functions
+from mlip_autopipec.files import read_json
+from mlip_autopipec.types import Json, LabelledStructure
+
+__all__ = ["FitSettings", "job_text", "pacemaker_input", "read_job", "settings_of", "usable_warm_start"]
+
+
+LADDER_STEPS = 3
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """The settings of one fit, resolved. ``warm_start``: folder of a potential with the same basis, or None."""
+
+    trainer: TrainerName
+    elements: tuple[str, ...]
+    cutoff_a: float
+    functions_per_element: int
+    max_iterations: int
+    kappa: float
+    seed: int
+    masked_energy_weight: float
+    warm_start: str | None
+    threads: int
+
+    @property
+    def basis(self) -> Json:
+        """What must be equal for one potential to be the start of another."""
+        return {
+            "trainer": self.trainer,
+            "elements": list(self.elements),
+            "cutoff_a": self.cutoff_a,
+            "functions_per_element": self.functions_per_element,
+        }
+
+
+def settings_of(job: TrainJob, trainer: TrainerName) -> FitSettings:
+    """Settings of a job: a basis no larger than the data can carry, a warm start only where the basis is the same."""
+    elements = tuple(sorted(job.elements))
+    settings = FitSettings(
+        trainer=trainer,
+        elements=elements,
+        cutoff_a=float(job.cutoff_a),
+        functions_per_element=fittable_functions(job.train, elements, job.functions_per_element),
+        max_iterations=job.max_iterations,
+        kappa=job.kappa,
+        seed=job.seed,
+        masked_energy_weight=job.masked_energy_weight,
+        warm_start=None,
+        threads=job.threads,
+    )
+    folder = usable_warm_start(job.warm_start, settings.basis)
+    return FitSettings(**{**asdict(settings), "elements": elements, "warm_start": folder})
+
+
+def usable_warm_start(folder: Path | None, basis: Json) -> str | None:
+    """The folder as text when its potential has this basis (by its metrics.json), else None: the fit starts cold."""
+    if folder is None or basis["trainer"] != "pacemaker" or not (folder / METRICS).is_file():
+        return None
+    return str(folder.resolve()) if read_json(folder / METRICS).get("basis") == basis else None
+
+
+def job_text(job: TrainJob, settings: FitSettings) -> str:
+    """``job.json``: settings and both sets."""
+    data = {
+        "settings": asdict(settings),
+        "train": [item.to_json() for item in job.train],
+        "test": [item.to_json() for item in job.test],
+    }
+    return json.dumps(data)
+
+
+def read_job(path: Path) -> tuple[FitSettings, list[LabelledStructure], list[LabelledStructure]]:
+    """Inverse of :func:`job_text`."""
+    data = read_json(path)
+    settings = data["settings"]
+    return (
+        FitSettings(**{**settings, "elements": tuple(settings["elements"])}),
+        [LabelledStructure.from_json(item) for item in data["train"]],
+        [LabelledStructure.from_json(item) for item in data["test"]],
+    )
+
+
+def pacemaker_input(settings: FitSettings, *, data: str, start: str | None) -> str:
+    """``input.yaml`` (JSON is YAML). ``data``: gzipped pickle; ``start``: potential to start from.
+
+    Without a start the basis grows in a ladder of three steps, ``max_iterations`` each: the short expansions are
+    settled before the high orders, which fit what is left, come in.
+    """
+    fit: Json = {
+        "loss": {"kappa": settings.kappa, "L1_coeffs": 1e-8, "L2_coeffs": 1e-8},
+        "optimizer": "BFGS",
+        "maxiter": settings.max_iterations,
+    }
+    potential: Json | str
+    if start is None:
+        potential = basis_spec(settings.elements, settings.functions_per_element, settings.cutoff_a, linear=False)
+        total = settings.functions_per_element * len(settings.elements)
+        fit |= {"ladder_step": max(1, -(-total // LADDER_STEPS)), "ladder_type": "power_order"}
+    else:
+        potential = start
+    content: dict[str, Any] = {
+        "seed": settings.seed,
+        "data": {"filename": data},
+        "potential": potential,
+        "fit": fit,
+        "backend": {"evaluator": "tensorpot", "batch_size": 60, "display_step": 50},
+    }
+    return json.dumps(content, indent=1) + "\n"

@@ -1,0 +1,75 @@
+"""The ASE database of labels: written by the driver alone, rebuilt from the attempt folders whenever rows are missing.
+
+ASE's own lock file would outlive a killed writer and stop every later one, so it is switched off: the driver's lock on
+the run folder already keeps writers apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.db import connect
+
+from mlip_autopipec.campaign.state import CampaignState, TaskRecord
+from mlip_autopipec.types import Candidate, Label, LabelledStructure
+
+__all__ = ["labelled_structure", "labelled_structures", "sync"]
+
+
+def labelled_structure(record: TaskRecord) -> LabelledStructure:
+    """The structure and label of a finished label task."""
+    candidate = Candidate.from_json(record.task.payload["candidate"])
+    label = Label.from_json(record.result)
+    return LabelledStructure(record.task.id, candidate.atoms, label, candidate.provenance, candidate.core)
+
+
+def labelled_structures(state: CampaignState, purpose: str) -> list[LabelledStructure]:
+    return [labelled_structure(record) for record in state.labels(purpose) if record.status == "done"]
+
+
+def sync(path: Path, state: CampaignState, known: set[str]) -> None:
+    """Add every finished label that ``known`` (names already in the database) lacks; ``known`` is updated."""
+    missing = [r for r in state.of_kind("label") if r.status == "done" and r.task.id not in known]
+    if not missing:
+        return
+    with connect(path, type="db", use_lock_file=False) as database:
+        for record in missing:
+            item = labelled_structure(record)
+            label = item.label
+            database.write(
+                _with_results(item),
+                name=item.name,
+                purpose=record.task.payload["purpose"],
+                strategy=item.provenance.strategy,
+                family=item.provenance.group,
+                method_hash=label.method_hash,
+                scf_steps=label.scf_steps,
+                wall_s=label.wall_s,
+                attempts=len(record.attempts),
+                masked=item.core is not None,
+                data={"provenance": item.provenance.to_json(), "core": list(item.core) if item.core else None},
+            )
+            known.add(item.name)
+
+
+def names(path: Path) -> set[str]:
+    """Names of all rows."""
+    if not path.exists():
+        return set()
+    return {row.name for row in _rows(path)}
+
+
+def _rows(path: Path) -> Iterable:  # type: ignore[type-arg]
+    return connect(path, type="db", use_lock_file=False).select(include_data=False)  # type: ignore[no-any-return]
+
+
+def _with_results(item: LabelledStructure) -> Atoms:
+    atoms: Atoms = item.atoms.copy()
+    results = {"energy": item.label.energy_ev, "forces": item.label.forces}
+    if item.label.stress is not None:
+        results["stress"] = item.label.stress
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    return atoms

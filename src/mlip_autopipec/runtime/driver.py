@@ -1,0 +1,301 @@
+"""The driver: the one process that knows a campaign. It asks ``decide`` what to do, does it, and records what came.
+
+Every fact is durable before it is acted upon, so killing the driver at any moment loses nothing: the next one loads the
+log, folds it, and looks at the claim and outcome files of whatever was running.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from mlip_autopipec.campaign.commands import CancelTask, Command, EndCampaign, PlanTask, PublishPotential
+from mlip_autopipec.campaign.decide import decide
+from mlip_autopipec.campaign.events import (
+    AttemptEnded,
+    AttemptPlanned,
+    AttemptSubmitted,
+    CampaignEnded,
+    DriverStarted,
+    Event,
+    PotentialPublished,
+    TaskCancelled,
+    TaskPlanned,
+)
+from mlip_autopipec.campaign.schedule import startable
+from mlip_autopipec.campaign.state import CampaignState, TaskRecord
+from mlip_autopipec.campaign.verdicts import STOPPED, judge_attempt
+from mlip_autopipec.config.files import write_plan
+from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.engines import registry
+from mlip_autopipec.errors import CampaignLockedError, CampaignStateError
+from mlip_autopipec.files import atomic_write, read_json, write_json
+from mlip_autopipec.runtime import dataset_db, layout, publish, snapshot
+from mlip_autopipec.runtime.attempts import Attempts
+from mlip_autopipec.runtime.executors.local import LocalExecutor
+from mlip_autopipec.runtime.executors.ports import Executor
+from mlip_autopipec.runtime.progress import Progress
+from mlip_autopipec.runtime.store import EventStore
+from mlip_autopipec.runtime.streams import read_stream
+from mlip_autopipec.runtime.summary import write_campaign_result
+from mlip_autopipec.types import Failure, Json, Outcome
+
+__all__ = ["Driver", "run_campaign"]
+
+STATUS_EVERY_S = 2.0
+
+
+def run_campaign(
+    plan: Plan,
+    reasons: Mapping[str, str],
+    root: Path,
+    *,
+    progress: Progress | None = None,
+    executor: Executor | None = None,
+    tick_s: float = 0.5,
+) -> Json:
+    """Carry ``plan`` to its end in the run folder ``root``, or go on where an earlier driver stopped.
+
+    Returns the summary (``result/summary.json``); ``end_state`` is None when the user stopped the run. Raises
+    CampaignLockedError when another driver lives, CampaignStateError when the folder belongs to another plan.
+    """
+    root = root.resolve()
+    root.mkdir(parents=True, exist_ok=True)
+    with _lock(root):
+        _settle_plan(plan, reasons, root)
+        store = EventStore(root / layout.DATABASE)
+        try:
+            driver = Driver(plan, root, store, executor or LocalExecutor(), progress or Progress(), tick_s)
+            return driver.run()
+        finally:
+            store.close()
+
+
+@contextmanager
+def _lock(root: Path) -> Iterator[None]:
+    """Hold the run folder; the kernel releases it when the process dies, however it dies."""
+    with (root / layout.LOCK).open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            raise CampaignLockedError(f"{root}: another run works here (process {file.read().strip()})") from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _settle_plan(plan: Plan, reasons: Mapping[str, str], root: Path) -> None:
+    """Write the plan, or check that the folder was begun with the same one (limits may differ)."""
+    path = root / layout.PLAN_JSON
+    if path.exists():
+        begun = Plan.model_validate(read_json(path))
+        if begun.hash != plan.hash:
+            raise CampaignStateError(f"{root} was begun with another plan; choose another name, or remove the folder")
+    if not path.exists() or not (root / layout.PLAN_YAML).exists():
+        write_plan(plan, dict(reasons), root / layout.PLAN_YAML)
+    atomic_write(path, plan.model_dump_json(indent=1))
+
+
+@dataclass
+class Driver:
+    """One life of the driver of a run folder. Use :func:`run_campaign`."""
+
+    plan: Plan
+    root: Path
+    store: EventStore
+    executor: Executor
+    progress: Progress
+    tick_s: float
+    state: CampaignState = field(default_factory=CampaignState)
+    history: list[tuple[float, Event]] = field(default_factory=list)
+    stopping: bool = False
+
+    def __post_init__(self) -> None:
+        self.attempts = Attempts(self.root, self.executor)
+        self.engine = registry.dft_engine(self.plan.dft.engine)
+        self.labelled: set[str] = dataset_db.names(self.root / layout.DATASET)
+        self._started = time.monotonic()
+        self._last_status = 0.0
+
+    # --- life ------------------------------------------------------------------------------------------------------
+
+    def run(self) -> Json:
+        """From the log to an end state (or to the user's stop)."""
+        for when, event in self.store.load():
+            self.history.append((when, event))
+            self.state.apply(event)
+        if self._finished():
+            self.progress.log(f"this run has ended already: {self._end_text()}")
+            return self._write_result()
+        budget = self.plan.budget.model_dump(mode="json")
+        self._record(DriverStarted(self.plan.hash, _elapsed(self.history), budget))
+        with _stop_on_signal(self._request_stop):
+            while self.state.end is None and not self.stopping:
+                if not self._tick():
+                    time.sleep(self.tick_s)
+                self._show()
+        dataset_db.sync(self.root / layout.DATASET, self.state, self.labelled)
+        if self.stopping and self.state.end is None:
+            self._release_running()
+            self._show(force=True)
+            return {"end_state": None, "reason": "stopped by the user; the same command goes on"}
+        self.progress.log(self._end_text())
+        summary = self._write_result()
+        self._show(force=True)
+        return summary
+
+    def _finished(self) -> bool:
+        """Whether an earlier driver ended the campaign and the limits are still the same."""
+        end = self.state.end
+        same = self.state.budget == self.plan.budget.model_dump(mode="json")
+        return end is not None and (end.end_state == "converged" or (same and end.end_state != "needs_attention"))
+
+    def _end_text(self) -> str:
+        end = self.state.end
+        return f"{end.end_state}: {end.reason}" if end else "not ended"
+
+    @property
+    def elapsed_s(self) -> float:
+        return self.state.elapsed_before_s + time.monotonic() - self._started
+
+    # --- one round -------------------------------------------------------------------------------------------------
+
+    def _tick(self) -> bool:
+        """Take in what happened, decide, act; True when anything changed."""
+        changed = self._collect()
+        commands = decide(self.plan, self.state, self.elapsed_s)
+        for command in commands:
+            self._execute(command)
+        started = self._start_queued() if self.state.end is None else False
+        dataset_db.sync(self.root / layout.DATASET, self.state, self.labelled)
+        return changed or bool(commands) or started
+
+    def _collect(self) -> bool:
+        events: list[Event] = []
+        for record, attempt in self.state.running():
+            folder = self.attempts.folder(record, attempt)
+            if record.task.kind == "explore":
+                events += read_stream(folder / layout.STREAM, record.task.id, attempt.number, attempt.stream_offset)
+            outcome = self.attempts.outcome(record, attempt)
+            if outcome is not None:
+                if record.task.kind == "explore":  # what was streamed between the two looks
+                    offset = next((e.offset for e in reversed(events) if getattr(e, "task_id", "") == record.task.id
+                                   and hasattr(e, "offset")), attempt.stream_offset)  # fmt: skip
+                    events += read_stream(folder / layout.STREAM, record.task.id, attempt.number, offset)
+                events.append(judge_attempt(self.plan, record, outcome, self.engine.repair))
+            elif self.attempts.never_started(record, attempt):
+                job = self.attempts.submit(record, attempt, self.state)
+                events.append(AttemptSubmitted(record.task.id, attempt.number, job))
+        self._record(*events)
+        return bool(events)
+
+    def _execute(self, command: Command) -> None:
+        match command:
+            case PlanTask(task):
+                self._record(TaskPlanned(task))
+            case CancelTask(task_id, reason):
+                record = self.state.tasks[task_id]
+                if record.status == "running":
+                    self.attempts.cancel(record, record.attempts[-1])
+                self._record(TaskCancelled(task_id, reason))
+            case PublishPotential(task_id):
+                record = self.state.tasks[task_id]
+                potential = publish.place(self.root, self.plan, record, len(self.state.potentials))
+                publish.point_at(self.root, potential)
+                self._record(PotentialPublished(task_id, potential))
+            case EndCampaign(end_state, reason):
+                self._record(CampaignEnded(end_state, reason))
+
+    def _start_queued(self) -> bool:
+        """Intent first, then the executor; the folder's claim keeps a job from running twice."""
+        chosen = startable(self.state, self.plan.executor.cores)
+        for record in chosen:
+            self._record(AttemptPlanned(record.task.id, len(record.attempts) + 1))
+            attempt = record.attempts[-1]
+            job = self.attempts.submit(record, attempt, self.state)
+            self._record(AttemptSubmitted(record.task.id, attempt.number, job))
+        return bool(chosen)
+
+    # --- stopping --------------------------------------------------------------------------------------------------
+
+    def _request_stop(self, number: int, _frame: FrameType | None) -> None:
+        self.stopping = True
+
+    def _release_running(self) -> None:
+        """End what runs, without counting it against the tasks; finished results are taken in first."""
+        self._collect()
+        for record, attempt in list(self.state.running()):
+            self.attempts.cancel(record, attempt)
+            ended = self.attempts.outcome(record, attempt)
+            if ended is None or (ended.failure is not None and ended.failure.kind == "lost"):
+                ended = Outcome(None, Failure(STOPPED, "stopped by the user"))
+            self._record(judge_attempt(self.plan, record, ended, self.engine.repair))
+
+    # --- records ---------------------------------------------------------------------------------------------------
+
+    def _record(self, *events: Event) -> None:
+        if not events:
+            return
+        when = self.store.append(events)
+        for event in events:
+            self.history.append((when, event))
+            self.state.apply(event)
+            if text := snapshot.describe(event, self.state):
+                self.progress.log(text)
+
+    def _show(self, *, force: bool = False) -> None:
+        now = time.monotonic()
+        if force or now - self._last_status >= STATUS_EVERY_S:
+            self._last_status = now
+            status = snapshot.status(self.plan, self.state, self.history, self.elapsed_s)
+            write_json(self.root / layout.STATUS, status)
+            self.progress.line(snapshot.line(status))
+
+    def _write_result(self) -> Json:
+        return write_campaign_result(self.root, self.plan, self.state, self.history, self.elapsed_s)
+
+
+def _elapsed(history: list[tuple[float, Event]]) -> float:
+    """Wall time that drivers were alive, as far as the log shows it."""
+    total, begun, last = 0.0, None, 0.0
+    for when, event in history:
+        if isinstance(event, DriverStarted):
+            if begun is not None:
+                total += last - begun
+            begun = when
+        last = when
+    return total + (last - begun if begun is not None else 0.0)
+
+
+@contextmanager
+def _stop_on_signal(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run cleanly; the handlers of before are put back."""
+    try:
+        before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread (a notebook, say): the caller's own handling stands
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def running_records(state: CampaignState) -> list[TaskRecord]:
+    """Records with a running attempt."""
+    return [record for record, _ in state.running()]
+
+
+def ended_attempts(history: list[tuple[float, Event]]) -> list[AttemptEnded]:
+    """All ends of attempts, oldest first."""
+    return [event for _, event in history if isinstance(event, AttemptEnded)]

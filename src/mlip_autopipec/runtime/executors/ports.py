@@ -1,0 +1,35 @@
+"""The executor port: opaque commands in, job ids out. It knows no science."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+__all__ = ["Executor", "JobRequest"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """A command to run in ``folder``; ``name`` is unique and lets a restarted driver find the job again."""
+
+    name: str
+    command: tuple[str, ...]
+    folder: Path
+    cores: int = 1
+
+
+@runtime_checkable
+class Executor(Protocol):
+    def submit(self, request: JobRequest) -> str:
+        """Start or queue the job; returns its id."""
+        ...
+
+    def poll(self, ids: Iterable[str]) -> Mapping[str, bool]:
+        """id -> whether the job still waits or runs. Says nothing about success."""
+        ...
+
+    def cancel(self, ids: Iterable[str]) -> None:
+        """End these jobs and everything they started."""
+        ...

@@ -1,0 +1,32 @@
+"""Reading what running MD streams: complete lines past an offset, a torn last line left for the next look."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from mlip_autopipec.campaign.events import MdReported
+
+__all__ = ["read_stream"]
+
+
+def read_stream(path: Path, task_id: str, attempt: int, offset: int) -> list[MdReported]:
+    """Reports past byte ``offset``, each with the offset after it; of progress lines only the newest is kept."""
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        file.seek(offset)
+        raw = file.read()
+    events: list[MdReported] = []
+    for line in raw.splitlines(keepends=True):
+        if not line.endswith(b"\n"):
+            break
+        offset += len(line)
+        try:
+            report = json.loads(line)
+        except ValueError:
+            continue  # a line torn by a kill, completed by the next writer
+        if report["type"] == "progress" and events and events[-1].report["type"] == "progress":
+            events.pop()
+        events.append(MdReported(task_id, attempt, offset, report))
+    return events

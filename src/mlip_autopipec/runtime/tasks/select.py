@@ -1,0 +1,53 @@
+"""Task ``select``: the candidates that DFT labels first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.files import read_json
+from mlip_autopipec.science.fingerprints import distinct, structure_fingerprints
+from mlip_autopipec.science.selection import select
+from mlip_autopipec.types import Candidate, Failure, Outcome, TaskSpec
+
+__all__ = ["run"]
+
+
+def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
+    """Payload {"count", "method", "random_fraction", "seed"}; reads candidates.json of every needed task.
+
+    Result {"candidates": [Candidate JSON: forced, farthest points, random ones], "of": N, "picked": {reason: n}}.
+    Candidates that two batches proposed alike count once. Nothing is written into ``folder``.
+    """
+    candidates = [
+        Candidate.from_json(item)
+        for task in spec.task.needs
+        for item in read_json(spec.input_folder(task) / "candidates.json")
+    ]
+    if not candidates:
+        return Outcome(None, Failure("no_candidates", "the generating tasks left no candidates"))
+    fingerprints = structure_fingerprints([item.atoms for item in candidates], plan.material.elements)
+    kept = distinct(fingerprints)
+    candidates, fingerprints = [candidates[index] for index in kept], fingerprints[kept]
+    picked = select(
+        fingerprints,
+        int(spec.payload["count"]),
+        np.random.default_rng(int(spec.payload["seed"])),
+        forced=[index for index, item in enumerate(candidates) if item.forced],
+        method=spec.payload["method"],
+        random_fraction=float(spec.payload["random_fraction"]),
+        families=[item.provenance.strategy for item in candidates],
+    )
+    return Outcome(
+        {
+            "candidates": [candidates[index].to_json() for index in picked.all],
+            "of": len(candidates),
+            "picked": {
+                "forced": len(picked.forced),
+                "farthest": len(picked.farthest),
+                "random": len(picked.random),
+            },
+        }
+    )

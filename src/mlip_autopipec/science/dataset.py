@@ -1,0 +1,96 @@
+"""The training set: which structures are held out, and how far predictions are from labels.
+
+Pure functions on labelled structures; energies eV, forces eV/Å, errors in meV/atom and meV/Å.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mlip_autopipec.types import Json, LabelledStructure
+
+__all__ = ["Split", "core_mask", "errors", "group_split", "one_method", "rmse"]
+
+FloatArray = NDArray[np.float64]
+Split = tuple[tuple[LabelledStructure, ...], tuple[LabelledStructure, ...]]
+
+
+def group_split(
+    items: Sequence[LabelledStructure],
+    fraction: float,
+    seed: int,
+    *,
+    train_only: Collection[str] = (),
+    keep_test: Collection[str] = (),
+) -> Split:
+    """(train, test): whole groups (``provenance.group``) on one side, about ``fraction`` of the groups held out.
+
+    Each group draws a number in [0, 1) from the hash of its name and the seed, and is held out below ``fraction``: the
+    answer for one group does not depend on the others, so the split is stable while data arrive. When nobody draws
+    so low, the group with the lowest number is held out; ``keep_test`` (names of structures held out before) keeps such
+    a choice. A group with a member in ``train_only`` (names: prototypes, equation-of-state points) is never held out.
+    At least one group stays in training; with a single group the test set is empty.
+    """
+    groups = {item.provenance.group for item in items}
+    pinned = {item.provenance.group for item in items if item.name in train_only}
+    earlier = {item.provenance.group for item in items if item.name in keep_test}
+    draws = {group: _draw(group, seed) for group in sorted(groups - pinned)}
+    held_out = {group for group, draw in draws.items() if draw < fraction or group in earlier}
+    if not held_out and draws and len(groups) > 1:
+        held_out = {min(draws, key=lambda group: draws[group])}
+    if held_out == groups:
+        held_out.discard(max(draws, key=lambda group: draws[group]))
+    train = tuple(item for item in items if item.provenance.group not in held_out)
+    test = tuple(item for item in items if item.provenance.group in held_out)
+    return train, test
+
+
+def _draw(group: str, seed: int) -> float:
+    """A number in [0, 1) that depends on group and seed alone, the same in every process and on every machine."""
+    digest = hashlib.sha256(f"{seed}:{group}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def one_method(items: Sequence[LabelledStructure]) -> bool:
+    """Whether every label was made by the same DFT method: labels of two methods never meet in one training set."""
+    return len({item.label.method_hash for item in items}) <= 1
+
+
+def core_mask(item: LabelledStructure) -> NDArray[np.bool_]:
+    """(n_atoms,) True where forces count: core atoms of a cutout, every atom of a whole cell."""
+    mask = np.full(len(item.atoms), item.core is None)
+    if item.core is not None:
+        mask[list(item.core)] = True
+    return mask
+
+
+def rmse(differences: ArrayLike) -> float | None:
+    """Root mean square; None when there is nothing to average."""
+    values = np.asarray(differences, dtype=float)
+    return float(np.sqrt(np.mean(values**2))) if values.size else None
+
+
+def errors(items: Sequence[LabelledStructure], energies_ev: Sequence[float], forces: Sequence[FloatArray]) -> Json:
+    """Errors of predicted total energies (n_structures,) and forces (n_atoms, 3) each, in eV and eV/Å.
+
+    ``n_structures``, ``energy_rmse_mev_per_atom`` (whole cells only) and ``force_rmse_mev_per_a`` (components of
+    unmasked atoms); None where nothing is left to average.
+    """
+    energy = [
+        1000.0 * (predicted - item.label.energy_ev) / len(item.atoms)
+        for item, predicted in zip(items, energies_ev, strict=True)
+        if item.core is None
+    ]
+    force = [
+        1000.0 * (np.asarray(predicted) - item.label.forces)[core_mask(item)].ravel()
+        for item, predicted in zip(items, forces, strict=True)
+    ]
+    return {
+        "n_structures": len(items),
+        "energy_rmse_mev_per_atom": rmse(energy),
+        "force_rmse_mev_per_a": rmse(np.concatenate(force) if force else []),
+    }

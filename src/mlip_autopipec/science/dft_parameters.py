@@ -1,0 +1,243 @@
+"""DFT parameters from composition and cell alone: each function returns the number and the reason for it.
+
+The rules and the measurements behind them (PseudoDojo 0.5 PBE, pw.x 6.7, forces against 64 Ry, energies against an
+8x8x8 mesh) are in the docstrings; a user who wants them checked on the material runs the plan's convergence series.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "Choice",
+    "is_metal",
+    "kmesh",
+    "kmesh_shifted",
+    "kspacing_per_a",
+    "rho_cutoff_ry",
+    "smearing",
+    "spin_polarized",
+    "starting_moments",
+    "wavefunction_cutoff_ry",
+]
+
+T = TypeVar("T")
+FloatArray = NDArray[np.float64]
+Composition = Sequence[str] | Mapping[str, float]
+"""Chemical symbols (repeats count) or amounts per element."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Generic[T]):
+    """A derived value and the reason for it, one line."""
+
+    value: T
+    reason: str
+
+
+METAL_SPACING_PER_A = 0.25
+SEMICONDUCTOR_SPACING_PER_A = 0.57
+DEGAUSS_RY = 0.01
+
+#: Closed-shell charges of elements that take electrons.
+_ANIONS = {
+    "H": -1, "N": -3, "P": -3, "As": -3, "Sb": -3, "O": -2, "S": -2, "Se": -2, "Te": -2, "F": -1, "Cl": -1, "Br": -1,
+    "I": -1,
+}  # fmt: skip
+#: Usual charges of elements that give electrons away (solid binary oxides and halides).
+_CATIONS: dict[str, tuple[int, ...]] = {
+    **dict.fromkeys(("Li", "Na", "K", "Rb", "Cs", "Ag"), (1,)),
+    **dict.fromkeys(("Be", "Mg", "Ca", "Sr", "Ba", "Zn", "Cd"), (2,)),
+    **dict.fromkeys(("B", "Al", "Ga", "In", "Sc", "Y", "La", "Gd", "Bi"), (3,)),
+    **dict.fromkeys(("C", "Si", "Ge", "Ti", "Zr", "Hf"), (4,)),
+    **dict.fromkeys(("V", "Nb", "Ta"), (5,)),
+    **dict.fromkeys(("Sn", "Pb", "Pt"), (2, 4)),
+    **dict.fromkeys(("Mo", "W"), (4, 6)),
+    **dict.fromkeys(("P", "As", "Sb"), (3, 5)),
+    "Cr": (3, 6), "Mn": (2, 3, 4), "Fe": (2, 3), "Co": (2, 3), "Ni": (2,), "Cu": (1, 2), "Hg": (2,), "Tl": (1, 3),
+    "Pd": (2,), "Ce": (3, 4), "H": (1,), "N": (5,), "S": (4, 6), "Se": (4, 6), "Te": (4,),
+}  # fmt: skip
+#: Elements whose solids have a gap, alone and among each other (group 14 alloys and carbides).
+_GROUP_14 = {"C", "Si", "Ge"}
+_GAPPED_ELEMENTS = {
+    "H", "He", "B", "N", "O", "F", "Ne", "P", "S", "Cl", "Ar", "Se", "Br", "Kr", "Te", "I", "Xe",
+} | _GROUP_14  # fmt: skip
+
+#: High-spin moments (Bohr magnetons) of the magnetic elements: unpaired d electrons of the atom or common ion.
+_MOMENTS = {"Cr": 4.0, "Mn": 5.0, "Fe": 4.0, "Co": 3.0, "Ni": 2.0}
+_LANTHANIDES = ("Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb")
+_F_MOMENTS = dict(zip(_LANTHANIDES, (1.0, 2.0, 3.0, 4.0, 5.0, 7.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0), strict=True))
+_ACTINIDES = dict(zip(("Pa", "U", "Np", "Pu", "Am", "Cm"), (2.0, 3.0, 4.0, 5.0, 6.0, 7.0), strict=True))
+
+#: Elements whose low cutoff was measured: force error in meV/Å against 64 Ry.
+_MEASURED_LOW_FORCE_ERROR = {"Si": 1.0, "Al": 5.5}
+MAX_CUTOFF_FORCE_ERROR = 10.0
+
+
+def is_metal(composition: Composition) -> Choice[bool]:
+    """A guess from the composition: True when a gap is not expected.
+
+    A gap is expected for non-metallic elements, group 14 among themselves, and compounds whose usual oxidation states
+    add up to zero. The guess decides k-points and smearing only; a wrong "semiconductor" costs accuracy, a wrong
+    "metal" costs time. Symbols given once each count 1:1.
+    """
+    counts = composition if isinstance(composition, Mapping) else Counter(composition)
+    elements = set(counts)
+    if elements <= _GROUP_14 or (len(elements) == 1 and elements <= _GAPPED_ELEMENTS):
+        return Choice(False, f"{'-'.join(sorted(elements))} has a gap in its usual solid")
+    if _balanced(counts):
+        return Choice(False, "usual oxidation states add up to zero, so a gap is expected")
+    if elements & set(_ANIONS) or elements & _GAPPED_ELEMENTS:
+        return Choice(True, "usual oxidation states do not add up to zero, so no gap is assumed")
+    return Choice(True, "only metallic elements")
+
+
+def _balanced(counts: Mapping[str, float]) -> bool:
+    """True when some assignment of usual charges, with at least one anion, sums to zero."""
+    if len(counts) < 2:
+        return False
+    options = []
+    for element in counts:
+        charges = (*_CATIONS.get(element, ()), *([_ANIONS[element]] if element in _ANIONS else []))
+        if not charges:
+            return False
+        options.append(charges)
+    tolerance = 1e-3 * sum(counts.values())
+    return any(
+        min(charges) < 0 and abs(sum(q * n for q, n in zip(charges, counts.values(), strict=True))) < tolerance
+        for charges in itertools.product(*options)
+    )
+
+
+def kspacing_per_a(composition: Composition, pbc: Sequence[bool] = (True, True, True)) -> Choice[float]:
+    """k-point spacing in 1/Å, 2π included.
+
+    Metals 0.25. Semiconductors and insulators 0.57, which for the silicon cells of 2 to 64 atoms is one and the same
+    set of points (4x4x4 shifted in the primitive zone): energies 1.4 meV/atom, lattice constant 0.0001 Å and bulk
+    modulus 0.1 GPa from convergence; a 2x2x2 mesh on the 8-atom cell is wrong by 80 meV/atom.
+    """
+    if not any(pbc):
+        return Choice(METAL_SPACING_PER_A, "no periodic direction: one k-point whatever the spacing")
+    guess = is_metal(composition)
+    if guess.value:
+        return Choice(METAL_SPACING_PER_A, f"metal ({guess.reason}): 0.25 1/Å resolves the Fermi surface")
+    return Choice(
+        SEMICONDUCTOR_SPACING_PER_A,
+        f"semiconductor or insulator ({guess.reason}): 0.57 1/Å with shifted meshes is within 2 meV/atom for silicon",
+    )
+
+
+def kmesh_shifted(composition: Composition, pbc: Sequence[bool] = (True, True, True)) -> Choice[bool]:
+    """Whether meshes are shifted by half a step along every periodic direction (also where n = 1)."""
+    if not any(pbc):
+        return Choice(False, "no periodic direction: Gamma point")
+    if is_metal(composition).value:
+        return Choice(False, "metal: Gamma-centred meshes keep the symmetry of every lattice")
+    return Choice(True, "shifted meshes converge faster with a gap (silicon 4x4x4: 1.4 instead of 93 meV/atom)")
+
+
+def kmesh(
+    cell: ArrayLike, pbc: Sequence[bool] = (True, True, True), spacing_per_a: float = METAL_SPACING_PER_A
+) -> tuple[int, int, int]:
+    """Monkhorst-Pack divisions for a symmetric cell, to be kept along an equation of state.
+
+    ``cell``: (3, 3) in Å, rows are vectors. n_i = max(1, ceil(|b_i| / spacing)) with 2π in |b_i|, and 1 without
+    periodicity. Where the labelling engine thins a finer mesh to its face-centred points because those pack better
+    (conventional cells of fcc and diamond), the finer mesh itself is returned: with the crystal's symmetry it is the
+    same sampling, so energies along the equation of state agree with those of the training cells.
+    """
+    vectors = np.asarray(cell, dtype=float)
+    simple = _divisions(vectors, pbc, spacing_per_a)
+    if not all(pbc):
+        return simple
+    a, b, c = _divisions(vectors, pbc, math.sqrt(2) * spacing_per_a)
+    centred = (2 * a, 2 * b, 2 * c)
+    edges = vectors * np.array([[a], [b], [c]])
+    faces = np.array([edges[1] + edges[2], edges[0] + edges[2], edges[0] + edges[1]])
+    length = _shortest(faces)
+    adequate = length >= 2 * math.pi / spacing_per_a * (1 - 1e-6)
+    packs_better = length**3 / (2 * a * b * c) > 1.001 * _shortest(
+        vectors * np.array(simple)[:, None]
+    ) ** 3 / math.prod(simple)
+    return centred if adequate and packs_better else simple
+
+
+def _divisions(vectors: FloatArray, pbc: Sequence[bool], spacing_per_a: float) -> tuple[int, int, int]:
+    lengths = 2 * math.pi * np.linalg.norm(np.linalg.inv(vectors), axis=0)
+    first, second, third = (
+        max(1, math.ceil(length / spacing_per_a - 1e-6)) if flag else 1
+        for length, flag in zip(lengths, pbc, strict=True)
+    )
+    return first, second, third
+
+
+def _shortest(vectors: FloatArray) -> float:
+    """Length of the shortest lattice vector (small combinations suffice for cells that are not very skewed)."""
+    steps = np.array([step for step in itertools.product((-2, -1, 0, 1, 2), repeat=3) if any(step)])
+    return float(np.linalg.norm(steps @ vectors, axis=1).min())
+
+
+def smearing(composition: Composition) -> Choice[tuple[Literal["mv", "gaussian"], float]]:
+    """Kind and width (Ry): cold smearing for metals, Gaussian where a gap is possible.
+
+    The occupation of cold smearing (Marzari et al., Phys. Rev. Lett. 82, 3296, 1999) overshoots 1, so with a gap its
+    Fermi energy is not unique: pw.x 6.7 put it into the valence band of perfect silicon (0.7 meV/atom too high at
+    4x4x4, 5.5 at 2x2x2, with a jump along the equation of state). Gaussian occupations are monotonic.
+    """
+    if is_metal(composition).value:
+        return Choice(("mv", DEGAUSS_RY), "metal: cold smearing, whose forces hardly depend on the width")
+    return Choice(
+        ("gaussian", DEGAUSS_RY),
+        "gap expected: narrow, Gaussian because the Fermi energy of cold smearing is not unique in a gap; not fixed "
+        "occupations because melts and defects close gaps",
+    )
+
+
+def starting_moments(composition: Composition) -> Choice[dict[str, float]]:
+    """High-spin start moments (Bohr magnetons) of the magnetic elements; empty when there is none."""
+    moments = {s: {**_MOMENTS, **_F_MOMENTS, **_ACTINIDES}.get(s, 0.0) for s in sorted(set(composition))}
+    magnetic = [symbol for symbol, moment in moments.items() if moment]
+    if magnetic:
+        return Choice(moments, f"{', '.join(magnetic)} may be magnetic: started from the high-spin value")
+    if set(composition) == {"O"}:
+        return Choice({"O": 1.0}, "O2 is a triplet")
+    return Choice({}, "no magnetic element")
+
+
+def spin_polarized(composition: Composition) -> Choice[bool]:
+    """True when :func:`starting_moments` names any."""
+    moments = starting_moments(composition)
+    return Choice(bool(moments.value), moments.reason)
+
+
+def wavefunction_cutoff_ry(hints: Mapping[str, tuple[float, float, float]]) -> Choice[float]:
+    """Plane-wave cutoff for every cell of a campaign, from the family's (low, normal, high) hints in Ry per element.
+
+    The low hint is taken for an element whose low hint was measured to keep forces within 10 meV/Å (Si, Al), the
+    normal one otherwise; the largest over the elements of the campaign counts.
+    Raises ValueError without elements.
+    """
+    if not hints:
+        raise ValueError("no elements")
+    needed = {}
+    for element, (low, normal, _) in hints.items():
+        error = _MEASURED_LOW_FORCE_ERROR.get(element)
+        trusted = error is not None and error < MAX_CUTOFF_FORCE_ERROR
+        needed[element] = (low, f"low hint, measured force error {error} meV/Å") if trusted else (normal, "normal hint")
+    hardest = max(needed, key=lambda element: needed[element][0])
+    value, why = needed[hardest]
+    return Choice(float(value), f"{hardest} needs the most: {why}")
+
+
+def rho_cutoff_ry(cutoff_ry: float, dual: float = 4.0) -> Choice[float]:
+    """Density cutoff: ``dual`` times the wave-function cutoff (4 is exact for norm-conserving pseudopotentials)."""
+    exact = "exact for norm-conserving pseudopotentials" if dual == 4.0 else "the family's dual"
+    return Choice(dual * cutoff_ry, f"{dual:g} x {cutoff_ry:g} Ry, {exact}")

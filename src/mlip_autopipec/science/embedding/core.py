@@ -1,0 +1,109 @@
+"""Core atoms: those that cannot tell the cutout from the parent; and the check of the embedding by the potential."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.neighborlist import neighbor_list
+
+from mlip_autopipec.science.embedding.model import FloatArray, IntArray, Piece
+
+__all__ = ["Local", "Surroundings", "agreement", "evaluate", "exact_radii", "near_centre"]
+
+POSITION_TOLERANCE_A = 0.05
+
+
+class Surroundings:
+    """Vectors (Å) and species of the neighbours of every atom out to a radius."""
+
+    def __init__(self, atoms: Atoms, radius_a: float) -> None:
+        self.numbers = atoms.numbers
+        first, second, vectors = neighbor_list("ijD", atoms, radius_a)
+        self._starts = np.searchsorted(first, np.arange(len(atoms) + 1))
+        self._neighbours, self._vectors = second, vectors
+
+    def of(self, atom: int) -> tuple[FloatArray, IntArray]:
+        """Vectors (m, 3) and atomic numbers (m,) of the neighbours of an atom."""
+        part = slice(self._starts[atom], self._starts[atom + 1])
+        return self._vectors[part], self.numbers[self._neighbours[part]]
+
+
+def exact_radii(piece: Piece, inside: Surroundings, outside: Surroundings, radius_a: float) -> FloatArray:
+    """Radius (Å) out to which each atom of the piece has the parent's neighbours, atom for atom within 0.05 Å.
+
+    ``inside`` and ``outside``: surroundings in the piece and in the parent out to ``radius_a`` + 0.05 Å.
+    Atoms with nothing wrong out to ``radius_a`` get ``radius_a``.
+    """
+    radii = np.full(len(piece.atoms), radius_a)
+    for i, parent_index in enumerate(piece.parent):
+        if inside.numbers[i] != outside.numbers[parent_index]:
+            radii[i] = 0.0
+            continue
+        here, there = inside.of(i), outside.of(int(parent_index))
+        radii[i] = min(radius_a, _first_stranger(here, there), _first_stranger(there, here))
+    return radii
+
+
+def _first_stranger(a: tuple[FloatArray, IntArray], b: tuple[FloatArray, IntArray]) -> float:
+    """Distance of the nearest neighbour in ``a`` that has no partner of its species in ``b``."""
+    if len(a[0]) == 0:
+        return float("inf")
+    lengths = np.linalg.norm(a[0], axis=1)
+    if len(b[0]) == 0:
+        return float(lengths.min())
+    apart = np.linalg.norm(a[0][:, None, :] - b[0][None], axis=2)
+    known = ((apart < POSITION_TOLERANCE_A) & (a[1][:, None] == b[1][None])).any(axis=1)
+    return float(lengths[~known].min()) if not known.all() else float("inf")
+
+
+def near_centre(piece: Piece, radius_a: float) -> IntArray:
+    """Atoms within a radius of the centre atom, the centre first."""
+    far = piece.atoms.get_distances(piece.centre, np.arange(len(piece.atoms)), mic=True)
+    order = np.argsort(far, kind="stable")
+    found: IntArray = order[far[order] <= radius_a]
+    return found
+
+
+@dataclass(frozen=True)
+class Local:
+    """What a potential says of each atom: forces (n, 3) eV/Å, energies (n,) eV, gamma (n,); None where it is silent."""
+
+    forces: FloatArray
+    energies: FloatArray | None
+    gamma: FloatArray | None
+
+    def take(self, indices: IntArray) -> Local:
+        """The rows of some atoms."""
+        return Local(
+            self.forces[indices],
+            None if self.energies is None else self.energies[indices],
+            None if self.gamma is None else self.gamma[indices],
+        )
+
+
+def evaluate(atoms: Atoms, calculator: Calculator) -> Local:
+    """Forces, and per-atom energies and extrapolation grades where the calculator gives them."""
+    calculator.calculate(atoms, ["energy", "forces"], all_changes)
+    results = calculator.results
+    energies, gamma = (
+        None if results.get(key) is None else np.array(results[key], dtype=float).reshape(-1)
+        for key in ("energies", "gamma")
+    )
+    return Local(np.array(results["forces"], dtype=float), energies, gamma)
+
+
+def agreement(inside: Local, outside: Local) -> FloatArray:
+    """Largest relative difference, per atom, of local energy and gamma between cutout and parent.
+
+    Energies are compared against the parent's own local energy (at least 1 eV), grades against the parent's grade (at
+    least 1: below it the potential interpolates and the value has no meaning for selection). Zeros when the potential
+    gives neither.
+    """
+    worst = np.zeros(len(inside.forces))
+    for here, there in ((inside.energies, outside.energies), (inside.gamma, outside.gamma)):
+        if here is not None and there is not None:
+            worst = np.maximum(worst, np.abs(here - there) / np.maximum(np.abs(there), 1.0))
+    return worst

@@ -1,0 +1,115 @@
+"""Sublattices of a crystal: which integer multiple of the primitive cell keeps its images farthest apart.
+
+Every sublattice of index n has one Hermite normal form, so all of them are looked at (Hart & Forcade, Phys. Rev. B
+77, 224115, 2008); the densest lattice packing (fcc) bounds what a volume can give: d <= (sqrt(2) V)^(1/3).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+from ase.geometry import minkowski_reduce
+
+from mlip_autopipec.science.embedding.model import FloatArray, IntArray
+
+__all__ = ["best_supercells", "cosets", "hermite_forms", "shortest_vectors"]
+
+
+def hermite_forms(index: int) -> IntArray:
+    """All lower-triangular Hermite normal forms of a determinant, (k, 3, 3)."""
+    found = []
+    for a in _divisors(index):
+        for c in _divisors(index // a):
+            f = index // a // c
+            found += [[[a, 0, 0], [b, c, 0], [d, e, f]] for b, d, e in itertools.product(range(a), range(a), range(c))]
+    return np.array(found, dtype=np.int64)
+
+
+def _divisors(n: int) -> list[int]:
+    return [i for i in range(1, n + 1) if n % i == 0]
+
+
+def _bound(volume: float) -> float:
+    """Largest possible shortest vector of a lattice of this cell volume."""
+    return float((np.sqrt(2.0) * volume) ** (1 / 3))
+
+
+def shortest_vectors(forms: IntArray, vectors: FloatArray) -> tuple[FloatArray, IntArray]:
+    """Length of the shortest lattice vector of each sublattice (Å) and how many have it (k,), (k,)."""
+    index = round(np.linalg.det(forms[0]))
+    limit = _bound(abs(np.linalg.det(vectors)) * index) * 1.0001
+    reach = np.ceil(limit * np.linalg.norm(np.linalg.inv(vectors), axis=0)).astype(int)
+    grid = np.array(list(itertools.product(*(range(-r, r + 1) for r in reach))), dtype=np.int64)
+    lengths = np.linalg.norm(grid @ vectors, axis=1)
+    inside = (lengths > 1e-6) & (lengths <= limit)
+    grid, lengths = grid[inside], lengths[inside]
+    order = np.argsort(lengths, kind="stable")
+    grid, lengths = grid[order], lengths[order]
+    adjugates = np.round(np.linalg.inv(forms) * index).astype(np.int64)
+    shortest = np.empty(len(forms))
+    counts = np.empty(len(forms), dtype=np.int64)
+    for start in range(0, len(forms), 2000):
+        part = slice(start, start + 2000)
+        member = np.all((grid[None] @ adjugates[part]) % index == 0, axis=2)
+        first = lengths[member.argmax(axis=1)]
+        shortest[part] = first
+        counts[part] = (member & (lengths[None] < first[:, None] * 1.001)).sum(axis=1)
+    return shortest, counts
+
+
+def _best_of(index: int, vectors: FloatArray) -> tuple[float, IntArray]:
+    """The sublattice of one index whose images are farthest apart; fewest such images on a tie."""
+    forms = hermite_forms(index)
+    lengths, counts = shortest_vectors(forms, vectors)
+    order = np.lexsort((np.arange(len(forms)), counts, -lengths.round(4)))
+    return float(lengths[order[0]]), forms[order[0]]
+
+
+def best_supercells(vectors: FloatArray, max_index: int, image_distance_a: float) -> Iterator[tuple[float, IntArray]]:
+    """Supercell matrices (rows: reduced, right-handed), to be tried in order, each with its image distance in Å.
+
+    First the smallest cell whose images are ``image_distance_a`` apart, if there is one; then the cell of at most
+    ``max_index`` primitive cells whose images are farthest apart.
+    """
+    volume = abs(np.linalg.det(vectors))
+    lowest = max(1, int(np.ceil(image_distance_a**3 / np.sqrt(2.0) / volume - 1e-9)))
+    small: tuple[float, IntArray] | None = None
+    for index in range(lowest, max_index + 1):
+        small = _best_of(index, vectors)
+        if small[0] >= image_distance_a - 1e-6:
+            yield small[0], _reduce(small[1], vectors)
+            break
+        small = None
+    best: tuple[float, IntArray] | None = small
+    for index in range(max_index, 0, -1):
+        if best is not None and _bound(volume * index) <= best[0] * 1.0001:
+            break
+        trial = _best_of(index, vectors)
+        if best is None or trial[0] >= best[0] * 1.0001:
+            best = trial
+    if best is not None and (small is None or best[0] > small[0] * 1.0001):
+        yield best[0], _reduce(best[1], vectors)
+
+
+def _reduce(form: IntArray, vectors: FloatArray) -> IntArray:
+    _, operation = minkowski_reduce(form @ vectors)
+    reduced: IntArray = np.round(operation @ form).astype(np.int64)
+    return reduced if np.linalg.det(reduced @ vectors) > 0 else -reduced
+
+
+def cosets(multiple: IntArray) -> IntArray:
+    """One integer vector of each class of Z^3 modulo the rows of ``multiple``, (|det|, 3)."""
+    index = abs(round(np.linalg.det(multiple)))
+    adjugate = np.round(np.linalg.inv(multiple) * index).astype(np.int64)
+    reach = range(index)
+    seen: dict[tuple[int, ...], tuple[int, ...]] = {}
+    # Walk in shells, so that the classes are found among small vectors long before n^3 of them were tried.
+    for shell in reach:
+        for vector in itertools.product(range(shell + 1), repeat=3):
+            if max(vector) == shell:
+                seen.setdefault(tuple((np.array(vector) @ adjugate) % index), vector)
+        if len(seen) == index:
+            break
+    return np.array(list(seen.values()), dtype=np.int64)

@@ -1,0 +1,142 @@
+"""What every strategy is given, and the moves on cells that several of them share."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from numpy.typing import NDArray
+
+from mlip_autopipec.science.screening import closest_contact
+from mlip_autopipec.types import Candidate
+
+__all__ = ["Context", "bare", "deformed", "random_strain", "rattled", "standard_cell", "supercell"]
+
+FloatArray = NDArray[np.float64]
+
+# A rattled pair may come this near, in sums of covalent radii; a bit above the screen's limit of 0.7.
+MIN_CONTACT = 0.75
+SYMPREC_A = 0.01
+
+
+def _silent(fraction: float) -> None:
+    """No progress is wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The material and what is known of it.
+
+    ``fractions``: element -> fraction. ``starts``: relaxed start structures, lowest energy first. ``calculator``: the
+    surrogate, or None where it does not know an element. ``max_atoms``: largest cell that DFT may be asked for.
+    ``progress``: told the finished fraction of a long strategy now and then.
+    """
+
+    fractions: dict[str, float]
+    starts: tuple[Candidate, ...]
+    calculator: Calculator | None
+    temperatures_k: tuple[float, ...]
+    max_atoms: int
+    seed: int = 0
+    progress: Callable[[float], None] = _silent
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        return tuple(sorted(self.fractions))
+
+
+def bare(atoms: Atoms) -> Atoms:
+    """A copy with numbers, positions, cell, periodicity and moments alone: no calculator, constraint or velocity."""
+    plain = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    if atoms.has("initial_magmoms"):
+        plain.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
+    return plain
+
+
+def standard_cell(atoms: Atoms, *, primitive: bool, symprec_a: float = SYMPREC_A) -> Atoms:
+    """The idealised standard cell (spglib), conventional or primitive; not fully periodic structures are returned."""
+    import spglib
+
+    if not atoms.pbc.all():
+        return bare(atoms)
+    spec: Any = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    found = spglib.standardize_cell(spec, to_primitive=primitive, no_idealize=False, symprec=symprec_a)
+    if found is None:
+        return bare(atoms)
+    cell, positions, numbers = found
+    return Atoms(numbers=numbers, scaled_positions=positions, cell=cell, pbc=True)
+
+
+def supercell(atoms: Atoms, max_atoms: int) -> Atoms:
+    """The largest compact supercell of at most ``max_atoms`` atoms.
+
+    Multiples of the conventional cell are preferred where they come within a quarter of the wanted size: their
+    reciprocal axes are short, so DFT needs fewer k-points than for the skewed primitive multiples.
+    The structure itself is returned when nothing fits or it is not periodic.
+    """
+    if not atoms.pbc.all():
+        return bare(atoms)
+    best: tuple[tuple[float, ...], Atoms, tuple[int, int, int]] | None = None
+    for primitive in (False, True):
+        unit = standard_cell(atoms, primitive=primitive)
+        limit = max_atoms // len(unit)
+        for a, b, c in itertools.product(range(1, limit + 1), repeat=3):
+            n = (a, b, c)
+            size = int(np.prod(n)) * len(unit)
+            if size > max_atoms:
+                continue
+            heights = _heights(unit.cell.array * np.array(n)[:, None])
+            near = size >= 0.75 * max_atoms
+            # Sorted: near the wanted size, conventional, largest, most compact, then the last axis the long one.
+            key = (near, near and not primitive, size, round(float(heights.min() / heights.max()), 6), *n[::-1])
+            if best is None or key > best[0]:
+                best = (key, unit, n)
+    if best is None:
+        return bare(atoms)
+    cell: Atoms = best[1].repeat(best[2])
+    return cell
+
+
+def _heights(cell: FloatArray) -> FloatArray:
+    """Distances (Å) between opposite faces of a cell."""
+    return np.asarray(abs(np.linalg.det(cell)) / np.linalg.norm(np.cross(cell[[1, 2, 0]], cell[[2, 0, 1]]), axis=1))
+
+
+def deformed(atoms: Atoms, strain: FloatArray) -> Atoms:
+    """The crystal under the symmetric ``strain`` (3, 3): cell and positions go by 1 + strain."""
+    changed = bare(atoms)
+    changed.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+    return changed
+
+
+def random_strain(rng: np.random.Generator, volume_range: tuple[float, float], max_deviatoric: float) -> FloatArray:
+    """A symmetric strain (3, 3): relative volume change drawn in ``volume_range``, then a traceless part.
+
+    The largest component of the traceless part is drawn uniformly up to ``max_deviatoric``.
+    """
+    shear = rng.normal(size=(3, 3))
+    shear = shear + shear.T
+    shear -= np.eye(3) * np.trace(shear) / 3
+    shear *= rng.uniform(0, max_deviatoric) / np.abs(shear).max()
+    volumetric = (1 + rng.uniform(*volume_range)) ** (1 / 3) - 1
+    return np.asarray(shear + np.eye(3) * volumetric)
+
+
+def rattled(atoms: Atoms, sigma_a: float, rng: np.random.Generator, tries: int = 20) -> Atoms:
+    """Normal displacements of standard deviation ``sigma_a`` (Å) per coordinate, centre of mass kept.
+
+    A draw with a pair nearer than 0.75 of the sum of its covalent radii is drawn again, each time a tenth smaller.
+    """
+    for attempt in range(tries):
+        step = rng.normal(size=(len(atoms), 3)) * sigma_a * 0.9**attempt
+        step -= step.mean(axis=0)
+        moved = bare(atoms)
+        moved.positions += step
+        if closest_contact(moved) >= MIN_CONTACT:
+            return moved
+    return bare(atoms)

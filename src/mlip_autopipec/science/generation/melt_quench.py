@@ -1,0 +1,144 @@
+"""Melt and quench by surrogate MD: liquid, undercooled and amorphous structures.
+
+A crystal is heated in blocks until its atoms have left their sites, held as a liquid and quenched in steps. The
+volume is drawn anew at each step, so that the potential sees the melt under pressure and under tension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from mlip_autopipec.science.generation.context import Context, FloatArray, rattled, supercell
+from mlip_autopipec.science.generation.dynamics import Run
+from mlip_autopipec.types import Candidate, Provenance
+
+__all__ = ["generate", "lindemann_ratio"]
+
+# (stage, temperature as a fraction of the one that melted)
+SEGMENTS = (
+    ("liquid", 1.0),
+    ("liquid", 0.75),
+    ("undercooled", 0.5),
+    ("undercooled", 0.35),
+    ("amorphous", 0.2),
+    ("amorphous", 0.08),
+)
+# A crystal melts near 0.1-0.15 of the neighbour distance; a small superheated cell vibrates up to 0.25.
+LIQUID_RATIO = 0.4
+HEATING_BLOCK_STEPS = 50
+MAX_HEATING_BLOCKS = 10
+MAX_TEMPERATURE_K = 8000.0
+SETTLING_STEPS = 20
+
+
+def generate(
+    context: Context,
+    count: int,
+    rng: np.random.Generator,
+    *,
+    max_atoms: int = 16,
+    every_steps: int = 12,
+    melt_k: float = 0.0,
+    volume_min: float = -0.12,
+    volume_max: float = 0.08,
+    **_: object,
+) -> list[Candidate]:
+    """Frames of two runs of the lowest start: cells of ``max_atoms`` and of half as many.
+
+    ``melt_k``: temperature of the first heating block; 0: three times the highest asked one, at least 2500 K.
+    Segments of one temperature and volume are groups; ``parameters`` hold stage, temperature and volume change.
+    Raises ValueError without a calculator.
+    """
+    if context.calculator is None:
+        raise ValueError("strategy 'melt_quench' needs a surrogate that knows every element")
+    if not context.starts:
+        return []
+    hot = melt_k or max(3 * max(context.temperatures_k, default=0.0), 2500.0)
+    largest = min(max_atoms, context.max_atoms)
+    sizes = [largest, max(2, largest // 2)]
+    shares = [count - count // 3, count // 3]
+    expected = len(sizes) * (4 * HEATING_BLOCK_STEPS + len(SEGMENTS) * SETTLING_STEPS) + count * every_steps
+    done = 0
+
+    def told(steps: int) -> None:
+        nonlocal done
+        done += steps
+        context.progress(min(done / expected, 1.0))
+
+    made: list[Candidate] = []
+    for index, (size, share) in enumerate(zip(sizes, shares, strict=True)):
+        if share:
+            span = (volume_min, volume_max)
+            made += _one_run(
+                context,
+                index=index,
+                size=size,
+                count=share,
+                hot_k=hot,
+                every_steps=every_steps,
+                volume_range=span,
+                rng=rng,
+                told=told,
+            )
+    return made
+
+
+def _one_run(
+    context: Context,
+    *,
+    index: int,
+    size: int,
+    count: int,
+    hot_k: float,
+    every_steps: int,
+    volume_range: tuple[float, float],
+    rng: np.random.Generator,
+    told: Callable[[int], None],
+) -> list[Candidate]:
+    start = context.starts[0]
+    crystal = supercell(start.atoms, size)
+    run = Run(rattled(crystal, 0.15, rng), context.calculator, hot_k, rng)
+    hot_k = _melt(run, crystal.positions, _neighbour_distance(crystal.get_volume(), len(crystal)), hot_k, told)
+    shares = [count // len(SEGMENTS) + (number < count % len(SEGMENTS)) for number in range(len(SEGMENTS))]
+    made: list[Candidate] = []
+    for number, ((stage, fraction), share) in enumerate(zip(SEGMENTS, shares, strict=True)):
+        change = float(rng.uniform(*volume_range))
+        run.atoms.set_cell(crystal.cell.array * (1 + change) ** (1 / 3), scale_atoms=True)
+        run.steps(SETTLING_STEPS, fraction * hot_k)
+        told(SETTLING_STEPS)
+        parameters = {
+            "stage": stage,
+            "temperature_k": round(fraction * hot_k, 1),
+            "volume_change": round(change, 6),
+            "atoms": len(crystal),
+        }
+        group = f"melt_quench:{context.seed}:{index}:{number}"
+        provenance = Provenance("melt_quench", group, parameters, start.provenance.group, context.seed)
+        made += [Candidate(frame, provenance) for frame in run.frames(share, every_steps, fraction * hot_k, told)]
+    return made
+
+
+def _melt(run: Run, sites: FloatArray, neighbour_a: float, hot_k: float, told: Callable[[int], None]) -> float:
+    """Heat in blocks, each 15 % hotter, until the atoms have left their sites; the temperature that did it."""
+    for _ in range(MAX_HEATING_BLOCKS):
+        if not run.steps(HEATING_BLOCK_STEPS, hot_k):
+            break
+        told(HEATING_BLOCK_STEPS)
+        if lindemann_ratio(run.atoms.positions, sites, neighbour_a) > LIQUID_RATIO:
+            break
+        hot_k = min(1.15 * hot_k, MAX_TEMPERATURE_K)
+    return hot_k
+
+
+def lindemann_ratio(positions: FloatArray, sites: FloatArray, neighbour_a: float) -> float:
+    """Root mean square displacement (drift taken out) from lattice sites over the neighbour distance."""
+    step = positions - sites
+    step = step - step.mean(axis=0)
+    return float(np.sqrt((step**2).sum(axis=1).mean()) / neighbour_a)
+
+
+def _neighbour_distance(volume_a3: float, atoms: int) -> float:
+    """Mean distance (Å) per atom: the edge of the cube that holds one. Defined for any structure."""
+    return float((volume_a3 / atoms) ** (1 / 3))

@@ -1,0 +1,47 @@
+"""Prototypes: relaxed start crystals and points of their equation of state, kept whatever their fingerprint."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mlip_autopipec.science.generation.context import Context, bare, deformed, standard_cell
+from mlip_autopipec.types import Candidate, Provenance
+
+__all__ = ["generate"]
+
+
+def generate(
+    context: Context,
+    count: int,
+    rng: np.random.Generator,
+    *,
+    volume_min: float = -0.12,
+    volume_max: float = 0.15,
+    **_: object,
+) -> list[Candidate]:
+    """Every relaxed start in its primitive cell, then volumes of the lowest one (relative change evenly spaced).
+
+    All are forced: at few labels farthest point sampling alone would leave the neighbourhood of equilibrium empty.
+    Each is a group of its own. ``rng`` is not used.
+    """
+    relaxed = [
+        Candidate(
+            standard_cell(start.atoms, primitive=True),
+            Provenance("prototypes", f"{start.provenance.group}:relaxed", {"start": start.provenance.group}),
+            forced=True,
+        )
+        for start in context.starts[:count]
+    ]
+    points = count - len(relaxed)
+    if points <= 0 or not context.starts or not relaxed[0].atoms.pbc.all():
+        return relaxed
+    name = context.starts[0].provenance.group
+    changes = [x for x in np.linspace(volume_min, volume_max, points + 1) if abs(x) > 1e-3][:points]
+    return relaxed + [
+        Candidate(
+            deformed(bare(relaxed[0].atoms), np.eye(3) * ((1 + change) ** (1 / 3) - 1)),
+            Provenance("prototypes", f"{name}:eos:{index}", {"volume_change": round(float(change), 6)}, parent=name),
+            forced=True,
+        )
+        for index, change in enumerate(changes)
+    ]

@@ -1,0 +1,58 @@
+"""Crystal at the temperatures that are asked for, by surrogate MD: the correlated motions that a rattle lacks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mlip_autopipec.science.generation.context import Context, deformed, random_strain, supercell
+from mlip_autopipec.science.generation.dynamics import Run
+from mlip_autopipec.types import Candidate, Provenance
+
+__all__ = ["generate"]
+
+
+def generate(
+    context: Context,
+    count: int,
+    rng: np.random.Generator,
+    *,
+    max_atoms: int = 16,
+    every_steps: int = 20,
+    equilibration_steps: int = 60,
+    volume_spread: float = 0.02,
+    **_: object,
+) -> list[Candidate]:
+    """One run of the lowest start for each temperature of the context, ``every_steps`` between frames.
+
+    A run is one group. Raises ValueError without a calculator.
+    """
+    if context.calculator is None:
+        raise ValueError("strategy 'thermal' needs a surrogate that knows every element")
+    temperatures = sorted(set(context.temperatures_k))
+    if not context.starts or not temperatures:
+        return []
+    start = context.starts[0]
+    cell = supercell(start.atoms, min(max_atoms, context.max_atoms))
+    shares = [count // len(temperatures) + (index < count % len(temperatures)) for index in range(len(temperatures))]
+    total = sum(equilibration_steps + share * every_steps for share in shares if share)
+    done = 0
+
+    def told(steps: int) -> None:
+        nonlocal done
+        done += steps
+        context.progress(done / total)
+
+    made: list[Candidate] = []
+    for index, (temperature, share) in enumerate(zip(temperatures, shares, strict=True)):
+        if share == 0:
+            continue
+        strained = deformed(cell, random_strain(rng, (-volume_spread, volume_spread), 0.005))
+        run = Run(strained, context.calculator, temperature, rng)
+        run.steps(equilibration_steps, temperature)
+        told(equilibration_steps)
+        parameters = {"temperature_k": temperature, "atoms": len(cell)}
+        provenance = Provenance(
+            "thermal", f"thermal:{context.seed}:{index}", parameters, start.provenance.group, context.seed
+        )
+        made += [Candidate(frame, provenance) for frame in run.frames(share, every_steps, temperature, told)]
+    return made

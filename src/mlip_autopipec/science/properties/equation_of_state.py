@@ -1,0 +1,136 @@
+"""Equation of state: equilibrium volume, lattice constant and bulk modulus from energies at several volumes.
+
+Third-order Birch-Murnaghan (F. Birch, Phys. Rev. 71, 809, 1947). Written in x = V^(-2/3) the energy is a polynomial of
+third degree, so the fit is one linear least-squares problem with a unique answer: no start values, nothing to converge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import spglib
+from ase import Atoms
+from ase.units import GPa
+from numpy.typing import ArrayLike, NDArray
+
+from mlip_autopipec.types import Failure, Json
+
+__all__ = ["EquationOfState", "fit_birch_murnaghan", "lattice_constant", "strained_cells"]
+
+MIN_POINTS = 5
+"""Four parameters and one point over, so that the residual says something."""
+
+FIRST_CUBIC_SPACE_GROUP = 195
+
+
+@dataclass(frozen=True, slots=True)
+class EquationOfState:
+    """A Birch-Murnaghan curve per atom: V0 (Å³/atom), E0 (eV/atom), B (GPa), B' (no unit), residual (meV/atom)."""
+
+    volume_a3_per_atom: float
+    energy_ev_per_atom: float
+    bulk_modulus_gpa: float
+    bulk_modulus_derivative: float
+    residual_mev_per_atom: float
+
+    def energy(self, volumes_a3_per_atom: ArrayLike) -> NDArray[np.float64]:
+        """Energies (eV/atom) of the curve at volumes (Å³/atom), any shape."""
+        strain = (self.volume_a3_per_atom / np.asarray(volumes_a3_per_atom, dtype=float)) ** (2 / 3) - 1
+        stiffness = 9 * self.volume_a3_per_atom * self.bulk_modulus_gpa * GPa / 16
+        cubic = self.bulk_modulus_derivative * strain**3
+        return np.asarray(self.energy_ev_per_atom + stiffness * (cubic + strain**2 * (2 - 4 * strain)))
+
+    def to_json(self) -> Json:
+        return asdict(self)
+
+
+def strained_cells(atoms: Atoms, volumetric_strains: Sequence[float]) -> list[Atoms]:
+    """Copies whose volume is (1 + strain) times that of ``atoms``: same shape, same fractional coordinates.
+
+    Raises ValueError for a strain of -1 or less, which leaves no volume.
+    """
+    if any(strain <= -1 for strain in volumetric_strains):
+        raise ValueError("a volumetric strain must be larger than -1")
+    cells = []
+    for strain in volumetric_strains:
+        copy = atoms.copy()
+        copy.set_cell(atoms.cell.array * (1 + strain) ** (1 / 3), scale_atoms=True)
+        cells.append(copy)
+    return cells
+
+
+def fit_birch_murnaghan(volumes_a3_per_atom: ArrayLike, energies_ev_per_atom: ArrayLike) -> EquationOfState | Failure:
+    """Fit volumes (n,) Å³/atom and energies (n,) eV/atom.
+
+    A Failure of kind ``equation_of_state`` says why there is no trustworthy minimum: too few different volumes, values
+    that are not finite, no minimum at all, or one outside the volumes sampled (an extrapolation is not a measurement).
+    """
+    volumes = np.asarray(volumes_a3_per_atom, dtype=float)
+    energies = np.asarray(energies_ev_per_atom, dtype=float)
+    if volumes.shape != energies.shape or volumes.ndim != 1:
+        raise ValueError("volumes and energies must be two lists of one length")
+    if not (np.isfinite(volumes).all() and np.isfinite(energies).all() and (volumes > 0).all()):
+        return _no_fit("a volume or an energy is not a finite number")
+    different = len(np.unique(np.round(volumes, 6)))
+    if different < MIN_POINTS:
+        return _no_fit(f"{different} different volumes, at least {MIN_POINTS} are needed")
+
+    # In units of the middle volume x is near 1 and the problem stays well conditioned.
+    middle = float(np.median(volumes))
+    x = (volumes / middle) ** (-2 / 3)
+    curve = np.polynomial.Polynomial.fit(x, energies, deg=3).convert()
+    minima = [
+        float(root.real)
+        for root in np.atleast_1d(curve.deriv().roots())
+        if abs(root.imag) < 1e-9 and curve.deriv(2)(root.real) > 0
+    ]
+    inside = [value for value in minima if x.min() <= value <= x.max()]
+    if not inside:
+        where = "outside the sampled volumes" if minima else "nowhere"
+        return _no_fit(f"the energy has its minimum {where} ({volumes.min():.3f} to {volumes.max():.3f} Å³/atom)")
+    return _equation(curve, inside[0], middle, float(np.sqrt(np.mean((curve(x) - energies) ** 2))))
+
+
+def _equation(curve: np.polynomial.Polynomial, x_min: float, unit_volume: float, residual_ev: float) -> EquationOfState:
+    """V0, E0, B and B' at the minimum of E(x), by the chain rule with dE/dx = 0 there.
+
+    In units of ``unit_volume``: x = v^(-2/3), B = v E_vv and B' = dB/dP = -1 - v E_vvv / E_vv.
+    """
+    v = x_min**-1.5
+    dx, ddx = -2 / 3 * v ** (-5 / 3), 10 / 9 * v ** (-8 / 3)
+    second, third = float(curve.deriv(2)(x_min)), float(curve.deriv(3)(x_min))
+    e_vv = second * dx**2
+    e_vvv = third * dx**3 + 3 * second * dx * ddx
+    return EquationOfState(
+        volume_a3_per_atom=v * unit_volume,
+        energy_ev_per_atom=float(curve(x_min)),
+        bulk_modulus_gpa=v * e_vv / unit_volume / GPa,
+        bulk_modulus_derivative=-1 - v * e_vvv / e_vv,
+        residual_mev_per_atom=1000 * residual_ev,
+    )
+
+
+def lattice_constant(volume_a3_per_atom: float, crystal: Atoms, symprec_a: float = 0.01) -> float:
+    """Lattice constant a (Å) of the conventional cell of ``crystal`` at another volume per atom.
+
+    Cubic: the edge of the conventional cube. Otherwise a of the conventional standard cell (spglib), scaled in all
+    directions alike, since an isotropic equation of state says nothing about c/a. A cell without symmetry that spglib
+    can name is scaled as it stands.
+    """
+    dataset = spglib.get_symmetry_dataset(
+        (crystal.cell.array, crystal.get_scaled_positions(), crystal.numbers), symprec=symprec_a
+    )
+    if dataset is None:
+        reference, per_atom = crystal.cell.array, crystal.get_volume() / len(crystal)
+    else:
+        reference = np.asarray(dataset.std_lattice)
+        per_atom = abs(np.linalg.det(reference)) / len(dataset.std_types)
+        if dataset.number >= FIRST_CUBIC_SPACE_GROUP:
+            return float((volume_a3_per_atom * len(dataset.std_types)) ** (1 / 3))
+    return float(np.linalg.norm(reference[0]) * (volume_a3_per_atom / per_atom) ** (1 / 3))
+
+
+def _no_fit(message: str) -> Failure:
+    return Failure("equation_of_state", message)

@@ -1,0 +1,138 @@
+"""The plausibility screen: what is not worth a DFT calculation is rejected with its reason.
+
+Three limits (SCIENCE, screening): no pair closer than ``min_distance_factor`` x the sum of covalent radii, surrogate
+max |F| below ``max_force_ev_per_a``, energy per atom within ``max_energy_above_lowest_ev_per_atom`` of the lowest of
+the same composition. Without a surrogate only the first one is applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import CalculationFailed, Calculator
+from ase.data import covalent_radii
+from ase.neighborlist import neighbor_list
+
+from mlip_autopipec.types import Candidate
+
+__all__ = ["Limits", "Screened", "Verdict", "closest_contact", "composition", "screen"]
+
+# Hydrogen bends the rule of covalent radii most (H3+, hot protons): its pairs get a shorter limit.
+HYDROGEN_SLACK = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of the screen; the names are those of the plan's surrogate section."""
+
+    min_distance_factor: float = 0.7
+    max_force_ev_per_a: float = 25.0
+    max_energy_above_lowest_ev_per_atom: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the screen says of one candidate. ``reason`` is None when it passed; ``kind`` is a short class of it."""
+
+    candidate: Candidate
+    kind: str | None = None
+    reason: str | None = None
+    energy_ev_per_atom: float | None = None
+    max_force_ev_per_a: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """All verdicts in the order of the candidates."""
+
+    verdicts: tuple[Verdict, ...]
+    geometry_only: bool
+
+    @property
+    def accepted(self) -> list[Candidate]:
+        return [verdict.candidate for verdict in self.verdicts if verdict.reason is None]
+
+    @property
+    def rejected(self) -> list[Verdict]:
+        return [verdict for verdict in self.verdicts if verdict.reason is not None]
+
+    def reasons(self) -> dict[str, int]:
+        """How many were rejected for each kind of reason."""
+        kinds = [verdict.kind or "" for verdict in self.rejected]
+        return {kind: kinds.count(kind) for kind in sorted(set(kinds))}
+
+
+def closest_contact(atoms: Atoms) -> float:
+    """Smallest pair distance over the pair's sum of covalent radii, periodic images included.
+
+    Pairs with hydrogen count 1/0.8 longer (a looser limit). Infinity when no pair is nearer than 1.2 of it.
+    """
+    radii = covalent_radii[atoms.numbers]
+    i, j, distance = neighbor_list("ijd", atoms, cutoff=1.2 * radii)
+    if len(distance) == 0:
+        return float("inf")
+    with_hydrogen = (atoms.numbers[i] == 1) | (atoms.numbers[j] == 1)
+    ratio = distance / (radii[i] + radii[j]) / np.where(with_hydrogen, HYDROGEN_SLACK, 1.0)
+    return float(ratio.min())
+
+
+def composition(atoms: Atoms) -> str:
+    """Reduced formula: the key under which energies per atom may be compared."""
+    return str(atoms.symbols.formula.reduce()[0].format("hill"))
+
+
+def screen(
+    candidates: Sequence[Candidate],
+    calculator: Calculator | None,
+    limits: Limits,
+    lowest_ev_per_atom: Mapping[str, float] | None = None,
+) -> Screened:
+    """Judge every candidate; each is evaluated by the calculator at most once.
+
+    ``lowest_ev_per_atom``: surrogate energies of relaxed starts by :func:`composition`; lower ones among the
+    candidates replace them. ``calculator`` None: geometry alone (``geometry_only`` says so).
+    """
+    first = [_judge_one(candidate, calculator, limits) for candidate in candidates]
+    lowest = dict(lowest_ev_per_atom or {})
+    for verdict in first:
+        if verdict.reason is None and verdict.energy_ev_per_atom is not None:
+            key = composition(verdict.candidate.atoms)
+            lowest[key] = min(lowest.get(key, np.inf), verdict.energy_ev_per_atom)
+    return Screened(tuple(_judge_energy(verdict, lowest, limits) for verdict in first), calculator is None)
+
+
+def _judge_one(candidate: Candidate, calculator: Calculator | None, limits: Limits) -> Verdict:
+    contact = closest_contact(candidate.atoms)
+    if contact < limits.min_distance_factor:
+        text = f"closest pair at {contact:.2f} of its covalent distance, limit {limits.min_distance_factor}"
+        return Verdict(candidate, "too_close", text)
+    if calculator is None:
+        return Verdict(candidate)
+    atoms = candidate.atoms.copy()
+    atoms.calc = calculator
+    try:
+        forces = atoms.get_forces(apply_constraint=False)
+        energy = float(atoms.get_potential_energy()) / len(atoms)
+    except CalculationFailed as failure:
+        return Verdict(candidate, "surrogate_failed", str(failure))
+    if not (np.isfinite(forces).all() and np.isfinite(energy)):
+        return Verdict(candidate, "surrogate_failed", "the surrogate's energy or forces are not finite")
+    largest = float(np.linalg.norm(forces, axis=1).max())
+    if largest > limits.max_force_ev_per_a:
+        text = f"largest surrogate force {largest:.1f} eV/Å, limit {limits.max_force_ev_per_a:g}"
+        return Verdict(candidate, "large_force", text, energy, largest)
+    return Verdict(candidate, None, None, energy, largest)
+
+
+def _judge_energy(verdict: Verdict, lowest: Mapping[str, float], limits: Limits) -> Verdict:
+    if verdict.reason is not None or verdict.energy_ev_per_atom is None:
+        return verdict
+    above = verdict.energy_ev_per_atom - lowest[composition(verdict.candidate.atoms)]
+    limit = limits.max_energy_above_lowest_ev_per_atom
+    if above <= limit:
+        return verdict
+    text = f"{above:.2f} eV/atom above the lowest of its composition, limit {limit:g}"
+    return Verdict(verdict.candidate, "high_energy", text, verdict.energy_ev_per_atom, verdict.max_force_ev_per_a)

