@@ -71,11 +71,13 @@ def _guarded(words: list[str]) -> int:
     as_json = "--json" in words
     try:
         code = app(args=words, prog_name="mlip-auto", standalone_mode=False)
+        if code == INTERRUPTED:
+            _say_interrupted()
         return code if isinstance(code, int) else 0
     except MlipError as error:
         return _report(error, error.exit_code, as_json)
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted; `mlip-auto run` goes on from here", file=sys.stderr)
+        _say_interrupted()
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -88,6 +90,10 @@ def _guarded(words: list[str]) -> int:
             traceback.print_exc()
         hint = "set MLIP_DEBUG=1 to see where"
         return _report(MlipError(f"unexpected {type(error).__name__}: {error}; {hint}"), 1, as_json)
+
+
+def _say_interrupted() -> None:
+    print("interrupted; the same command goes on from here", file=sys.stderr)
 
 
 def _report(error: MlipError, code: int, as_json: bool) -> int:
@@ -121,14 +127,16 @@ def plan(
     path = out or prepared.root / "plan.yaml"
     if out is None:
         prepare.check_same_plan(prepared)
-    files.write_plan(prepared.plan, prepared.reasons, path)
+    written = out is not None or prepare.may_write(path)
+    if written:
+        files.write_plan(prepared.plan, prepared.reasons, path)
     estimate = cost.estimate(prepared.plan)
     if as_json:
         content = prepared.plan.model_dump(mode="json")
         _print_json({"file": str(path), "plan": content, "reasons": prepared.reasons, "estimate": estimate})
     else:
         show.print_plan(prepared.plan, prepared.reasons, estimate)
-        print(f"written to {path}; start it with: mlip-auto run {path}")
+        print(f"{'written to' if written else 'left as it is:'} {path}; start it with: mlip-auto run {path}")
 
 
 @app.command()

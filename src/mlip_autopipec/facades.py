@@ -128,7 +128,8 @@ class DFTFactory:
     def run_calculation(self, atoms: Atoms, *, folder: Path | str | None = None) -> Label | Failure:
         """Energy (eV), forces (n, 3; eV/Å) and stress (6,; eV/Å^3) of ``atoms``, or the failure that was left.
 
-        Each attempt gets a new folder ``folder/attempt-<n>``. Raises MissingProgramError without the program or pseudopotentials.
+        Each attempt gets a new folder ``folder/attempt-<n>``. Raises MissingProgramError when the program or a
+        pseudopotential is not installed.
         """
         from mlip_autopipec.runtime.tasks import label
 

@@ -41,7 +41,7 @@ class SimulatedDft:
     """Effective-medium theory behind a shell command. A structure whose hash ends in 0 fails once, then is healed."""
 
     def prepare(self, job: LabelJob, *, walltime_s: float, cores: int) -> Prepared:
-        name = content_hash(job.to_json()["atoms"])
+        name = content_hash([job.to_json()["atoms"], job.to_json()["kmesh"]])
         ledger = os.environ.get(LEDGER, "/dev/null")
         failing = name.endswith("0") and "mixing_beta" not in job.numerics
         finish = f"echo done > done.txt && echo {name} >> {ledger}"
@@ -83,7 +83,7 @@ class GradedEmt(Calculator):
 
 
 class SimulatedTrainer:
-    """A "fit" that knows effective-medium theory already and reports errors that fall with the number of labels."""
+    """A "fit" that knows effective-medium theory already, so that its errors are nought."""
 
     def prepare(self, job: TrainJob, folder: Path) -> Prepared:
         write_json(folder / "fit.json", {"labels": len(job.train) + len(job.test)})
@@ -94,8 +94,7 @@ class SimulatedTrainer:
             return Failure("training", f"exit code {exit_code}")
         potential = folder / "potential"
         potential.mkdir(exist_ok=True)
-        error = 100.0 / (len(job.train) + 1)
-        errors = {"energy_rmse_mev_per_atom": error / 100, "force_rmse_mev_per_a": error}
+        errors = {"energy_rmse_mev_per_atom": 0.0, "force_rmse_mev_per_a": 0.0}
         metrics: Json = {
             "trainer": f"{type(self).__module__}:{type(self).__qualname__}",
             "train": {"n_structures": len(job.train), **errors},

@@ -79,5 +79,4 @@ def fit_ace(folder: Path, frames: list[Atoms], functions: int = 40, cutoff_a: fl
     projections = compute_B_projections(basis, [frame.copy() for frame in frames])
     active = compute_A_active_inverse(compute_active_set(projections, verbose=False))
     save_active_inverse_set(str(folder / "potential.asi"), active, elements_name=basis.elements_name)
-    print("errors", fit.compute_errors(data))
     return folder

@@ -16,6 +16,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import Trained, TrainJob
+from mlip_autopipec.engines.train.pacemaker.data import fit_rows
+from mlip_autopipec.engines.train.pacemaker.fit_nonlinear import from_linear
+from mlip_autopipec.engines.train.pacemaker.inputs import settings_of
 from mlip_autopipec.errors import InputError
 from mlip_autopipec.files import read_json
 from mlip_autopipec.runtime.process import run_prepared
@@ -165,8 +168,43 @@ def test_masked_atoms_leave_the_fit_alone(tmp_path: Path) -> None:
     assert np.abs(forces["unmasked"] - forces["clean"]).max() > 1.0
 
 
+def alloy(seed: int) -> LabelledStructure:
+    rng = np.random.default_rng(seed)
+    atoms = bulk("Cu", "fcc", a=3.85, cubic=True) * (2, 1, 1)
+    atoms.symbols[rng.permutation(8)[: rng.integers(2, 7)]] = "Au"
+    atoms.positions += rng.normal(0.0, 0.08, atoms.positions.shape)
+    bare = atoms.copy()
+    atoms.calc = EMT()
+    shift = sum(-1500.0 if symbol == "Cu" else -900.0 for symbol in atoms.symbols)
+    label = Label(float(atoms.get_potential_energy()) + shift, atoms.get_forces(), None, "emt", 1, 0.0)
+    return LabelledStructure(f"cuau-{seed}", bare, label, Provenance("rattle", f"cuau-{seed}"))
+
+
+def test_an_alloy_has_two_references_and_the_linear_start_is_the_linear_fit(tmp_path: Path) -> None:
+    from pyace import PyACECalculator
+
+    items = tuple(alloy(seed) for seed in range(40))
+    job = copper_job(elements=("Cu", "Au"), train=items[:34], test=items[34:])
+    result = train("linear", job, tmp_path / "alloy")
+    references = result.metrics["reference_energy_ev"]
+    assert references["Cu"] == pytest.approx(-1500.0, abs=5.0)
+    assert references["Au"] == pytest.approx(-900.0, abs=5.0)
+    assert result.metrics["test"]["energy_rmse_mev_per_atom"] < 15.0
+    assert result.metrics["gamma_train_max"] <= 1.002
+    atoms = items[35].atoms.copy()
+    atoms.calc = registry.trainer("linear").calculator(result.folder)
+    exported = items[35].atoms.copy()
+    exported.calc = PyACECalculator(str(result.folder / "potential.yace"))
+    assert exported.get_potential_energy() == pytest.approx(atoms.get_potential_energy(), abs=1e-6)
+
+    settings = settings_of(job, "pacemaker")
+    start = items[35].atoms.copy()
+    start.calc = PyACECalculator(from_linear(settings, fit_rows(items[:34], references, 1.0)))
+    np.testing.assert_allclose(start.get_forces(), atoms.get_forces(), atol=1e-6)
+
+
 def test_pacemaker_learns_starts_warm_and_honours_the_mask(tmp_path: Path) -> None:
-    """One cold fit (ladder) and one warm refit on data whose masked forces are spoiled."""
+    """One cold fit and one warm refit on data whose masked forces are spoiled."""
     cold = train("pacemaker", copper_job(max_iterations=10), tmp_path / "cold")
     assert cold.metrics["test"]["force_rmse_mev_per_a"] < 150.0
     assert cold.metrics["test"]["energy_rmse_mev_per_atom"] < 30.0

@@ -183,6 +183,27 @@ def test_run_executes_what_an_edited_plan_says(invoke: Invoke, monkeypatch: pyte
     assert len(calls) == 1
 
 
+def test_planning_again_keeps_edits(invoke: Invoke) -> None:
+    _input()
+    invoke("plan", "input.yaml")
+    path = Path("runs/Si/plan.yaml")
+    edited = path.read_text().replace("dft_calls: 80", "dft_calls: 99", 1)
+    path.write_text(edited)
+    for file in ("input.yaml", str(path)):
+        code, out, _ = invoke("plan", file)
+        assert code == 0
+        assert "left as it is" in out
+        assert path.read_text() == edited
+
+
+def test_planning_again_follows_a_changed_input(invoke: Invoke) -> None:
+    _input()
+    invoke("plan", "input.yaml")
+    _input("material: Si\nseed: 5\n")
+    assert invoke("plan", "input.yaml")[0] == 0
+    assert load_plan(Path("runs/Si/plan.yaml")).seed == 5
+
+
 def test_status_takes_the_newest_run(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[Path] = []
     monkeypatch.setattr("mlip_autopipec.dashboard.status.show", lambda root, json: shown.append(root))

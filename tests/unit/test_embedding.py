@@ -69,7 +69,7 @@ def shells(atoms: Atoms, atom: int, radius: float) -> np.ndarray:
 @pytest.mark.parametrize("name", CRYSTALS)
 @pytest.mark.parametrize("deformation", [np.eye(3), SHEAR], ids=["ideal", "sheared"])
 def test_perfect_crystal_stays_perfect(name: str, deformation: np.ndarray) -> None:
-    """Every atom of the cutout of a (strained) crystal has the neighbours it has in the crystal, far beyond the cell."""
+    """Every atom of the cutout of a (strained) crystal has its neighbours of the crystal, far beyond the cell."""
     reference = CRYSTALS[name]
     parent = reference * ((REPEATS[name],) * 3)
     parent.set_cell(parent.cell.array @ deformation, scale_atoms=True)
@@ -311,7 +311,7 @@ def test_core_forces_are_the_parents_when_the_cutoff_fits_the_environment(name: 
 
 
 def test_check_by_the_potential_demotes_atoms_it_can_tell_apart() -> None:
-    """With a cutoff of 4 Å the four bonds of the centre see strangers: their grades betray them, the centre's do not."""
+    """With a longer cutoff the centre's four bonds see strangers and their grades betray them, but not the centre's."""
     reference = CRYSTALS["diamond"]
     parent = reference * (2, 2, 2)
     parent.rattle(0.15, seed=0)
@@ -381,7 +381,7 @@ def test_sublattices_are_complete() -> None:
 
 
 def test_k_points_of_the_reference_fold_into_the_cutout() -> None:
-    """Same crystal, same sampling: each k-point of the cutout's mesh is one of the reference mesh modulo its lattice."""
+    """Same crystal, same sampling: each k-point of the cutout is one of the reference mesh modulo its lattice."""
     reference = CRYSTALS["diamond"]
     parent = reference * (2, 2, 2)
     parent.set_cell(parent.cell.array @ SHEAR, scale_atoms=True)

@@ -46,7 +46,7 @@ def test_elements_are_told_apart_also_when_compressed() -> None:
 
 def test_compression_keeps_the_length_linear_in_the_elements() -> None:
     cell = bulk("Si")
-    lengths = [structure_fingerprints([cell], names).shape[1] for names in (("C", "N", "Si"), tuple("CNOPS") + ("Si",))]
+    lengths = [structure_fingerprints([cell], names).shape[1] for names in (("C", "N", "Si"), (*"CNOPS", "Si"))]
     assert lengths[1] == 2 * lengths[0]
 
 

@@ -233,3 +233,10 @@ def test_overlap_counts_minutes_with_two_kinds_of_work():
     assert overlap_minutes([task("label", 0, 600), task("generate", 0, 600)]) == 0
     three = [task("label", 0, 600), task("explore", 0, 600), task("train", 0, 600)]
     assert overlap_minutes(three) == pytest.approx(10)
+
+
+def test_md_that_waits_is_not_at_work():
+    label = {"kind": "label", "start": 0, "end": 600}
+    md = {"kind": "explore", "start": 0, "end": 900, "waits": [[120, 480], [540, 2000]]}
+    assert overlap_minutes([label, md]) == pytest.approx(3)
+    assert overlap_minutes([label, {**md, "waits": [[0, 900]]}]) == 0

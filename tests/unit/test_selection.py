@@ -87,8 +87,10 @@ def test_the_random_share_meets_every_family() -> None:
     families = ["melt"] * 50 + ["rattle"] * 25 + ["strain"] * 25
     points = np.concatenate([crowd, quiet])
     picked = select(points, 18, np.random.default_rng(5), random_fraction=1 / 3, families=families)
-    names = [families[index] for index in picked.random]
-    assert names.count("rattle") == 3 and names.count("strain") == 3
+    assert "melt" not in {families[index] for index in picked.random}  # the farthest points have enough of it
+    names = [families[index] for index in picked.all]
+    assert abs(names.count("rattle") - names.count("strain")) <= 1
+    assert min(names.count("rattle"), names.count("strain")) >= 3
 
 
 @pytest.mark.parametrize("count, expected", [(2, 3), (10, 6), (0, 3)])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from ase.build import bulk
 from ase.io import write
 
-from mlip_autopipec.config.user_input import UserInput, load_user_input, material_of, schema
+from mlip_autopipec.config.user_input import BudgetInput, UserInput, load_user_input, material_of, schema
 from mlip_autopipec.errors import InputError
 
 
@@ -135,3 +136,21 @@ def test_schema_knows_every_key_and_refuses_others() -> None:
     assert content["additionalProperties"] is False
     assert all("description" in part or "$ref" in part for part in content["properties"].values())
     assert content["properties"]["temperatures_k"]["anyOf"][0] == {"type": "number"}
+
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "docs/tutorial/silicon.md", ROOT / "docs/reference/input.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_inputs_in_the_documentation_are_valid(tmp_path: Path, page: Path) -> None:
+    inputs = re.findall(r"^```yaml\n(.*?)^```$", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert inputs
+    for text in inputs:
+        _load(tmp_path, text)
+
+
+def test_every_key_is_documented() -> None:
+    page = (ROOT / "docs/reference/input.md").read_text()
+    keys = [*(set(UserInput.model_fields) - {"budget"}), *(f"budget.{key}" for key in BudgetInput.model_fields)]
+    assert [key for key in keys if f"| `{key}` |" not in page] == []

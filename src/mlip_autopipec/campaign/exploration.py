@@ -57,8 +57,15 @@ def explore(plan: Plan, state: CampaignState) -> list[Task]:
 
 
 def _may_visit(plan: Plan, state: CampaignState, condition: Condition) -> bool:
-    unclean = [r for r in visits(state, condition) if r.ended and not (r.status == "done" and r.result["clean"])]
-    return len(unclean) < plan.exploration.max_visits
+    """Not for ever with one potential: visits that failed, or ended unclean under the current one, are counted."""
+    assert state.current is not None
+    failed = [record for record in visits(state, condition) if record.status == "quarantined"]
+    unclean = [
+        record
+        for record in visits(state, condition)
+        if record.status == "done" and not record.result["clean"] and record.result["potential"] == state.current.name
+    ]
+    return len(failed) + len(unclean) < plan.exploration.max_visits
 
 
 def _visit(plan: Plan, state: CampaignState, condition: Condition, crystal: str) -> Task:

@@ -160,7 +160,7 @@ class Exploration(_Model):
     gamma_break: Positive
     gamma_every: Count = 10
     max_candidates_per_potential: Count = 12
-    max_visits: Count = 6
+    max_visits: Count = 3
     wait_s: Positive = 3600.0
 
 

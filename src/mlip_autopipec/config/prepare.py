@@ -14,7 +14,7 @@ from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.config.user_input import parse_user_input
 from mlip_autopipec.errors import InputError
 
-__all__ = ["PreparedPlan", "check_same_plan", "differences", "load"]
+__all__ = ["PreparedPlan", "check_same_plan", "differences", "load", "may_write"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,11 @@ def check_same_plan(prepared: PreparedPlan) -> None:
             file=prepared.source,
             hint=f"choose another 'name', or go on with that plan: mlip-auto run {path}",
         )
+
+
+def may_write(path: Path) -> bool:
+    """True where no plan.yaml lies yet, or one that nobody edited."""
+    return not path.exists() or is_untouched(path)
 
 
 def differences(old: Plan, new: Plan) -> list[str]:

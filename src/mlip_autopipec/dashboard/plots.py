@@ -251,7 +251,10 @@ def failures(counts: Mapping[str, Mapping[str, int]]) -> str | None:
 
 
 def timeline(tasks: Sequence[Json]) -> str | None:
-    """Gantt chart: ``tasks`` are ``{"kind", "start", "end", "ok"}`` in seconds since the start of the run."""
+    """Gantt chart: ``tasks`` are ``{"kind", "start", "end", "ok"}`` in seconds since the start of the run.
+
+    Spans under ``waits`` (MD that waits for a better potential) are pale.
+    """
     if not tasks:
         return None
     kinds = [kind for kind in KIND_COLOURS if any(item["kind"] == kind for item in tasks)]
@@ -266,13 +269,15 @@ def timeline(tasks: Sequence[Json]) -> str | None:
                     some = [item for item in lane if bool(item.get("ok", True)) is ok]
                     spans = [(item["start"] / 60, max(item["end"] - item["start"], 0.5) / 60) for item in some]
                     panel.broken_barh(spans, (row - 0.38, 0.76), facecolor=colour, edgecolor="w", lw=0.3, hatch=hatch)
+                waits = [(begin / 60, (end - begin) / 60) for item in lane for begin, end in item.get("waits", ())]
+                panel.broken_barh(waits, (row - 0.30, 0.60), facecolor="#ffffff", alpha=0.75, lw=0)
                 row += 1
             panel.axhline(row - 0.5, color="#e6e9ec", lw=0.8)
         panel.set_yticks(ticks, [KIND_WORDS.get(kind, kind) for kind in kinds])
         panel.tick_params(axis="y", length=0)
         panel.set_ylim(row - 0.4, -0.6)
         panel.grid(False, axis="y")
-        panel.set_xlabel("minutes since the start (red, hatched: failed)")
+        panel.set_xlabel("minutes since the start (red, hatched: failed; pale: waiting)")
         return _svg(figure)
 
 

@@ -187,7 +187,7 @@ def _exploration(data: Mapping[str, Any]) -> str:
             "Extrapolation grades",
             plots.gamma_histogram(data["gamma"], thresholds["gamma_select"], thresholds["gamma_break"]),
             "no extrapolation grades were recorded",
-            "Grades met in MD, one row per potential, oldest at the top. A potential that learns moves them to the left.",
+            "Grades that MD reported, one row per potential, oldest at the top. Learning moves them to the left.",
         )
         + _figure(
             "Force masks", plots.force_masks(cutouts), "no cutout was labelled",
@@ -224,7 +224,7 @@ def _cost(data: Mapping[str, Any]) -> str:
         + _figure(
             "Timeline", plots.timeline(data["timeline"]), "no task was run",
             f"Each bar is one task. For {summary['overlap_min']:.1f} minutes at least two of DFT, training and MD were "
-            "at work at once.",
+            "at work at once; MD that waits is not counted.",
         )
         + (_table("Core hours", ("work", "hours"), hours, numbers_from=1) if hours else "")
     )  # fmt: skip

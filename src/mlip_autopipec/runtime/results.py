@@ -41,8 +41,9 @@ class CampaignSummary:
     ``train``, ``validate``: labelled structures by purpose. ``failures``: ``{"task", "kind", "message", "cure",
     "verdict"}`` each. ``rounds``: ``{"round", "potential", "labels", "train", "test"}``. ``gamma``: potential name ->
     extrapolation grades met in MD. ``timeline``: ``{"kind", "id", "start", "end", "ok"}``, times in seconds (epoch or
-    since the start). ``conditions``: ``{"name", "state", "clean_ps", "ps", "gamma_max", "potential"}``.
-    ``checks``: ``Verdict.to_json()`` of the stop rules. ``ground_state``: conventional cell for the MD example.
+    since the start); optional ``waits``: ``[[start, end], ...]`` in which MD waited for a better potential.
+    ``conditions``: ``{"name", "state", "clean_ps", "ps", "gamma_max", "potential"}``. ``checks``: ``Verdict.to_json()``
+    of the stop rules. ``ground_state``: conventional cell for the MD example.
     """
 
     end_state: EndState | None
@@ -281,14 +282,24 @@ def _targets(plan: Plan, test: Json, validation: Mapping[str, Any]) -> list[Json
 
 
 def overlap_minutes(timeline: Sequence[Json], kinds: Sequence[str] = ("label", "train", "explore")) -> float:
-    """Minutes in which at least two of the three kinds of work (DFT, training, MD) ran at once."""
-    work = [(item["kind"], float(item["start"]), float(item["end"])) for item in timeline if item["kind"] in kinds]
+    """Minutes in which at least two of the three kinds of work (DFT, training, MD) ran at once; waiting is no work."""
+    work = [(item["kind"], *span) for item in timeline if item["kind"] in kinds for span in _at_work(item)]
     edges = sorted({edge for _, *span in work for edge in span})
     shared_s = 0.0
     for begin, end in itertools.pairwise(edges):
         at_work = {kind for kind, first, last in work if first <= begin and last >= end}
         shared_s += (end - begin) * (len(at_work) >= 2)
     return shared_s / 60
+
+
+def _at_work(task: Json) -> list[tuple[float, float]]:
+    """The spans of a task without those in which it waited."""
+    begin, end = float(task["start"]), float(task["end"])
+    spans = []
+    for first, last in sorted(task.get("waits", ())):
+        spans.append((begin, min(float(first), end)))
+        begin = max(begin, float(last))
+    return [(first, last) for first, last in [*spans, (begin, end)] if last > first]
 
 
 def _versions() -> dict[str, str]:
@@ -305,7 +316,13 @@ def _report_data(plan: Plan, campaign: CampaignSummary, summary: Json, predictio
     """Everything the report draws, as plain values (see ``dashboard.report.render``)."""
     begin = min((float(item["start"]) for item in campaign.timeline), default=0.0)
     timeline = [
-        {**item, "start": float(item["start"]) - begin, "end": float(item["end"]) - begin} for item in campaign.timeline
+        {
+            **item,
+            "start": float(item["start"]) - begin,
+            "end": float(item["end"]) - begin,
+            "waits": [[float(edge) - begin for edge in span] for span in item.get("waits", ())],
+        }
+        for item in campaign.timeline
     ]
     return {
         "summary": summary,

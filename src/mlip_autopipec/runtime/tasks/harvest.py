@@ -103,7 +103,7 @@ def _too_close(atoms: Atoms, plan: Plan) -> str | None:
 
 def _embed(atoms: Atoms, gamma: np.ndarray[Any, Any], context: _Context) -> list[Cutout | Skipped]:
     settings, dft = context.plan.embedding, context.plan.dft
-    reference = _best_reference(atoms, context.references) if len(atoms) > settings.max_dft_atoms else None
+    reference = _reference_of(atoms, context.references) if len(atoms) > settings.max_dft_atoms else None
     return cut(
         atoms,
         gamma,
@@ -120,11 +120,9 @@ def _embed(atoms: Atoms, gamma: np.ndarray[Any, Any], context: _Context) -> list
     )
 
 
-def _best_reference(atoms: Atoms, references: Sequence[Atoms]) -> Atoms | None:
-    """The start crystal from which the frame's atoms are displaced least; None for a liquid or glass."""
-    fits = [(find_crystal(atoms, reference), reference) for reference in references]
-    found = [(crystal.rms_a + crystal.mismatch, i) for i, (crystal, _) in enumerate(fits) if crystal is not None]
-    return fits[min(found)[1]][1] if found else None
+def _reference_of(atoms: Atoms, references: Sequence[Atoms]) -> Atoms | None:
+    """The first start crystal (lowest energy first) whose lattice the frame has; None for a liquid or glass."""
+    return next((reference for reference in references if find_crystal(atoms, reference) is not None), None)
 
 
 def _references(spec: TaskSpec) -> list[Atoms]:

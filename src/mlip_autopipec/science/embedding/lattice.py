@@ -157,7 +157,7 @@ def _plausible(multiple: IntArray, parent: Atoms, primitive: Atoms) -> bool:
     return bool(np.all(np.abs(stretch - 1) < _MAX_STRAIN))
 
 
-def _multiples_by_metric(parent: Atoms, primitive: Atoms, keep: int = 48) -> list[IntArray]:
+def _multiples_by_metric(parent: Atoms, primitive: Atoms, keep: int = 24) -> list[IntArray]:
     """For a parent rotated against the reference: M with M G M^T = the parent's metric, best ones first."""
     cell, vectors = parent.cell.array, primitive.cell.array
     reach = int(
@@ -204,7 +204,7 @@ def _assign(parent: Atoms, primitive: Atoms, multiple: IntArray) -> Crystal:
     scaled = parent.positions @ inverse
     best: Crystal | None = None
     # A few atoms as trial origins: one of them may be a defect, so not only the first.
-    for atom in np.unique(np.linspace(0, len(parent) - 1, 12).astype(int)):
+    for atom in np.unique(np.linspace(0, len(parent) - 1, 6).astype(int)):
         for b in np.flatnonzero(primitive.numbers == parent.numbers[atom])[:8]:
             origin = scaled[atom] - basis[b]
             for _ in range(3):

@@ -36,7 +36,9 @@ def generate(
     if points <= 0 or not context.starts or not relaxed[0].atoms.pbc.all():
         return relaxed
     name = context.starts[0].provenance.group
-    changes = [x for x in np.linspace(volume_min, volume_max, points + 1) if abs(x) > 1e-3][:points]
+    grid = np.linspace(volume_min, volume_max, points + 1)
+    # The relaxed crystal stands for the volume nearest to its own.
+    changes = np.delete(grid, np.argmin(np.abs(grid)))
     return relaxed + [
         Candidate(
             deformed(bare(relaxed[0].atoms), np.eye(3) * ((1 + change) ** (1 / 3) - 1)),

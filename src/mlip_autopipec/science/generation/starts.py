@@ -17,6 +17,7 @@ from ase.calculators.calculator import Calculator
 from ase.constraints import FixSymmetry
 from ase.data import atomic_numbers, covalent_radii, reference_states
 from ase.filters import FrechetCellFilter
+from ase.neighborlist import neighbor_list
 from ase.optimize import BFGS
 from ase.spacegroup import crystal
 
@@ -28,6 +29,8 @@ from mlip_autopipec.types import Candidate, Provenance
 __all__ = ["counts", "prototypes", "ranked", "read_structure", "relaxed"]
 
 KEPT_ABOVE_LOWEST_EV_PER_ATOM = 0.1
+# Close-packed stackings lie within the surrogate's error of each other: there the crystal known for the element wins.
+REFERENCE_BONUS_EV_PER_ATOM = 0.02
 ELEMENTAL = ("diamond", "fcc", "bcc", "hcp", "sc")
 
 # Prototype -> (space group, a b c in units of a, alpha beta gamma, [(role, fractional position)]); role 0 is the
@@ -170,15 +173,12 @@ def _elemental(symbol: str) -> list[Candidate]:
 
 def _touching(atoms: Atoms) -> Atoms:
     """Scaled so that the nearest pair is as far apart as the sum of its covalent radii."""
-    from ase.neighborlist import neighbor_list
-
     radii = covalent_radii[atoms.numbers]
-    reach = 2.5 * float(radii.max())
-    while True:
-        i, j, distance = neighbor_list("ijd", atoms, reach)
-        if len(distance):
-            break
+    reach = 2.0
+    # The cutoff grows in units of radii, so the nearest pair in these units is the nearest of all.
+    while len((found := neighbor_list("ijd", atoms, reach * radii))[2]) == 0:
         reach *= 1.5
+    i, j, distance = found
     ratio = float((distance / (radii[i] + radii[j])).min())
     scaled = bare(atoms)
     scaled.set_cell(atoms.cell.array / ratio, scale_atoms=True)
@@ -203,8 +203,9 @@ def ranked(
 ) -> tuple[list[Candidate], list[float]]:
     """Relaxed starts and their energies (eV/atom), lowest first, duplicates merged.
 
-    Those within 0.1 eV/atom of the lowest are kept (all with ``keep_all``: the user's own structures). Without a
-    calculator the order stays and the energies are an empty list.
+    Those within 0.1 eV/atom of the lowest are kept (all with ``keep_all``: the user's own structures). An element's
+    reference state comes first when it lies within 0.02 eV/atom of the lowest. Without a calculator the order stays
+    and the energies are an empty list.
     """
     if calculator is None:
         return [_with_atoms(start, start.atoms) for start in starts], []
@@ -217,13 +218,20 @@ def ranked(
         energy = float(tried.get_potential_energy()) / len(atoms)
         if np.isfinite(energy):
             entries.append((energy, index, _with_atoms(start, atoms)))
-    entries.sort(key=lambda entry: entry[:2])
     if not keep_all:
-        entries = [entry for entry in entries if entry[0] - entries[0][0] <= KEPT_ABOVE_LOWEST_EV_PER_ATOM]
+        lowest = min((energy for energy, _, _ in entries), default=0.0)
+        entries = [entry for entry in entries if entry[0] - lowest <= KEPT_ABOVE_LOWEST_EV_PER_ATOM]
+    entries.sort(key=_rank)
     elements = sorted({symbol for _, _, item in entries for symbol in item.atoms.get_chemical_symbols()})
     # Two relaxations of one crystal end within the optimiser's tolerance of each other.
     kept = distinct(structure_fingerprints([item.atoms for _, _, item in entries], elements), tolerance=0.02)
     return [entries[index][2] for index in kept], [entries[index][0] for index in kept]
+
+
+def _rank(entry: tuple[float, int, Candidate]) -> tuple[float, int]:
+    energy, index, start = entry
+    known = start.provenance.group.startswith("reference:")
+    return energy - (REFERENCE_BONUS_EV_PER_ATOM if known else 0.0), index
 
 
 def _reduced(atoms: Atoms) -> Atoms:

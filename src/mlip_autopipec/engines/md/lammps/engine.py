@@ -182,6 +182,8 @@ class _Exploration:
             temperature = self.simulation.thermo("temp")
             if not temperature < MAX_TEMPERATURE_RATIO * self.job.temperature_k:
                 return f"temperature of {temperature:.0f} K"
+            if not is_sane(self.simulation.atoms()):  # a potential without a repulsive core lets atoms fall together
+                return "atoms too close"
             self.counters.temperature_sum += temperature
             self.counters.temperature_samples += 1
         return reason

@@ -15,7 +15,9 @@ __all__ = ["fit_linear", "ridge"]
 
 FloatArray = NDArray[np.float64]
 
-RIDGE = 1e-9  # relative to the largest squared singular value of the scaled, weighted design matrix
+# Relative to the largest squared singular value of the scaled, weighted design matrix. On 17 cells (989 atoms) of a
+# silicon set 1e-7 to 1e-6 had the lowest held-out errors; 1e-9 overfits large bases, 1e-5 costs accuracy.
+RIDGE = 3e-7
 
 
 def ridge(design: FloatArray, target: FloatArray, weights: FloatArray, strength: float = RIDGE) -> FloatArray:

@@ -6,8 +6,11 @@ growing bases; a warm fit starts from the coefficients of the earlier potential.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +53,12 @@ def _key(function: Any) -> tuple[Any, ...]:
     return tuple(function.elements), tuple(function.ns), tuple(function.ls), tuple(function.LS)
 
 
+def _die_with_parent() -> None:
+    """No orphan goes on fitting when this process is killed (Linux prctl(2), PR_SET_PDEATHSIG)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 def fit_nonlinear(settings: FitSettings, rows: FitRows, folder: Path) -> Any:
     """Run `pacemaker` in ``folder``; the fitted BBasisConfiguration. Raises RuntimeError when it leaves none.
 
@@ -58,17 +67,20 @@ def fit_nonlinear(settings: FitSettings, rows: FitRows, folder: Path) -> Any:
     from pyace import BBasisConfiguration
 
     program = find_program("pacemaker")
-    start = None
-    if os.environ.get("ACE_PRESOLVE"):
-        start = START
-        from_linear(settings, rows).save(str(folder / START))
-    if settings.warm_start is not None:
-        without_core_repulsion(Path(settings.warm_start) / YAML).save(str(folder / START))
-        start = START
+    if settings.warm_start is None:
+        start = from_linear(settings, rows)
+    else:
+        start = without_core_repulsion(Path(settings.warm_start) / YAML)
+    start.save(str(folder / START))
     to_dataframe(rows).to_pickle(folder / DATA, compression="gzip", protocol=4)
-    (folder / INPUT).write_text(pacemaker_input(settings, data=DATA, start=start))
-    environment = {**os.environ, **thread_environment(settings.threads)}
-    exit_code = subprocess.run([program, INPUT, "--no-predict"], cwd=folder, env=environment, check=False).returncode
+    (folder / INPUT).write_text(pacemaker_input(settings, data=DATA, start=START))
+    exit_code = subprocess.run(
+        [program, INPUT, "--no-predict"],
+        cwd=folder,
+        env={**os.environ, **thread_environment(settings.threads)},
+        preexec_fn=_die_with_parent,
+        check=False,
+    ).returncode
     if exit_code != 0 or not (folder / OUTPUT).is_file():
         raise RuntimeError(f"pacemaker ended with exit code {exit_code}")
     return BBasisConfiguration(str(folder / OUTPUT))

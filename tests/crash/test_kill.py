@@ -1,0 +1,144 @@
+"""Kill -9 at random moments: nothing finished is lost, nothing is done twice, and the campaign ends as it would have."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+from ase.db import connect
+
+from mlip_autopipec.campaign.state import CampaignState
+from mlip_autopipec.files import read_json
+from mlip_autopipec.runtime.store import EventStore
+
+KILLS = 54
+SCRIPT = """
+import sys
+from pathlib import Path
+from mlip_autopipec.runtime.driver import run_campaign
+from mlip_autopipec.testing import simulated_plan
+run_campaign(simulated_plan(initial=10), {}, Path(sys.argv[1]), tick_s=0.05)
+"""
+
+
+def start_driver(root: Path, ledger: Path, log: Path) -> subprocess.Popen[bytes]:
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(root)],
+            env={**os.environ, "MLIP_TESTING_LEDGER": str(ledger)},
+            stdout=out,
+            stderr=out,
+        )
+
+
+def workers(root: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if "mlip_autopipec.runtime.worker" in command and any(str(root) in part for part in command):
+            found.append(process)
+    return found
+
+
+def kill(process: psutil.Process) -> None:
+    try:
+        process.send_signal(signal.SIGKILL)
+    except psutil.NoSuchProcess:
+        return
+
+
+def state_of(root: Path) -> CampaignState:
+    store = EventStore(root / "campaign.db")
+    try:
+        state = CampaignState()
+        for _, event in store.load():
+            state.apply(event)
+        return state
+    finally:
+        store.close()
+
+
+@pytest.fixture(scope="module")
+def survivor(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, int]:
+    """A campaign that was killed KILLS times (driver, a worker, or everything) and then left to end."""
+    folder = tmp_path_factory.mktemp("crash")
+    root, ledger, log = folder / "run", folder / "ledger.txt", folder / "driver.log"
+    rng, kills = random.Random(7), Counter[str]()
+    driver = start_driver(root, ledger, log)
+    while sum(kills.values()) < KILLS:
+        time.sleep(rng.uniform(0.05, 1.6))
+        if driver.poll() is not None:
+            break  # it ended before all kills were made; the test below says so
+        target = rng.choice(["driver", "worker", "everything"])
+        victims = workers(root) if target != "driver" else []
+        if target == "worker":
+            victims = [rng.choice(victims)] if victims else []
+            if not victims:
+                target = "driver"
+        if target in ("driver", "everything"):
+            driver.kill()
+            driver.wait()
+        for victim in victims:
+            kill(victim)
+        kills[target] += 1
+        if target != "worker":
+            driver = start_driver(root, ledger, log)
+    driver.wait(timeout=600)
+    assert (root / "result" / "summary.json").exists(), log.read_text()[-3000:]
+    return root, ledger, sum(kills.values())
+
+
+def test_at_least_fifty_kills_were_made(survivor: tuple[Path, Path, int]) -> None:
+    assert survivor[2] >= 50
+
+
+def test_the_campaign_ends_as_it_would_have(survivor: tuple[Path, Path, int]) -> None:
+    summary = read_json(survivor[0] / "result" / "summary.json")
+    assert summary["end_state"] == "converged"
+
+
+def test_no_finished_calculation_was_done_twice(survivor: tuple[Path, Path, int]) -> None:
+    """The simulated program writes its ledger line as its last act, after the result."""
+    done = Counter(survivor[1].read_text().split())
+    assert {name: count for name, count in done.items() if count > 1} == {}
+
+
+def test_no_label_is_missing_and_none_is_there_twice(survivor: tuple[Path, Path, int]) -> None:
+    root = survivor[0]
+    state = state_of(root)
+    planned = [record for record in state.of_kind("label") if record.status != "cancelled"]
+    assert planned and all(record.status in ("done", "quarantined") for record in planned)
+    names = Counter(row.name for row in connect(root / "dataset.db", use_lock_file=False).select())
+    assert set(names.values()) == {1}
+    assert set(names) == {record.task.id for record in planned if record.status == "done"}
+
+
+def test_every_finished_calculation_became_a_label(survivor: tuple[Path, Path, int]) -> None:
+    root, ledger, _ = survivor
+    done = [record for record in state_of(root).of_kind("label") if record.status == "done"]
+    assert len(set(ledger.read_text().split())) == len(done)
+
+
+def test_a_run_that_has_ended_is_not_run_again(survivor: tuple[Path, Path, int]) -> None:
+    root, ledger, _ = survivor
+    before = ledger.read_text()
+    events = len(state_of(root).tasks)
+    driver = start_driver(root, ledger, root.parent / "again.log")
+    assert driver.wait(timeout=120) == 0
+    assert ledger.read_text() == before and len(state_of(root).tasks) == events
+
+
+def test_the_data_base_is_rebuilt_from_the_attempt_folders(survivor: tuple[Path, Path, int]) -> None:
+    root, ledger, _ = survivor
+    rows = connect(root / "dataset.db", use_lock_file=False).count()
+    (root / "dataset.db").unlink()
+    assert start_driver(root, ledger, root.parent / "again.log").wait(timeout=120) == 0
+    assert connect(root / "dataset.db", use_lock_file=False).count() == rows

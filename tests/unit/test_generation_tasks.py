@@ -1,0 +1,212 @@
+"""The generate and select tasks with a cheap stand-in potential (EMT copper) in the surrogate's place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase.calculators.calculator import Calculator
+from ase.calculators.emt import EMT
+
+from mlip_autopipec.config.generation_plan import default_generation
+from mlip_autopipec.config.plan import (
+    Budget,
+    Condition,
+    Convergence,
+    DftPlan,
+    Embedding,
+    ExecutorPlan,
+    Exploration,
+    Generation,
+    Material,
+    Plan,
+    Selection,
+    SurrogatePlan,
+    Training,
+    Validation,
+)
+from mlip_autopipec.engines import registry
+from mlip_autopipec.runtime.tasks import generate, select
+from mlip_autopipec.science import generation
+from mlip_autopipec.science.generation import starts
+from mlip_autopipec.types import Candidate, Outcome, Task, TaskSpec, atoms_from_json
+
+
+class _Emt:
+    known = frozenset({"Cu", "Al"})
+
+    def calculator(self) -> Calculator:
+        return EMT()
+
+    def supports(self, symbols: Sequence[str]) -> bool:
+        return set(symbols) <= self.known
+
+
+@pytest.fixture(autouse=True)
+def _surrogate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "surrogate", lambda name: _Emt())
+
+
+def _plan(symbol: str = "Cu", **surrogate: Any) -> Plan:
+    return Plan(
+        name="test",
+        goal="crystal",
+        seed=5,
+        material=Material(formula=symbol, fractions={symbol: 1.0}),
+        dft=DftPlan(
+            pseudo_family="x",
+            pseudos={},
+            pseudo_sha256={},
+            cutoff_ry=30,
+            rho_cutoff_ry=120,
+            kspacing_per_a=0.6,
+            kmesh_shifted=True,
+        ),
+        generation=Generation(batches=[]),
+        surrogate=SurrogatePlan(engine="emt", **surrogate),
+        selection=Selection(initial_count=10, batch_count=4),
+        training=Training(
+            cutoff_a=5, functions_per_element=50, fast_functions_per_element=50, max_iterations=9, warm_iterations=9
+        ),
+        exploration=Exploration(
+            conditions=[Condition(name="cold", ensemble="nvt", temperature_k=300)],
+            md_atoms=64,
+            timestep_fs=1,
+            clean_ps=1,
+            max_ps=1,
+            gamma_select=3,
+            gamma_break=10,
+        ),
+        embedding=Embedding(max_dft_atoms=32, core_radius_a=3, buffer_a=3, environment_a=5),
+        validation=Validation(eos_strains=[0.0]),
+        convergence=Convergence(force_rmse_change=0.05, energy_rmse_mev_per_atom=5, force_rmse_mev_per_a=100),
+        budget=Budget(dft_calls=50, wall_minutes=60),
+        executor=ExecutorPlan(cores=2),
+    )
+
+
+@pytest.fixture(autouse=True)
+def _few_lattices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relaxing all simple lattices in every test would cost half a minute; the ranking has its own test."""
+    monkeypatch.setattr(starts, "ELEMENTAL", ("bcc",))
+
+
+STRATEGIES = [
+    {"name": "prototypes", "count": 5, "options": {}},
+    {"name": "strain", "count": 8, "options": {"max_atoms": 4}},
+    {"name": "rattle", "count": 8, "options": {"max_atoms": 8}},
+    {"name": "thermal", "count": 4, "options": {"max_atoms": 8, "every_steps": 3, "equilibration_steps": 5}},
+]
+
+
+def _generate(folder: Path, plan: Plan, strategies: list[dict[str, Any]], batch: int = 0) -> Outcome:
+    folder.mkdir(parents=True, exist_ok=True)
+    task = Task("generate", {"batch": batch, "strategies": strategies, "seed": 5})
+    return generate.run(TaskSpec(task, 1, str(folder), task.payload), plan, folder)
+
+
+def _candidates(folder: Path) -> list[Candidate]:
+    return [Candidate.from_json(item) for item in json.loads((folder / "candidates.json").read_text())]
+
+
+def test_generate_leaves_candidates_starts_and_numbers(tmp_path: Path) -> None:
+    outcome = _generate(tmp_path, _plan(), STRATEGIES)
+    assert outcome.ok and outcome.result is not None
+    result = outcome.result
+    json.dumps(result)
+    made = _candidates(tmp_path)
+    rejected = json.loads((tmp_path / "rejected.json").read_text())
+    assert len(made) == result["accepted"] == sum(result["strategies"].values())
+    assert len(made) + len(rejected) == 25 and sum(result["rejected"].values()) == len(rejected)
+    begun = [Candidate.from_json(item) for item in json.loads((tmp_path / "start.json").read_text())]
+    assert begun[0].provenance.group == "reference:Cu"
+    ground = atoms_from_json(result["ground_state"])
+    assert len(ground) == 4 and ground.cell.cellpar()[0] == pytest.approx(3.59, abs=0.01)
+    lines = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
+    assert [line["done"] for line in lines] == sorted(line["done"] for line in lines)
+    assert lines[-1]["done"] == lines[-1]["total"] == 25
+
+
+def test_generate_is_reproducible_and_batches_differ(tmp_path: Path) -> None:
+    plan = _plan()
+    for name, batch in (("a", 0), ("b", 0), ("c", 1)):
+        _generate(tmp_path / name, plan, STRATEGIES[1:3], batch)
+    texts = [(tmp_path / name / "candidates.json").read_text() for name in "abc"]
+    assert texts[0] == texts[1] != texts[2]
+    groups = [{item.provenance.group for item in _candidates(tmp_path / name)} for name in "ac"]
+    assert not groups[0] & groups[1]
+
+
+def test_the_screen_of_the_plan_is_the_one_applied(tmp_path: Path) -> None:
+    outcome = _generate(tmp_path, _plan(max_force_ev_per_a=0.5), STRATEGIES)
+    assert outcome.result is not None and outcome.result["rejected"]["large_force"] > 0
+    for item in _candidates(tmp_path):
+        atoms = item.atoms.copy()
+        atoms.calc = EMT()
+        assert np.linalg.norm(atoms.get_forces(), axis=1).max() <= 0.5
+
+
+def test_an_element_outside_the_surrogate_leaves_geometry_alone_and_says_so(tmp_path: Path) -> None:
+    outcome = _generate(tmp_path, _plan("Si"), STRATEGIES)
+    assert outcome.result is not None
+    assert outcome.result["geometry_only"] is True
+    assert outcome.result["rejected"]["needs_surrogate"] == 4
+    assert set(outcome.result["strategies"]) == {"prototypes", "strain", "rattle"}
+    reasons = json.loads((tmp_path / "rejected.json").read_text())
+    assert any(item["strategy"] == "thermal" and "does not know" in item["reason"] for item in reasons)
+
+
+def test_nothing_left_is_a_failure_not_an_empty_success(tmp_path: Path) -> None:
+    outcome = _generate(tmp_path, _plan(max_force_ev_per_a=1e-9), STRATEGIES[2:3])
+    assert outcome.failure is not None and outcome.failure.kind == "no_candidates"
+    assert "large_force" in outcome.failure.message
+
+
+def _select(root: Path, count: int, method: str = "fps", seed: int = 1) -> Outcome:
+    task = Task(
+        "select", {"count": count, "method": method, "random_fraction": 0.33, "seed": seed}, needs=("one", "two")
+    )
+    return select.run(TaskSpec(task, 1, str(root), task.payload, {"one": "a", "two": "b"}), _plan(), root)
+
+
+def test_select_keeps_the_forced_ones_and_counts_twins_once(tmp_path: Path) -> None:
+    plan = _plan()
+    _generate(tmp_path / "a", plan, STRATEGIES[:3])
+    _generate(tmp_path / "b", plan, STRATEGIES[:1], batch=1)  # the same prototypes again
+    outcome = _select(tmp_path, 12)
+    assert outcome.result is not None
+    picked = [Candidate.from_json(item) for item in outcome.result["candidates"]]
+    assert outcome.result["of"] == len(_candidates(tmp_path / "a"))
+    assert len(picked) == 12
+    forced = [item for item in picked if item.forced]
+    assert len(forced) == len([item for item in _candidates(tmp_path / "a") if item.forced]) == 5
+    assert {"strain", "rattle"} <= {item.provenance.strategy for item in picked}
+    assert _select(tmp_path, 12) == outcome
+    assert _select(tmp_path, 12, method="random").result["picked"]["farthest"] == 0  # type: ignore[index]
+
+
+def test_select_without_candidates_is_a_failure(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "candidates.json").write_text("[]")
+    outcome = _select(tmp_path, 5)
+    assert outcome.failure is not None and outcome.failure.kind == "no_candidates"
+
+
+@pytest.mark.parametrize("kind", ["metal", "semiconductor", "insulator"])
+@pytest.mark.parametrize("max_atoms, labels", [(32, 30), (16, 12), (4, 30)])
+def test_the_default_generation_is_sane(kind: str, max_atoms: int, labels: int) -> None:
+    plan, reasons = default_generation(kind, max_atoms, [300.0, 1000.0], labels)
+    items = [item for batch in plan.batches for item in batch]
+    assert {item.name for item in items} <= set(generation.STRATEGIES)
+    assert len(plan.batches) == 2
+    assert 4 * labels <= sum(item.count for item in items) <= max(60, 9 * labels)
+    assert all(int(item.options.get("max_atoms", 1)) <= max_atoms for item in items)
+    forced = sum(item.count for item in items if item.name == "prototypes")
+    assert forced <= labels / 2
+    assert ("melt_quench" in {item.name for item in items}) == (kind != "insulator")
+    assert all(reasons.values())

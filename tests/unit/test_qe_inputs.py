@@ -1,0 +1,173 @@
+"""pw.in says what the job says; k-points of different cells are the same sampling."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+from mlip_autopipec.engines.dft.quantum_espresso import config, pseudos
+from mlip_autopipec.engines.dft.quantum_espresso.engine import QuantumEspresso
+from mlip_autopipec.engines.dft.quantum_espresso.inputs import grid_of, use_symmetry, write_input
+from mlip_autopipec.engines.dft.quantum_espresso.kpoints import KPointGrid, choose_grid, shortest_vector_a
+from mlip_autopipec.engines.ports import DftEngine
+from mlip_autopipec.errors import InputError, MissingProgramError
+from mlip_autopipec.types import LabelJob
+
+CONVENTIONAL = bulk("Si", "diamond", a=5.47, cubic=True)
+PRIMITIVE = bulk("Si", "diamond", a=5.47)
+
+
+def method(*elements: str, **changes: Any) -> dict[str, Any]:
+    base = {
+        "functional": "PBE",
+        "pseudo_family": pseudos.DEFAULT_FAMILY,
+        "pseudos": {element: f"{element}.upf" for element in elements},
+        "cutoff_ry": 28.0,
+        "rho_cutoff_ry": 112.0,
+        "kspacing_per_a": 0.57,
+        "kmesh_shifted": True,
+        "occupations": "smearing",
+        "smearing": "gaussian",
+        "degauss_ry": 0.01,
+        "spin_polarized": False,
+        "starting_moments": {},
+        "conv_thr_ry_per_atom": 1e-9,
+    }
+    return base | changes
+
+
+def entries(text: str) -> dict[str, str]:
+    return dict(re.findall(r"^  (\S+) = (.*)$", text, re.MULTILINE))
+
+
+def rattled(atoms: Atoms) -> Atoms:
+    atoms = atoms.copy()
+    atoms.rattle(0.05, seed=3)
+    return atoms
+
+
+def test_numbers_of_the_method_reach_the_input() -> None:
+    text = write_input(LabelJob(rattled(CONVENTIONAL), method("Si")), z_valence={"Si": 4.0}, max_seconds=1000.0)
+    found = entries(text)
+    assert (found["ecutwfc"], found["ecutrho"], found["degauss"]) == ("28", "112", "0.01")
+    assert float(found["conv_thr"].replace("d", "e")) == pytest.approx(8e-9)
+    assert (found["smearing"], found["occupations"]) == ("'gaussian'", "'smearing'")
+    assert float(found["max_seconds"]) == 950.0
+    assert (found["tprnfor"], found["tstress"], found["nosym"]) == (".true.", ".true.", ".true.")
+    rows = re.findall(r"^  Si (\S+) (\S+) (\S+)$", text, re.MULTILINE)
+    np.testing.assert_allclose(np.array(rows[-8:], dtype=float), rattled(CONVENTIONAL).positions, atol=1e-11)
+
+
+def test_numerical_knobs_reach_the_input_and_unknown_ones_are_refused() -> None:
+    knobs = {"mixing_beta": 0.2, "electron_maxstep": 250, "diagonalization": "cg", "mixing_mode": "local-TF"}
+    found = entries(write_input(LabelJob(PRIMITIVE, method("Si"), knobs), z_valence={}, max_seconds=10))
+    assert (found["mixing_beta"], found["electron_maxstep"]) == ("0.2", "250")
+    assert (found["diagonalization"], found["mixing_mode"]) == ("'cg'", "'local-TF'")
+    with pytest.raises(InputError, match="mixing_bta"):
+        write_input(LabelJob(PRIMITIVE, method("Si"), {"mixing_bta": 1}), z_valence={}, max_seconds=10)
+
+
+def test_starting_moment_is_a_fraction_of_the_valence_electrons() -> None:
+    iron = LabelJob(bulk("Fe"), method("Fe", spin_polarized=True, starting_moments={"Fe": 4.0}))
+    found = entries(write_input(iron, z_valence={"Fe": 16.0}, max_seconds=10))
+    assert found["nspin"] == "2" and float(found["starting_magnetization(1)"]) == pytest.approx(0.25)
+
+
+def test_symmetry_is_used_only_where_it_is_exact() -> None:
+    assert use_symmetry(PRIMITIVE) and use_symmetry(CONVENTIONAL)
+    assert not use_symmetry(rattled(CONVENTIONAL))
+    nearly = CONVENTIONAL.copy()
+    nearly.set_cell(np.diag([5.47, 5.47, 5.47 + 1.6e-6]), scale_atoms=True)
+    assert not use_symmetry(nearly)
+
+
+def primitive_fractions(atoms: Atoms, grid: KPointGrid) -> set[tuple[float, ...]]:
+    """Every k-point of a supercell's grid, unfolded into the primitive zone of diamond silicon (one of k, -k)."""
+    reciprocal, primitive = np.linalg.inv(atoms.cell.array).T, PRIMITIVE.cell.array
+    found = set()
+    span = np.array([(i, j, k) for i in range(-4, 5) for j in range(-4, 5) for k in range(-4, 5)])
+    for point, weight in grid.points():
+        for sign in (1, -1)[:weight]:
+            fractions = (sign * np.array(point) + span) @ reciprocal @ primitive.T
+            found |= {tuple(row) for row in np.round(fractions % 1.0 * 64) % 64 / 64}
+    return found
+
+
+def test_silicon_cells_of_every_size_sample_the_same_points() -> None:
+    sizes, samples = {}, []
+    for repeat in ((1, 1, 1), (2, 1, 1), (2, 2, 1), (2, 2, 2)):
+        cell = CONVENTIONAL.repeat(repeat)
+        grid = grid_of(LabelJob(cell, method("Si")))
+        sizes[len(cell)] = len(grid.points())
+        samples.append(primitive_fractions(cell, grid))
+    assert sizes == {8: 8, 16: 4, 32: 2, 64: 1}
+    assert all(sample == samples[0] for sample in samples)
+    assert len(samples[0]) == 64 == grid_of(LabelJob(PRIMITIVE, method("Si"))).size
+
+
+@pytest.mark.parametrize("scale", [0.95, 1.06])
+def test_straining_a_cell_keeps_its_grid(scale: float) -> None:
+    for atoms in (PRIMITIVE, CONVENTIONAL, CONVENTIONAL.repeat((2, 1, 1))):
+        strained = atoms.copy()
+        strained.set_cell(atoms.cell.array * scale, scale_atoms=True)
+        assert grid_of(LabelJob(strained, method("Si"))) == grid_of(LabelJob(atoms, method("Si")))
+
+
+def test_weights_count_every_point_once_and_gamma_is_alone() -> None:
+    for divisions in ((1, 1, 1), (2, 3, 4), (5, 1, 2)):
+        for shift in ((0, 0, 0), (1, 1, 1), (0, 1, 0)):
+            grid = KPointGrid(divisions, shift)
+            assert sum(weight for _, weight in grid.points()) == grid.size
+    thinned = KPointGrid((4, 4, 2), (0, 0, 0), thinned=True)
+    assert sum(weight for _, weight in thinned.points()) == thinned.size == 8
+    assert KPointGrid((1, 1, 1), (0, 0, 0)).card() == "K_POINTS gamma\n"
+    assert KPointGrid((1, 1, 1), (1, 1, 1)).card() == "K_POINTS automatic\n1 1 1 1 1 1\n"
+
+
+def test_spacing_is_honoured_and_vacuum_gets_one_point() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        cell = np.diag(rng.uniform(3, 12, 3)) + rng.uniform(-1, 1, (3, 3))
+        grid = choose_grid(cell, (True, True, True), 0.4, True)
+        assert shortest_vector_a(cell, grid) >= 2 * np.pi / 0.4 * 0.999
+    slab = choose_grid(np.diag([3.0, 3.0, 20.0]), (True, True, False), 0.25, True)
+    assert slab == KPointGrid((9, 9, 1), (1, 1, 0))
+    assert choose_grid(np.eye(3) * 10, (False,) * 3, 0.25, True).gamma_only
+    assert choose_grid(PRIMITIVE.cell.array, (True,) * 3, 0.57, True, (3, 3, 3)) == KPointGrid((3, 3, 3), (1, 1, 1))
+
+
+def test_missing_programs_are_named_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLIP_PW", "/nowhere/pw.x")
+    with pytest.raises(MissingProgramError, match=r"/nowhere/pw\.x.*apt-get install quantum-espresso"):
+        config.command(1, {})
+
+
+def test_prepare_links_pseudopotentials_and_runs_one_core_plainly(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "pw.x"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    upf = tmp_path / "Si.upf"
+    upf.write_text('<PP_HEADER z_valence="    4.00"/>')
+    monkeypatch.setenv("MLIP_PW", str(program))
+    monkeypatch.setattr(pseudos, "locate", lambda family, element: upf)
+    engine = QuantumEspresso()
+    assert isinstance(engine, DftEngine)
+    prepared = engine.prepare(LabelJob(PRIMITIVE, method("Si")), walltime_s=60, cores=1)
+    assert prepared.command == (str(program), "-in", "pw.in")
+    assert prepared.links == {"pseudo/Si.upf": str(upf)}
+    assert prepared.env["OMP_NUM_THREADS"] == "1"
+
+
+def test_structures_without_a_cell_or_pseudopotential_are_refused() -> None:
+    with pytest.raises(InputError, match="box"):
+        write_input(LabelJob(Atoms("Si"), method("Si")), z_valence={}, max_seconds=1)
+    with pytest.raises(InputError, match="pseudopotential"):
+        write_input(LabelJob(bulk("Ge"), method("Si")), z_valence={}, max_seconds=1)
