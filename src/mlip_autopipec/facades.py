@@ -96,7 +96,7 @@ class SurrogateExplorer:
         calculator = self.calculator()
         found = []
         for structure in structures:
-            atoms = structure.copy()
+            atoms = Atoms(structure)  # a copy
             atoms.calc = calculator
             energy, forces, stress = float(atoms.get_potential_energy()), atoms.get_forces(), atoms.get_stress()
             found.append({"energy_ev": energy, "forces": forces, "stress": stress})

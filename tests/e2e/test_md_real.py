@@ -120,6 +120,7 @@ def test_start_structure_and_temperature_arrive_unchanged(narrow):
     simulation = simulate(start, narrow, temperature_k=432.0)
     simulation.run(0)
     assert simulation.thermo("temp") == pytest.approx(432.0, rel=1e-5)  # Å/ps, not ASE's unit
+    assert simulation.temperature_k() == pytest.approx(432.0, rel=1e-5)
     assert np.allclose(simulation.atoms().get_all_distances(mic=True), start.get_all_distances(mic=True), atol=1e-10)
     simulation.close()
 

@@ -60,7 +60,7 @@ def print_plan(plan: Plan, reasons: Mapping[str, str], estimate: Json, console: 
         section = head
         table.add_row(key, escape(_short(value_at(data, key))), f"[dim]{escape(reasons[key])}[/dim]")
     console.print(table)
-    console.print(f"\n[bold]Expected cost[/bold] (within a factor of two): {estimate['dft_calls']} DFT calls")
+    console.print(f"\n[bold]Expected cost[/bold] (rough): {estimate['dft_calls']} DFT calls")
     hours = estimate["core_hours"]
     console.print("core-hours: " + ", ".join(f"{stage} {value:g}" for stage, value in hours.items()))
     console.print("one label: " + ", ".join(f"{size} {cpu:g} s" for size, cpu in estimate["label_cpu_s"].items()))

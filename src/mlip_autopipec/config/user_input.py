@@ -237,7 +237,7 @@ def material_of(user: UserInput, *, file: str | Path | None = None) -> Material:
     Raises InputError when the structure file cannot be read as a structure.
     """
     if user.structure is not None:
-        counts = Counter(_read_one(Path(user.structure), file).get_chemical_symbols())
+        counts = Counter(str(symbol) for symbol in _read_one(Path(user.structure), file).symbols)
         total = sum(counts.values())
         formula = Formula.from_dict(dict(sorted(counts.items()))).reduce()[0].format("metal")
         fractions = {symbol: count / total for symbol, count in sorted(counts.items())}
@@ -262,7 +262,7 @@ def _read_one(path: Path, file: str | Path | None) -> Atoms:
         ) from None  # fmt: skip
     if not isinstance(atoms, Atoms) or len(atoms) == 0:
         raise InputError("holds no atoms", file=file, key="structure", value=str(path))
-    if atoms.pbc.any() and abs(atoms.get_volume()) < 1e-3:
+    if atoms.pbc.any() and abs(atoms.cell.volume) < 1e-3:
         raise InputError("has a cell without volume", file=file, key="structure", value=str(path))
     return atoms
 

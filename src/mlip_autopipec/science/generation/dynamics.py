@@ -28,9 +28,9 @@ def timestep_fs(atoms: Atoms) -> float:
 class Run:
     """Langevin dynamics at constant volume, in pieces of which each may have its own temperature.
 
-    The friction (0.02 / fs) is strong on purpose: structures are wanted, not transport. The centre of mass drifts. ``alive`` becomes False when
-    the surrogate fails, a number is not finite or the kinetic temperature exceeds five times the wanted one; the
-    frames made before are good.
+    The friction (0.02 / fs) is strong on purpose: structures are wanted, not transport. The centre of mass drifts.
+    ``alive`` becomes False when the surrogate fails, a number is not finite or the kinetic temperature exceeds five
+    times the wanted one; the frames made before are good.
     """
 
     def __init__(self, start: Atoms, calculator: object, temperature_k: float, rng: np.random.Generator) -> None:

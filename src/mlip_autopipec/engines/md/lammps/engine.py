@@ -137,11 +137,19 @@ class _Exploration:
         self._recent.append((step, self.simulation.atoms(), gamma))
         if worst > self.job.gamma_break:
             return _BREAK
+        if (hot := self._too_hot()) is not None:
+            return hot
         if worst > self.job.gamma_select and self._wants_candidate(step):
             self._last_candidate_step = step
             self.streamed[self.pointer.name] += 1
             self._found.append(self._recent[-1])
         return None
+
+    def _too_hot(self) -> str | None:
+        temperature = self.simulation.temperature_k()
+        if temperature < MAX_TEMPERATURE_RATIO * self.job.temperature_k:
+            return None
+        return f"temperature of {temperature:.0f} K"
 
     def _wants_candidate(self, step: int) -> bool:
         apart = (step - self._last_candidate_step) * self.job.timestep_fs >= DECORRELATION_FS
@@ -179,12 +187,11 @@ class _Exploration:
                 self.stream.candidate(atoms, gamma, step, self.pointer.name)
                 self.counters.candidates += 1
         if reason is None:
-            temperature = self.simulation.thermo("temp")
-            if not temperature < MAX_TEMPERATURE_RATIO * self.job.temperature_k:
-                return f"temperature of {temperature:.0f} K"
+            if (hot := self._too_hot()) is not None:
+                return hot
             if not is_sane(self.simulation.atoms()):  # a potential without a repulsive core lets atoms fall together
                 return "atoms too close"
-            self.counters.temperature_sum += temperature
+            self.counters.temperature_sum += self.simulation.temperature_k()
             self.counters.temperature_samples += 1
         return reason
 

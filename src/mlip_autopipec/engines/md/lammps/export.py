@@ -63,8 +63,7 @@ Run in this folder:  python ase_example.py
 import numpy as np
 from ase import units
 from ase.io import read
-from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from ase.md.verlet import VelocityVerlet
 from pyace import PyACECalculator
 
 atoms = read("structure.extxyz")
@@ -77,11 +76,9 @@ print(f"largest force    {{np.abs(atoms.get_forces()).max():.4f}} eV/Å")
 print(f"pressure         {{-atoms.get_stress()[:3].mean() / units.GPa:.3f}} GPa")
 print(f"largest gamma    {{atoms.calc.results['gamma'].max():.2f}}  (above about 5 the potential extrapolates)")
 
-MaxwellBoltzmannDistribution(atoms, temperature_K={temperature:g}, rng=np.random.default_rng(1))
-motion = Langevin(
-    atoms, {timestep_fs:g} * units.fs, temperature_K={temperature:g}, friction=0.01 / units.fs,
-    rng=np.random.default_rng(2),
-)
+spread = np.sqrt(units.kB * {temperature:g} * atoms.get_masses())[:, None]
+atoms.set_momenta(spread * np.random.default_rng(1).normal(size=(len(atoms), 3)))
+motion = VelocityVerlet(atoms, {timestep_fs:g} * units.fs)
 motion.run(20)
 print(f"after 20 steps   {{atoms.get_temperature():.0f}} K, largest gamma {{atoms.calc.results['gamma'].max():.2f}}")
 '''

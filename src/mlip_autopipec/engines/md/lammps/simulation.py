@@ -89,6 +89,7 @@ class Simulation:
             raise InputError("molecular dynamics needs a cell that is periodic in three directions")
         self.elements, self.dynamics = elements, dynamics
         self._symbols = atoms.get_chemical_symbols()
+        self._masses = atomic_masses[atoms.numbers]
         self._lmp = open_lammps(log)
         self._create(atoms, velocities)
         self._lmp.command(f"pair_style zero {evaluator.cutoff_a} full")
@@ -178,12 +179,16 @@ class Simulation:
         """A thermodynamic keyword of LAMMPS (temp K, pe and etotal eV, press bar, vol Å³)."""
         return float(self._lmp.get_thermo(keyword))
 
+    def temperature_k(self) -> float:
+        """Kinetic temperature, computed here: asking LAMMPS inside a step would leave it a half-step value."""
+        velocities = self.velocities_a_per_ps() / _VELOCITY_TO_A_PER_PS
+        kinetic = 0.5 * float((self._masses[:, None] * velocities**2).sum())
+        return 2.0 * kinetic / (max(1, 3 * len(velocities) - 3) * units.kB)
+
     def atoms(self) -> Atoms:
         """The atoms as they stand, in the order of ids. Usable inside the callback."""
         lmp = self._lmp
-        count = lmp.extract_setting("nlocal")
-        order = np.argsort(np.asarray(lmp.numpy.extract_atom("id", nelem=count, dim=1)))
-        positions = np.array(lmp.numpy.extract_atom("x", nelem=count, dim=3))[order]
+        positions = self._by_id("x")
         low, high, xy, yz, xz, _, _ = lmp.extract_box()
         lx, ly, lz = (high[i] - low[i] for i in range(3))
         cell = [[lx, 0.0, 0.0], [xy, ly, 0.0], [xz, yz, lz]]
@@ -194,16 +199,22 @@ class Simulation:
 
     def frame(self) -> Frame:
         """The present moment."""
-        count = self._lmp.extract_setting("nlocal")
-        order = np.argsort(np.asarray(self._lmp.numpy.extract_atom("id", nelem=count, dim=1)))
-        velocities = np.array(self._lmp.numpy.extract_atom("v", nelem=count, dim=3))[order]
-        return Frame(self.step, self.atoms(), velocities)
+        return Frame(self.step, self.atoms(), self.velocities_a_per_ps())
+
+    def velocities_a_per_ps(self) -> FloatArray:
+        """Velocities (n, 3) in Å/ps, in the order of ids."""
+        return self._by_id("v")
 
     def forces(self) -> FloatArray:
         """Forces (n, 3) in eV/Å of the last step, in the order of ids."""
+        return self._by_id("f")
+
+    def _by_id(self, name: str) -> FloatArray:
+        """A vector per atom, copied, in the order of ids."""
         count = self._lmp.extract_setting("nlocal")
         order = np.argsort(np.asarray(self._lmp.numpy.extract_atom("id", nelem=count, dim=1)))
-        return np.array(self._lmp.numpy.extract_atom("f", nelem=count, dim=3))[order]
+        values: FloatArray = np.array(self._lmp.numpy.extract_atom(name, nelem=count, dim=3))[order]
+        return values
 
     def close(self) -> None:
         self._lmp.close()
