@@ -1,4 +1,4 @@
-"""Kill -9 at random moments: nothing finished is lost, nothing is done twice, and the campaign ends as it would have."""
+"""Kill -9 at random moments: nothing finished is lost or done twice, and the campaign ends as it would have."""
 
 from __future__ import annotations
 

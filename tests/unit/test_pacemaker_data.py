@@ -140,9 +140,13 @@ def test_pacemaker_input_has_the_loss_and_the_start() -> None:
     settings = settings_of(job(), "pacemaker")
     warm = json.loads(pacemaker_input(settings, data="d.gz", start="old.yaml"))
     assert warm["potential"] == "old.yaml"
+    assert "ladder_step" not in warm["fit"]
     assert warm["fit"]["maxiter"] == 70
     assert warm["fit"]["loss"]["kappa"] == 0.1
     assert warm["seed"] == 5
+    cold = json.loads(pacemaker_input(settings, data="d.gz", start=None))
+    assert cold["potential"]["embeddings"]["ALL"]["ndensity"] == 2
+    assert cold["fit"]["ladder_step"] == 4
 
 
 def test_errors_leave_masked_energies_out() -> None:

@@ -22,9 +22,9 @@ __all__ = [
     "MdJob",
     "Prepared",
     "Surrogate",
+    "TrainJob",
     "Trained",
     "Trainer",
-    "TrainJob",
 ]
 
 

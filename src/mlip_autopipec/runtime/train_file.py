@@ -32,7 +32,7 @@ def train_file(
     *,
     fast: bool = False,
     functions: int | None = None,
-    cutoff_a: float = 5.0,
+    cutoff_a: float = 5.5,
     iterations: int = 100,
     kappa: float = 0.05,
     seed: int = 1,

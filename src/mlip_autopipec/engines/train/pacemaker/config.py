@@ -40,7 +40,7 @@ INSTALL = "pip install 'mlip-autopipec[pacemaker]' && pip install --no-deps tens
 LINEAR_EMBEDDING: Json = {"npot": "FinnisSinclairShiftedScaled", "fs_parameters": [1, 1], "ndensity": 1}
 NONLINEAR_EMBEDDING: Json = {"npot": "FinnisSinclairShiftedScaled", "fs_parameters": [1, 1, 1, 0.5], "ndensity": 2}
 
-# Shape of the basis by correlation order: radial functions and largest angular momentum (FACTS of the Si benchmark).
+# Shape of the basis by correlation order: radial functions and largest angular momentum.
 NRADMAX_BY_ORDERS = (12, 5, 4, 3, 2)
 LMAX_BY_ORDERS = (0, 4, 3, 2, 1)
 

@@ -7,12 +7,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mlip_autopipec.engines.ports import TrainJob
-from mlip_autopipec.engines.train.pacemaker.config import METRICS, TrainerName
+from mlip_autopipec.engines.train.pacemaker.config import METRICS, TrainerName, basis_spec
 from mlip_autopipec.engines.train.pacemaker.data import fittable_functions
 from mlip_autopipec.files import read_json
 from mlip_autopipec.types import Json, LabelledStructure
 
 __all__ = ["FitSettings", "job_text", "pacemaker_input", "read_job", "settings_of", "usable_warm_start"]
+
+
+LADDER_STEPS = 3
 
 
 @dataclass(frozen=True)
@@ -88,17 +91,29 @@ def read_job(path: Path) -> tuple[FitSettings, list[LabelledStructure], list[Lab
     )
 
 
-def pacemaker_input(settings: FitSettings, *, data: str, start: str) -> str:
-    """``input.yaml`` (JSON is YAML). ``data``: gzipped pickle; ``start``: potential to start from."""
+def pacemaker_input(settings: FitSettings, *, data: str, start: str | None) -> str:
+    """``input.yaml`` (JSON is YAML). ``data``: gzipped pickle; ``start``: potential to start from.
+
+    Without a start the basis grows in a ladder of three steps, ``max_iterations`` each: the short expansions are
+    settled before the high orders, which fit what is left, come in.
+    """
+    fit: Json = {
+        "loss": {"kappa": settings.kappa, "L1_coeffs": 1e-8, "L2_coeffs": 1e-8},
+        "optimizer": "BFGS",
+        "maxiter": settings.max_iterations,
+    }
+    potential: Json | str
+    if start is None:
+        potential = basis_spec(settings.elements, settings.functions_per_element, settings.cutoff_a, linear=False)
+        total = settings.functions_per_element * len(settings.elements)
+        fit |= {"ladder_step": -(-total // LADDER_STEPS), "ladder_type": "power_order"}
+    else:
+        potential = start
     content: Json = {
         "seed": settings.seed,
         "data": {"filename": data},
-        "potential": start,
-        "fit": {
-            "loss": {"kappa": settings.kappa, "L1_coeffs": 1e-8, "L2_coeffs": 1e-8},
-            "optimizer": "BFGS",
-            "maxiter": settings.max_iterations,
-        },
+        "potential": potential,
+        "fit": fit,
         "backend": {"evaluator": "tensorpot", "batch_size": 60, "display_step": 50},
     }
     return json.dumps(content, indent=1) + "\n"
