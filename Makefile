@@ -22,7 +22,7 @@ run: setup
 	$(BIN)/mlip-auto run $(INPUT)
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 live: setup
 	$(BIN)/python -m pytest tests/live

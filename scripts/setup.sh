@@ -4,6 +4,7 @@
 #   Quantum ESPRESSO    Debian's package (as root), or an existing pw.x on PATH or in $MLIP_PW
 #   Python packages     into .venv of this checkout, with the index that pip is configured for
 #   pseudopotentials    into $MLIP_DATA or ~/.local/share/mlip-autopipec
+#   LAMMPS pair style   compiled into the same folder (g++), so that exported input files run as they are
 #
 # Variables: PYTHON (interpreter, 3.11 or 3.12), MLIP_PW (path of pw.x), MLIP_DATA (data folder).
 # Exit codes: 0 done, 3 something is missing that only a person can provide (the last line says what).
@@ -13,7 +14,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 VENV=.venv
 STAMP=$VENV/.setup-stamp
 LOG=$VENV/setup.log
-APT_PACKAGES=(quantum-espresso libopenblas0-serial)
+APT_PACKAGES=(quantum-espresso libopenblas0-serial g++)
 
 say() { printf 'setup: %s\n' "$*"; }
 stop() { printf 'setup: error: %s\n' "$*" >&2; exit 3; }
@@ -107,5 +108,10 @@ fi
 
 "$VENV/bin/python" -m mlip_autopipec.engines.dft.quantum_espresso.pseudos install ||
     stop "the pseudopotentials are not installed (see the line above)"
+
+if ! "$VENV/bin/python" -m mlip_autopipec.engines.md.lammps.plugin.build >>"$LOG" 2>&1; then
+    # Campaigns do without it; only the exported LAMMPS input needs it.
+    say "the LAMMPS pair style could not be compiled (log: $LOG); with g++ installed, run: make plugin"
+fi
 
 say "ready (pw.x: $pw); check with: $VENV/bin/mlip-auto doctor"

@@ -20,6 +20,7 @@ from mlip_autopipec.files import read_json
 from mlip_autopipec.runtime.store import EventStore
 
 KILLS = 54
+pytestmark = pytest.mark.xdist_group("crash")  # one campaign for all tests of this file
 SCRIPT = """
 import sys
 from pathlib import Path

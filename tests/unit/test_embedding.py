@@ -13,7 +13,6 @@ from ase.calculators.lj import LennardJones
 from ase.neighborlist import neighbor_list
 
 from mlip_autopipec.science.embedding import Cutout, Skipped, cut, find_crystal, primitive_cell
-from mlip_autopipec.science.embedding.kpoints import folded_mesh, rebased
 from mlip_autopipec.science.embedding.pieces import merge_overlaps, shortest_bond
 from mlip_autopipec.science.embedding.seam import relax_seam
 from mlip_autopipec.science.embedding.supercells import cosets, hermite_forms, shortest_vectors
@@ -378,34 +377,6 @@ def test_sublattices_are_complete() -> None:
     assert len(found) == 12
     remainders = (found @ np.linalg.inv(form)) % 1.0
     assert len(np.unique(remainders.round(6) % 1.0, axis=0)) == 12
-
-
-def test_k_points_of_the_reference_fold_into_the_cutout() -> None:
-    """Same crystal, same sampling: each k-point of the cutout is one of the reference mesh modulo its lattice."""
-    reference = CRYSTALS["diamond"]
-    parent = reference * (2, 2, 2)
-    parent.set_cell(parent.cell.array @ SHEAR, scale_atoms=True)
-    options: dict[str, Any] = {"primitive": reference, "kspacing_per_a": 0.63, "kmesh_shifted": True}
-    cutout = cut_one(parent, 6, max_atoms=16, environment_a=2.4, **options)
-    mesh = cutout.checks["kmesh"]
-    assert np.prod(mesh) == 8  # 64 points of the primitive cell, folded into eight times its volume
-    primitive = primitive_cell(reference).cell.array @ SHEAR
-    for index in np.ndindex(*mesh):
-        point = (np.array(index) + 0.5) / mesh
-        images = np.array([point + g for g in np.ndindex(5, 5, 5)])  # modulo reciprocal vectors of the cutout
-        eighths = 8 * images @ np.linalg.inv(cutout.atoms.cell.array).T @ primitive.T
-        # The 4x4x4 mesh shifted by half a step: odd eighths of the reciprocal vectors in all three directions.
-        assert (np.abs(eighths % 2 - 1) < 1e-6).all(axis=1).any()
-    # The 32-atom cell has no regular mesh for them: its label takes the usual rule, and nothing is claimed.
-    assert "kmesh" not in cut_one(parent, 6, **options).checks
-
-
-def test_change_of_basis_keeps_the_crystal() -> None:
-    parent = CRYSTALS["diamond"] * (2, 1, 1)
-    other = rebased(parent, np.array([[1, 0, 0], [1, 1, 0], [0, -1, 1]]))
-    for atom in (0, 5):
-        np.testing.assert_allclose(shells(parent, atom, 5.0), shells(other, atom, 5.0), atol=1e-5)
-    assert folded_mesh(parent.cell.array, CRYSTALS["diamond"].cell.array, (2, 2, 2), shifted=False) is not None
 
 
 def test_grades_must_be_one_per_atom() -> None:

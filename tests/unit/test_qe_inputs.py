@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, make_supercell
 
 from mlip_autopipec.engines.dft.quantum_espresso import config, pseudos
 from mlip_autopipec.engines.dft.quantum_espresso.engine import QuantumEspresso
 from mlip_autopipec.engines.dft.quantum_espresso.inputs import grid_of, use_symmetry, write_input
-from mlip_autopipec.engines.dft.quantum_espresso.kpoints import KPointGrid, choose_grid, shortest_vector_a
 from mlip_autopipec.engines.ports import DftEngine
 from mlip_autopipec.errors import InputError, MissingProgramError
+from mlip_autopipec.kpoints import KPointGrid, choose_grid, shortest_vector_a
 from mlip_autopipec.types import LabelJob
 
 CONVENTIONAL = bulk("Si", "diamond", a=5.47, cubic=True)
@@ -99,7 +99,7 @@ def primitive_fractions(atoms: Atoms, grid: KPointGrid) -> set[tuple[float, ...]
     return found
 
 
-def test_silicon_cells_of_every_size_sample_the_same_points() -> None:
+def test_thinned_grids_of_silicon_cells_are_the_points_of_the_primitive_cell() -> None:
     sizes, samples = {}, []
     for repeat in ((1, 1, 1), (2, 1, 1), (2, 2, 1), (2, 2, 2)):
         cell = CONVENTIONAL.repeat(repeat)
@@ -107,16 +107,28 @@ def test_silicon_cells_of_every_size_sample_the_same_points() -> None:
         sizes[len(cell)] = len(grid.points())
         samples.append(primitive_fractions(cell, grid))
     assert sizes == {8: 8, 16: 4, 32: 2, 64: 1}
-    assert all(sample == samples[0] for sample in samples)
-    assert len(samples[0]) == 64 == grid_of(LabelJob(PRIMITIVE, method("Si"))).size
+    assert all(sample == samples[0] for sample in samples) and len(samples[0]) == 64
 
 
-@pytest.mark.parametrize("scale", [0.95, 1.06])
-def test_straining_a_cell_keeps_its_grid(scale: float) -> None:
-    for atoms in (PRIMITIVE, CONVENTIONAL, CONVENTIONAL.repeat((2, 1, 1))):
-        strained = atoms.copy()
-        strained.set_cell(atoms.cell.array * scale, scale_atoms=True)
-        assert grid_of(LabelJob(strained, method("Si"))) == grid_of(LabelJob(atoms, method("Si")))
+def test_the_grid_with_the_fewest_points_that_reaches_the_length_is_taken() -> None:
+    for dk in (0.57, 0.36, 0.25):
+        for atoms in (PRIMITIVE, CONVENTIONAL, CONVENTIONAL.repeat((1, 1, 2))):
+            chosen = choose_grid(atoms.cell.array, atoms.pbc, dk, True)
+            assert shortest_vector_a(atoms.cell.array, chosen) >= 2 * np.pi / dk * 0.999
+            for n in range(1, max(chosen.divisions)):
+                other = KPointGrid((n, n, n), (1, 1, 1))
+                if other.size < chosen.size:
+                    assert shortest_vector_a(atoms.cell.array, other) < 2 * np.pi / dk
+
+
+def test_a_skewed_cell_does_not_pay_for_its_long_reciprocal_vectors() -> None:
+    compact = make_supercell(CONVENTIONAL, [[-1, 1, 1], [1, -1, 1], [1, 1, -1]])  # 32 atoms, images 9.5 Å apart
+    assert choose_grid(compact.cell.array, compact.pbc, 0.36, True).divisions == (2, 2, 2)
+
+
+def test_directions_that_are_alike_have_the_same_divisions() -> None:
+    for dk in (0.2, 0.3, 0.36, 0.5):
+        assert len(set(choose_grid(CONVENTIONAL.cell.array, (True,) * 3, dk, True).divisions)) == 1
 
 
 def test_weights_count_every_point_once_and_gamma_is_alone() -> None:

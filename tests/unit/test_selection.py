@@ -87,8 +87,8 @@ def test_the_random_share_meets_every_family() -> None:
     families = ["melt"] * 50 + ["rattle"] * 25 + ["strain"] * 25
     points = np.concatenate([crowd, quiet])
     picked = select(points, 18, np.random.default_rng(5), random_fraction=1 / 3, families=families)
-    assert "melt" not in {families[index] for index in picked.random}  # the farthest points have enough of it
     names = [families[index] for index in picked.all]
+    assert names.count("melt") <= 6  # a third at most, however far its points lie
     assert abs(names.count("rattle") - names.count("strain")) <= 1
     assert min(names.count("rattle"), names.count("strain")) >= 3
 
@@ -98,3 +98,11 @@ def test_fewer_or_more_than_there_are(count: int, expected: int) -> None:
     """All forced ones stay even when they are more than asked; never more rows than there are."""
     points = np.random.default_rng(1).normal(size=(6, 2))
     assert len(select(points, count, np.random.default_rng(0), forced=[0, 1, 2]).all) == expected
+
+
+def test_farthest_points_take_no_more_than_allowed_of_one_family() -> None:
+    points = np.concatenate([np.arange(10.0)[:, None] * 100, np.arange(10.0)[:, None]])
+    families = ["far"] * 10 + ["near"] * 10
+    picks = farthest_points(points, 8, families=families, most_per_family=3)
+    assert len(picks) == len(set(picks)) == 6
+    assert [families[index] for index in picks].count("far") == 3

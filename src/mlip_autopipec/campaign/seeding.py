@@ -81,8 +81,7 @@ def widen(plan: Plan, state: CampaignState) -> list[Task]:
 
 def label_task(plan: Plan, candidate: Json, purpose: str, priority: int, job: LabelJob | None = None) -> Task:
     """The DFT calculation of a candidate (as JSON) with the campaign's method."""
-    atoms = Candidate.from_json(candidate).atoms
-    job = job or LabelJob(atoms, plan.dft.method())
+    job = job or LabelJob(Candidate.from_json(candidate).atoms, plan.dft.method())
     payload = {"candidate": candidate, "job": job.to_json(), "purpose": purpose}
     return Task("label", payload, cores=plan.dft.cores, priority=priority)
 
@@ -113,7 +112,8 @@ def equation_of_state(plan: Plan, state: CampaignState) -> list[Task]:
     if not done or state.labels("validate"):
         return []
     crystal = atoms_from_json(done[0].result["ground_state"])
-    mesh = kmesh(crystal.cell.array, tuple(bool(flag) for flag in crystal.pbc), plan.dft.kspacing_per_a)
+    periodic = tuple(bool(flag) for flag in crystal.pbc)
+    mesh = kmesh(crystal.cell.array, periodic, plan.dft.kspacing_per_a, plan.dft.kmesh_shifted)
     tasks = []
     for strain, atoms in zip(
         plan.validation.eos_strains, strained_cells(crystal, plan.validation.eos_strains), strict=True

@@ -13,7 +13,7 @@ import numpy as np
 from ase.data import atomic_numbers, covalent_radii, reference_states
 
 from mlip_autopipec.config.plan import DftPlan, Material, Plan
-from mlip_autopipec.engines.dft.quantum_espresso.kpoints import choose_grid
+from mlip_autopipec.kpoints import choose_grid
 from mlip_autopipec.types import Json
 
 __all__ = ["estimate", "label_cpu_s", "valence_electrons", "volume_per_atom_a3"]
@@ -65,9 +65,10 @@ def _element_volume_a3(symbol: str) -> float:
 
 
 def kpoints(material: Material, dft: DftPlan, atoms: int) -> int:
-    """k-points of a cubic cell of that many atoms, without symmetry but for time reversal."""
-    edge = (atoms * volume_per_atom_a3(material)) ** (1 / 3)
-    return len(choose_grid(np.eye(3) * edge, (True, True, True), dft.kspacing_per_a, dft.kmesh_shifted).points())
+    """k-points of a compact (face-centred) cell of that many atoms, without symmetry but for time reversal."""
+    edge = (4 * atoms * volume_per_atom_a3(material)) ** (1 / 3)
+    cell = (1 - np.eye(3)) * edge / 2
+    return len(choose_grid(cell, (True, True, True), dft.kspacing_per_a, dft.kmesh_shifted).points())
 
 
 def label_cpu_s(material: Material, dft: DftPlan, atoms: int) -> float:

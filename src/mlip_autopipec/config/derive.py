@@ -48,7 +48,7 @@ CHGNET_LARGEST_Z = 94
 
 EOS_STRAINS = [-0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06]
 DEFAULT_TEMPERATURES_K = {"general": [300.0, 900.0], "crystal": [300.0, 600.0]}
-LABEL_CPU_S = 120.0  # dearest label that a campaign on a few cores can afford many times
+LABEL_CPU_S = 400.0
 DFT_CELL_SIZES = (32, 24, 16)
 _IONIC = {"H", "N", "O", "F", "Cl", "Br", "I"}  # anions that make a compound with a gap an insulator
 ACE_FUNCTIONS = {1: 120, 2: 100}
@@ -202,7 +202,7 @@ def _selection(user: UserInput, why: _Reasons) -> Selection:
         reason = f"two thirds of the {calls} calls that the budget leaves beside the equation of state"
     return Selection(
         initial_count=why.because("selection.initial_count", initial, reason),
-        batch_count=why.because("selection.batch_count", 7, "keeps both cores labelling while the next fit is made"),
+        batch_count=why.because("selection.batch_count", 4, "large cells cost minutes: train and look again soon"),
     )
 
 
@@ -217,6 +217,9 @@ def _training(material: Material, why: _Reasons) -> Training:
         ),
         fast_functions_per_element=why.because(
             "training.fast_functions_per_element", 150 if n == 1 else 100, "cheap in a linear fit"
+        ),
+        held_out_fraction=why.because(
+            "training.held_out_fraction", 0.15, "by group; a tenth of so few labels is too few to judge by"
         ),
         max_iterations=why.because("training.max_iterations", 150, "BFGS steps; more gains little on this many labels"),
         warm_iterations=why.because("training.warm_iterations", 75, "enough from the last potential"),

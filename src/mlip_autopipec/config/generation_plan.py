@@ -31,9 +31,9 @@ def default_generation(
     crystal = [
         StrategyPlan(name="prototypes", count=forced),
         StrategyPlan(name="strain", count=round(0.24 * total), options={"max_atoms": small}),
-        StrategyPlan(name="rattle", count=round(0.20 * total), options={"max_atoms": medium}),
+        StrategyPlan(name="rattle", count=round(0.20 * total), options={"max_atoms": small}),
         StrategyPlan(name="vacancy", count=max(3, round(0.06 * total)), options={"max_atoms": medium}),
-        StrategyPlan(name="thermal", count=max(4, round(0.12 * total)), options={"max_atoms": md_cell}),
+        StrategyPlan(name="thermal", count=max(4, round(0.12 * total)), options={"max_atoms": small}),
     ]
     if melts:
         disorder = [StrategyPlan(name="melt_quench", count=round(0.34 * total), options={"max_atoms": md_cell})]
@@ -56,7 +56,7 @@ def default_generation(
             "labels farthest point sampling alone is worse than chance near equilibrium"
         ),
         "generation.batches.strain": f"cells of at most {small} atoms: cheapest in DFT for what they teach",
-        "generation.batches.rattle": f"0.02-0.25 Å in cells of at most {medium} atoms",
+        "generation.batches.rattle": f"0.02-0.25 Å in cells of at most {small} atoms",
         "generation.batches.vacancy": "open environments; larger cells once in four only, for their DFT cost",
         "generation.batches.thermal": "correlated motion at " + ", ".join(f"{t:g} K" for t in temperatures_k),
         "generation.batches.melt_quench": (

@@ -19,7 +19,6 @@ from types import FrameType
 from mlip_autopipec.campaign.commands import CancelTask, Command, EndCampaign, PlanTask, PublishPotential
 from mlip_autopipec.campaign.decide import decide
 from mlip_autopipec.campaign.events import (
-    AttemptEnded,
     AttemptPlanned,
     AttemptSubmitted,
     CampaignEnded,
@@ -30,7 +29,7 @@ from mlip_autopipec.campaign.events import (
     TaskPlanned,
 )
 from mlip_autopipec.campaign.schedule import startable
-from mlip_autopipec.campaign.state import CampaignState, TaskRecord
+from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.campaign.verdicts import STOPPED, judge_attempt
 from mlip_autopipec.config.files import write_plan
 from mlip_autopipec.config.plan import Plan
@@ -96,11 +95,10 @@ def _lock(root: Path) -> Iterator[None]:
 def _settle_plan(plan: Plan, reasons: Mapping[str, str], root: Path) -> None:
     """Write the plan, or check that the folder was begun with the same one (limits may differ)."""
     path = root / layout.PLAN_JSON
-    if path.exists():
-        begun = Plan.model_validate(read_json(path))
-        if begun.hash != plan.hash:
-            raise CampaignStateError(f"{root} was begun with another plan; choose another name, or remove the folder")
-    if not path.exists() or not (root / layout.PLAN_YAML).exists():
+    begun = Plan.model_validate(read_json(path)) if path.exists() else None
+    if begun is not None and begun.hash != plan.hash:
+        raise CampaignStateError(f"{root} was begun with another plan; choose another name, or remove the folder")
+    if begun != plan or not (root / layout.PLAN_YAML).exists():
         write_plan(plan, dict(reasons), root / layout.PLAN_YAML)
     atomic_write(path, plan.model_dump_json(indent=1))
 
@@ -289,13 +287,3 @@ def _stop_on_signal(handler: Callable[[int, FrameType | None], None]) -> Iterato
     finally:
         for number, old in before.items():
             signal.signal(number, old)
-
-
-def running_records(state: CampaignState) -> list[TaskRecord]:
-    """Records with a running attempt."""
-    return [record for record, _ in state.running()]
-
-
-def ended_attempts(history: list[tuple[float, Event]]) -> list[AttemptEnded]:
-    """All ends of attempts, oldest first."""
-    return [event for _, event in history if isinstance(event, AttemptEnded)]

@@ -7,7 +7,6 @@ The rules and the measurements behind them (PseudoDojo 0.5 PBE, pw.x 6.7, forces
 from __future__ import annotations
 
 import itertools
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from typing import Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from mlip_autopipec.kpoints import choose_grid
 
 __all__ = [
     "Choice",
@@ -44,7 +45,7 @@ class Choice(Generic[T]):
 
 
 METAL_SPACING_PER_A = 0.25
-SEMICONDUCTOR_SPACING_PER_A = 0.57
+SEMICONDUCTOR_SPACING_PER_A = 0.36
 DEGAUSS_RY = 0.01
 
 #: Closed-shell charges of elements that take electrons.
@@ -120,9 +121,10 @@ def _balanced(counts: Mapping[str, float]) -> bool:
 def kspacing_per_a(composition: Composition, pbc: Sequence[bool] = (True, True, True)) -> Choice[float]:
     """k-point spacing in 1/Å, 2π included.
 
-    Metals 0.25. Semiconductors and insulators 0.57, which for the silicon cells of 2 to 64 atoms is one and the same
-    set of points (4x4x4 shifted in the primitive zone): energies 1.4 meV/atom, lattice constant 0.0001 Å and bulk
-    modulus 0.1 GPa from convergence; a 2x2x2 mesh on the 8-atom cell is wrong by 80 meV/atom.
+    Metals 0.25. Semiconductors and insulators 0.36 with shifted meshes. Silicon of 8 atoms, forces against a 6x6x6
+    shifted mesh: a crystal at 900 K is within 10 meV/Å already at 0.39, but an amorphous cell, whose gap has closed,
+    is 290 meV/Å off at 0.57 (2x2x2), 140 at 0.39 (3x3x3) and 50 at 0.29 (4x4x4). 0.36 is where label noise falls below
+    what a potential of this kind resolves, at about 30 s a label.
     """
     if not any(pbc):
         return Choice(METAL_SPACING_PER_A, "no periodic direction: one k-point whatever the spacing")
@@ -131,7 +133,8 @@ def kspacing_per_a(composition: Composition, pbc: Sequence[bool] = (True, True, 
         return Choice(METAL_SPACING_PER_A, f"metal ({guess.reason}): 0.25 1/Å resolves the Fermi surface")
     return Choice(
         SEMICONDUCTOR_SPACING_PER_A,
-        f"semiconductor or insulator ({guess.reason}): 0.57 1/Å with shifted meshes is within 2 meV/atom for silicon",
+        f"semiconductor or insulator ({guess.reason}): 0.36 1/Å, shifted: silicon crystals within 10 meV/Å, "
+        "amorphous cells within 50",
     )
 
 
@@ -145,44 +148,20 @@ def kmesh_shifted(composition: Composition, pbc: Sequence[bool] = (True, True, T
 
 
 def kmesh(
-    cell: ArrayLike, pbc: Sequence[bool] = (True, True, True), spacing_per_a: float = METAL_SPACING_PER_A
+    cell: ArrayLike,
+    pbc: Sequence[bool] = (True, True, True),
+    spacing_per_a: float = METAL_SPACING_PER_A,
+    shifted: bool = False,
 ) -> tuple[int, int, int]:
     """Monkhorst-Pack divisions for a symmetric cell, to be kept along an equation of state.
 
-    ``cell``: (3, 3) in Å, rows are vectors. n_i = max(1, ceil(|b_i| / spacing)) with 2π in |b_i|, and 1 without
-    periodicity. Where the labelling engine thins a finer mesh to its face-centred points because those pack better
-    (conventional cells of fcc and diamond), the finer mesh itself is returned: with the crystal's symmetry it is the
-    same sampling, so energies along the equation of state agree with those of the training cells.
+    ``cell``: (3, 3) in Å, rows are vectors; ``spacing_per_a`` with 2π included. The grid is that of
+    :func:`mlip_autopipec.kpoints.choose_grid`. Where it is a face-centred part of a finer mesh, the finer mesh itself
+    is returned: a symmetric cell reduces it by its own symmetry, and in the conventional cells of fcc and diamond it is
+    the same sampling, so energies along the equation of state agree with those of the training cells.
     """
     vectors = np.asarray(cell, dtype=float)
-    simple = _divisions(vectors, pbc, spacing_per_a)
-    if not all(pbc):
-        return simple
-    a, b, c = _divisions(vectors, pbc, math.sqrt(2) * spacing_per_a)
-    centred = (2 * a, 2 * b, 2 * c)
-    edges = vectors * np.array([[a], [b], [c]])
-    faces = np.array([edges[1] + edges[2], edges[0] + edges[2], edges[0] + edges[1]])
-    length = _shortest(faces)
-    adequate = length >= 2 * math.pi / spacing_per_a * (1 - 1e-6)
-    packs_better = length**3 / (2 * a * b * c) > 1.001 * _shortest(
-        vectors * np.array(simple)[:, None]
-    ) ** 3 / math.prod(simple)
-    return centred if adequate and packs_better else simple
-
-
-def _divisions(vectors: FloatArray, pbc: Sequence[bool], spacing_per_a: float) -> tuple[int, int, int]:
-    lengths = 2 * math.pi * np.linalg.norm(np.linalg.inv(vectors), axis=0)
-    first, second, third = (
-        max(1, math.ceil(length / spacing_per_a - 1e-6)) if flag else 1
-        for length, flag in zip(lengths, pbc, strict=True)
-    )
-    return first, second, third
-
-
-def _shortest(vectors: FloatArray) -> float:
-    """Length of the shortest lattice vector (small combinations suffice for cells that are not very skewed)."""
-    steps = np.array([step for step in itertools.product((-2, -1, 0, 1, 2), repeat=3) if any(step)])
-    return float(np.linalg.norm(steps @ vectors, axis=1).min())
+    return choose_grid(vectors, pbc, spacing_per_a, shifted).divisions
 
 
 def smearing(composition: Composition) -> Choice[tuple[Literal["mv", "gaussian"], float]]:

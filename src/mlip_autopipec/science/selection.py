@@ -7,6 +7,7 @@ so a share of each batch is drawn at random and forced candidates (prototypes, e
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -34,13 +35,23 @@ class Picked:
         return self.forced + self.farthest + self.random
 
 
+MOST_OF_ONE_FAMILY = 0.2
+
+
 def farthest_points(
-    fingerprints: FloatArray, count: int, existing: FloatArray | None = None, taken: Sequence[int] = ()
+    fingerprints: FloatArray,
+    count: int,
+    existing: FloatArray | None = None,
+    taken: Sequence[int] = (),
+    *,
+    families: Sequence[str] | None = None,
+    most_per_family: int | None = None,
 ) -> list[int]:
     """Greedy max-min picks among the rows of ``fingerprints`` (N, D); O(N·count).
 
     ``existing`` (M, D): fingerprints of what is labelled already. ``taken``: rows picked before; they are seeds and
     are not picked again. With no seed at all the row nearest to the mean comes first. Ties go to the lower index.
+    No more than ``most_per_family`` picks carry one name of ``families`` (one per row).
     Returns at most ``count`` rows (fewer when there are no more).
     """
     total = len(fingerprints)
@@ -56,11 +67,19 @@ def farthest_points(
         distance = np.linalg.norm(fingerprints - fingerprints[picks[0]], axis=1)
     # -1 marks what is taken: even a duplicate at distance 0 is picked before a row twice.
     distance[[*taken, *picks]] = -1.0
+    names = np.array(families) if families is not None and most_per_family is not None else None
+    picks_of: Counter[str] = Counter(families[index] for index in picks) if families is not None else Counter()
     while len(picks) < count:
         best = int(np.argmax(distance))
+        if distance[best] < 0:
+            break
         picks.append(best)
+        if names is not None and most_per_family is not None:
+            picks_of[str(names[best])] += 1
+            if picks_of[str(names[best])] >= most_per_family:
+                distance[names == names[best]] = -1.0
         distance = np.minimum(distance, np.linalg.norm(fingerprints - fingerprints[best], axis=1))
-        distance[best] = -1.0
+        distance[best] = -1.0  # the minimum keeps earlier -1
     return picks
 
 
@@ -78,14 +97,16 @@ def select(
     """Pick ``count`` rows (all of them when there are fewer; all forced ones even when they are more).
 
     Of what is left after the forced ones, ``random_fraction`` is drawn at random and the rest are farthest points
-    (seeded with forced ones and ``existing``). ``families`` (one name per row): the random share then goes to the
-    family with the fewest picks so far, each time; farthest points crowd in the disordered families, and every family
-    must be met. Method ``random`` draws everything but the forced ones, evenly from all rows.
+    (seeded with forced ones and ``existing``). ``families`` (one name per row): farthest points crowd in the disordered
+    families, so at most MOST_OF_ONE_FAMILY of ``count`` are taken from one, and the random share goes to the family
+    with the fewest picks so far, each time. Method ``random`` draws all but the forced ones, evenly from all rows.
     """
     forced = tuple(dict.fromkeys(int(index) for index in forced))
     free = max(0, min(count, len(fingerprints)) - len(forced))
     n_random = free if method == "random" else round(random_fraction * free)
-    farthest = farthest_points(fingerprints, free - n_random, existing, forced)
+    most = max(1, math.ceil(MOST_OF_ONE_FAMILY * count))
+    farthest = farthest_points(fingerprints, free - n_random, existing, forced, families=families, most_per_family=most)
+    n_random = free - len(farthest)
     shuffled = [int(index) for index in rng.permutation(len(fingerprints))]
     taken = {*forced, *farthest}
     rest = [index for index in shuffled if index not in taken]

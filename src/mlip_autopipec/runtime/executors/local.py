@@ -22,7 +22,8 @@ def alive(job: str) -> bool:
         return True
     try:
         process = psutil.Process(int(pid))
-        return abs(process.create_time() - float(started)) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+        same = abs(process.create_time() - float(started)) < 1.0
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

@@ -102,7 +102,7 @@ def _too_close(atoms: Atoms, plan: Plan) -> str | None:
 
 
 def _embed(atoms: Atoms, gamma: np.ndarray[Any, Any], context: _Context) -> list[Cutout | Skipped]:
-    settings, dft = context.plan.embedding, context.plan.dft
+    settings = context.plan.embedding
     reference = _reference_of(atoms, context.references) if len(atoms) > settings.max_dft_atoms else None
     return cut(
         atoms,
@@ -115,8 +115,6 @@ def _embed(atoms: Atoms, gamma: np.ndarray[Any, Any], context: _Context) -> list
         seam_force_ev_per_a=settings.seam_force_ev_per_a,
         calculator=context.calculator,
         primitive=reference,
-        kspacing_per_a=dft.kspacing_per_a,
-        kmesh_shifted=dft.kmesh_shifted,
     )
 
 
@@ -151,8 +149,6 @@ def _same(a: Atoms, b: Atoms) -> bool:
 
 def _candidate(cutout: Cutout, frame: Candidate, file: str, context: _Context) -> Candidate:
     whole = cutout.kind == "whole"
-    # Not a property of the structure but of how it should be sampled: the label job takes it from here.
-    kmesh = {"kmesh": cutout.checks["kmesh"]} if "kmesh" in cutout.checks else {}
     provenance = Provenance(
         strategy="md_frame" if whole else "cutout",
         group=frame.provenance.group,
@@ -162,7 +158,6 @@ def _candidate(cutout: Cutout, frame: Candidate, file: str, context: _Context) -
             "kind": cutout.kind,
             "checks": cutout.checks,
             "frame": frame.provenance.parameters,
-            **kmesh,
         },
         parent=file,
         seed=context.seed,

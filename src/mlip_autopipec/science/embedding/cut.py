@@ -22,8 +22,7 @@ from mlip_autopipec.science.embedding.core import (
     exact_radii,
     near_centre,
 )
-from mlip_autopipec.science.embedding.kpoints import folded_mesh, mesh_of, rebased
-from mlip_autopipec.science.embedding.lattice import Crystal, find_crystal, primitive_cell
+from mlip_autopipec.science.embedding.lattice import Crystal, find_crystal
 from mlip_autopipec.science.embedding.model import Cutout, FloatArray, IntArray, Piece, Skipped
 from mlip_autopipec.science.embedding.pieces import box_piece, crystal_pieces
 from mlip_autopipec.science.embedding.seam import Seam, relax_seam
@@ -45,8 +44,6 @@ def cut(
     seam_force_ev_per_a: float = 2.0,
     calculator: Calculator | None = None,
     primitive: Atoms | None = None,
-    kspacing_per_a: float | None = None,
-    kmesh_shifted: bool = False,
     max_cutouts: int = 4,
 ) -> list[Cutout | Skipped]:
     """Cells of at most ``max_atoms`` around the atoms of ``parent`` with ``gamma`` (n,) above ``gamma_select``.
@@ -57,8 +54,6 @@ def cut(
     from the centre where ``max_atoms`` allows. ``calculator``: the current potential, for the seam and the check
     (without it both are left out, and the checks say so). ``primitive``: any cell of the crystal the parent is a
     supercell of; without it, or when the parent is no crystal any more, a box along the parent's axes is cut.
-    ``kspacing_per_a`` (2π included): where the primitive cell's mesh of that spacing folds into a regular mesh of the
-    cutout, the cutout gets the vectors for it and ``checks["kmesh"]`` is that mesh; elsewhere the usual rule holds.
     """
     grades = np.asarray(gamma, dtype=float).reshape(-1)
     if len(grades) != len(parent):
@@ -70,7 +65,6 @@ def cut(
         return [_whole(parent, grades)]
     limits = _Limits(max_atoms, core_radius_a, buffer_a, environment_a, seam_force_ev_per_a)
     embedder = _Embedder(parent, limits, calculator=calculator, primitive=primitive)
-    embedder.kspacing_per_a, embedder.kmesh_shifted = kspacing_per_a, kmesh_shifted
     found: list[Cutout | Skipped] = []
     waiting = [int(i) for i in np.lexsort((np.arange(len(grades)), -grades)) if grades[i] > gamma_select]
     while waiting and len(found) < max_cutouts:
@@ -121,8 +115,6 @@ class _Embedder:
         bulk = bool(np.all(parent.pbc))
         self.crystal: Crystal | None = find_crystal(parent, primitive) if primitive is not None and bulk else None
         self.primitive = primitive
-        self.kspacing_per_a: float | None = None
-        self.kmesh_shifted = False
         self.outside = Surroundings(parent, limits.environment_a + POSITION_TOLERANCE_A)
         self.local: Local | None = None if calculator is None else evaluate(parent, calculator)
         # A hot parent has large forces of its own: the seam need not be calmer than the parent is.
@@ -143,28 +135,12 @@ class _Embedder:
 
     def _pieces(self, centre: int) -> Iterator[Piece]:
         if self.crystal is not None:
-            pieces = crystal_pieces(
+            yield from crystal_pieces(
                 self.parent, self.crystal, centre, max_atoms=self.max_atoms, image_distance_a=self.image_distance_a
             )
-            yield from (self._with_mesh(piece, self.crystal) for piece in pieces)
             return
         for distance in (self.image_distance_a, 2 * self.image_distance_a):
             yield box_piece(self.parent, centre, max_atoms=self.max_atoms, image_distance_a=distance)
-
-    def _with_mesh(self, piece: Piece, crystal: Crystal) -> Piece:
-        """The piece with the cell vectors in which the k-points of the reference fold into a regular mesh."""
-        if self.kspacing_per_a is None or self.primitive is None:
-            return piece
-        # Of the primitive cell and no larger one: folding the 2x2x2 mesh of the 8-atom cell of silicon into 32 atoms
-        # leaves one k-point and costs 50 meV/Å.
-        reference = primitive_cell(self.primitive).cell.array
-        mesh = mesh_of(reference, self.kspacing_per_a)
-        strained = reference @ crystal.strain
-        found = folded_mesh(piece.atoms.cell.array, strained, mesh, shifted=self.kmesh_shifted)
-        if found is None:
-            return piece
-        notes = {**piece.notes, "kmesh": list(found[1])}
-        return replace(piece, atoms=rebased(piece.atoms, found[0]), notes=notes)
 
     def _finish(self, piece: Piece, gamma: float) -> Cutout | str:
         radii = self._radii(piece)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from mlip_autopipec.errors import MissingProgramError
 
@@ -46,7 +48,9 @@ def command(cores: int, numerics: Mapping[str, object]) -> tuple[str, ...]:
     tail = ("-in", INPUT)
     if cores == 1:
         return (program, *tail)
-    mpirun = shutil.which("mpirun")
+    # The Python environment brings an MPI of its own (for LAMMPS), which does not start the one pw.x was built with.
+    folders = [folder for folder in os.get_exec_path() if Path(folder) != Path(sys.prefix) / "bin"]
+    mpirun = shutil.which("mpirun", path=os.pathsep.join(folders))
     if mpirun is None:
         raise MissingProgramError("mpirun", "sudo apt-get install openmpi-bin")
     solver = ("-ndiag", str(numerics["ndiag"])) if "ndiag" in numerics else ()

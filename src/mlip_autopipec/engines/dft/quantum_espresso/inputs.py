@@ -14,8 +14,8 @@ from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
 
 from mlip_autopipec.engines.dft.quantum_espresso.config import OUTDIR, PREFIX
-from mlip_autopipec.engines.dft.quantum_espresso.kpoints import KPointGrid, choose_grid
 from mlip_autopipec.errors import InputError
+from mlip_autopipec.kpoints import KPointGrid, choose_grid
 from mlip_autopipec.types import LabelJob
 
 __all__ = ["NUMERICS", "PSEUDO_FOLDER", "grid_of", "use_symmetry", "write_input"]

@@ -3,15 +3,14 @@ r"""k-points from a spacing, such that cells of one campaign see the same sampli
 A k-point lattice is the dual of a superlattice of the crystal: a property averaged over it is wrong by terms that decay
 exponentially with the length of the superlattice vectors (Moreno & Soler, Phys. Rev. B 45, 13891, 1992). What matters
 is therefore the shortest of them, and a face-centred superlattice reaches the same length with fewer points than a
-simple one (Wisesa, McGill & Mueller, Phys. Rev. B 93, 155109, 2016). Two candidates are built and the one that packs
-better is taken:
+simple one (Wisesa, McGill & Mueller, Phys. Rev. B 93, 155109, 2016). Two kinds are tried:
 
-simple         n_i = ceil(|b_i| / dk), all points of a Monkhorst-Pack mesh (Phys. Rev. B 13, 5188, 1976);
-face-centred   n_i = 2 ceil(|b_i| / (sqrt(2) dk)), only the points (m1, m2, m3) whose integers are all even or all odd.
+simple         all points of a Monkhorst-Pack mesh (Phys. Rev. B 13, 5188, 1976);
+face-centred   even divisions, and only the points (m1, m2, m3) whose integers are all even or all odd.
 
-The choice does not depend on the scale, so a strained cell keeps the kind of its parent. For the silicon cells of
-2, 8, 16, 32 and 64 atoms it gives the same points of the primitive zone (4x4x4 shifted), which the plain rule does
-not: the 8-atom cell would get 2x2x2, 78 meV/atom away from the 2-atom cell.
+Of all meshes of both kinds whose superlattice vectors are at least 2π/dk long the one with the fewest points is taken.
+For a rectangular cell and the simple kind this is the usual n_i = ceil(|b_i| / dk); a skewed cell is not made to pay
+for its long reciprocal vectors.
 """
 
 from __future__ import annotations
@@ -87,15 +86,19 @@ def choose_grid(
     shift = _triple([int(shifted and flag) for flag in pbc])
     if kmesh is not None:
         return KPointGrid(kmesh, shift)
-    simple = KPointGrid(_divisions(cell, pbc, spacing_per_a), shift)
+    most = _divisions(cell, pbc, spacing_per_a)
+    simple = KPointGrid(most, shift)
     if not all(pbc) or simple.gamma_only:
         return simple
-    half = _divisions(cell, pbc, math.sqrt(2) * spacing_per_a)
-    centred = KPointGrid(_triple([2 * n for n in half]), shift, thinned=True)
+    candidates = [KPointGrid(_triple(n), shift) for n in itertools.product(*(range(1, top + 1) for top in most))]
+    even = [range(2, 2 * top + 1, 2) for top in _divisions(cell, pbc, math.sqrt(2) * spacing_per_a)]
+    candidates += [KPointGrid(_triple(n), shift, thinned=True) for n in itertools.product(*even)]
+    lengths = np.linalg.norm(np.linalg.inv(np.asarray(cell, dtype=float)), axis=0)
+    candidates = [grid for grid in candidates if _even(grid.divisions, lengths)]
+    # Fewest points first; of equally many the evenest and simplest.
+    candidates.sort(key=lambda grid: (grid.size, max(grid.divisions) - min(grid.divisions), grid.thinned))
     wanted = 2 * math.pi / spacing_per_a * (1 - _ROUNDING)
-    if shortest_vector_a(cell, centred) < wanted or _packing(cell, centred) <= _packing(cell, simple) * (1 + 1e-3):
-        return simple
-    return centred
+    return next((grid for grid in candidates if shortest_vector_a(cell, grid) >= wanted), simple)
 
 
 def shortest_vector_a(cell: NDArray[np.float64], grid: KPointGrid) -> float:
@@ -108,9 +111,10 @@ def shortest_vector_a(cell: NDArray[np.float64], grid: KPointGrid) -> float:
     return float(np.linalg.norm(combinations @ vectors, axis=1).min())
 
 
-def _packing(cell: NDArray[np.float64], grid: KPointGrid) -> float:
-    """Quality per cost: cube of the shortest vector over the number of points."""
-    return shortest_vector_a(cell, grid) ** 3 / grid.size
+def _even(divisions: tuple[int, int, int], lengths: NDArray[np.float64]) -> bool:
+    """Directions that the crystal may not tell apart (reciprocal vectors within 1 %) have the same divisions."""
+    pairs = itertools.combinations(range(3), 2)
+    return all(divisions[i] == divisions[j] or abs(lengths[i] / lengths[j] - 1) > 0.01 for i, j in pairs)
 
 
 def _divisions(cell: NDArray[np.float64], pbc: Sequence[bool], spacing_per_a: float) -> tuple[int, int, int]:
