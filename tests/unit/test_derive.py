@@ -195,7 +195,7 @@ def test_edited_plan_is_read_with_one_line_errors(tmp_path: Path) -> None:
     text = path.read_text()
     wrong = {
         "cutoff_ry: 28.0": ("cutoff_r: 28.0", "dft.cutoff_r: unknown key; did you mean 'cutoff_ry'"),
-        "batch_count: 7": ("batch_count: 0", "selection.batch_count: must be greater than or equal to 1"),
+        "batch_count: 4": ("batch_count: 0", "selection.batch_count: must be greater than or equal to 1"),
         "ensemble: nvt": ("ensemble: nvvt", "did you mean 'nvt'"),
         "max_atoms: 8}": ("max_atoms: [8]}", "generation.batches.0"),
     }
