@@ -1,4 +1,4 @@
-"""Simulated engines for tests of the loop, and a small plan that uses them. No product module imports this one.
+"""Simulated engines for tests of the loop, and a small plan that uses them.
 
 The simulated engines are quick and deterministic, but honest about failure: a label exists only when its command has
 ended, and each finished command leaves a line in the file named by ``MLIP_TESTING_LEDGER``, so that a test can count

@@ -1,0 +1,35 @@
+"""For authors of backends and for tests: simulated engines, a small plan that uses them, and the contract suites.
+
+No product module imports this one. A new backend proves itself with one line::
+
+    class TestMyEngine(DftEngineContract):
+        engine = MyEngine()
+"""
+
+from mlip_autopipec.testing.contracts import (
+    DftEngineContract,
+    MdEngineContract,
+    SurrogateContract,
+    TrainerContract,
+)
+from mlip_autopipec.testing.simulated import (
+    GradedEmt,
+    SimulatedDft,
+    SimulatedMd,
+    SimulatedSurrogate,
+    SimulatedTrainer,
+    simulated_plan,
+)
+
+__all__ = [
+    "DftEngineContract",
+    "GradedEmt",
+    "MdEngineContract",
+    "SimulatedDft",
+    "SimulatedMd",
+    "SimulatedSurrogate",
+    "SimulatedTrainer",
+    "SurrogateContract",
+    "TrainerContract",
+    "simulated_plan",
+]
