@@ -18,9 +18,11 @@ from mlip_autopipec.files import atomic_write
 __all__ = ["export"]
 
 _IN_LAMMPS = """\
-# {formula}: 1 ps at {temperature:g} K, then 1 ps without thermostat to see that energy is conserved.
+# {formula}: 1 ps with a thermostat, then 1 ps without one to see that energy is conserved.
+# Another temperature:  -var temperature 600
 # Run:  lmp -in in.lammps        (LAMMPS with the package ML-PACE)
 #       mlip-auto lammps -in in.lammps   (LAMMPS of this environment)
+variable        temperature index {temperature:g}
 units           metal
 atom_style      atomic
 boundary        p p p
@@ -37,8 +39,8 @@ thermo          100
 thermo_style    custom step temp pe etotal press vol atoms
 thermo_modify   lost error
 
-velocity        all create {temperature:g} 4711 mom yes rot no dist gaussian
-fix             motion all nvt temp {temperature:g} {temperature:g} $(100*dt)
+velocity        all create ${{temperature}} 4711 mom yes rot no dist gaussian
+fix             motion all nvt temp ${{temperature}} ${{temperature}} $(100*dt)
 run             {steps}
 unfix           motion
 
