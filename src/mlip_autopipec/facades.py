@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from ase import Atoms
@@ -19,6 +19,7 @@ from ase.calculators.calculator import Calculator
 from mlip_autopipec.config import prepare
 from mlip_autopipec.config.derive import derive
 from mlip_autopipec.config.files import validate
+from mlip_autopipec.config.label_plan import LabelPlan
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.config.user_input import UserInput
 from mlip_autopipec.engines import registry
@@ -120,10 +121,35 @@ class SurrogateExplorer:
 
 
 class DFTFactory:
-    """Labels structures with the plan's DFT method; known failures are mended by the engine's own table."""
+    """Labels structures with the plan's DFT method; known failures are mended by the engine's own table.
 
-    def __init__(self, plan: Plan) -> None:
+    For labels alone no campaign's plan is needed: :meth:`for_structures` derives the method from the structures.
+    """
+
+    def __init__(self, plan: Plan | LabelPlan) -> None:
         self.plan = plan
+
+    @classmethod
+    def for_structures(cls, structures: Sequence[Atoms], **options: Any) -> DFTFactory:
+        """A factory whose method serves all of ``structures``.
+
+        ``options``: ``family``, ``elements``, ``settings``, ``engine``, ``cores`` and ``budget`` of
+        :class:`mlip_autopipec.runtime.factory.Options`. Raises InputError.
+        """
+        from mlip_autopipec.runtime.factory import Options, plan_for
+
+        return cls(plan_for(structures, Options(**options)))
+
+    @staticmethod
+    def run(structures: Sequence[Atoms], out: Path | str = "dft", **options: Any) -> Json:
+        """Label many structures in the folder ``out``, or go on there: what ``mlip-auto dft`` does.
+
+        The summary comes back; labels are in ``out/dataset.db`` and ``out/labels.extxyz``, what was given up in
+        ``out/quarantine.json``. ``options`` as in :meth:`for_structures`.
+        """
+        from mlip_autopipec.runtime.factory import Options, label_atoms
+
+        return label_atoms(structures, Path(out), Options(**options))
 
     def run_calculation(self, atoms: Atoms, *, folder: Path | str | None = None) -> Label | Failure:
         """Energy (eV), forces (n, 3; eV/Å) and stress (6,; eV/Å^3) of ``atoms``, or the failure that was left.
@@ -140,7 +166,9 @@ class DFTFactory:
             number = len(list(root.glob("attempt-*"))) + 1
             attempt = root / f"attempt-{number}"
             attempt.mkdir()
-            result = _result(label.run(_spec("label", {"job": job.to_json()}, root, number), self.plan, attempt))
+            spec = _spec("label", {"job": job.to_json()}, root, number)
+            # The task looks at ``plan.dft`` alone, which both kinds of plan have.
+            result = _result(label.run(spec, cast(Plan, self.plan), attempt))
             if not isinstance(result, Failure):
                 return Label.from_json({**result, "attempts": len(failures) + 1})
             failures.append(result)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ase.build import bulk
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlip_autopipec.kpoints import choose_grid
@@ -67,9 +67,44 @@ def test_meshes_of_silicon_and_of_directions_without_periodicity() -> None:
     assert dft.kmesh(np.eye(3) * 40, (True,) * 3, 0.25) == (1, 1, 1) or dft.kmesh(np.eye(3) * 40) == (2, 2, 2)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(2.5, 14.0), min_size=3, max_size=3), st.lists(st.floats(-0.3, 0.3), min_size=3, max_size=3))
 def test_equation_of_state_mesh_contains_the_grid_of_the_training_cells(edges: list[float], tilt: list[float]) -> None:
     cell = np.diag(edges)
     cell[1, 0], cell[2, 0], cell[2, 1] = np.array(tilt) * min(edges)
     grid = choose_grid(cell, (True,) * 3, 0.5, True)
     assert dft.kmesh(cell, (True,) * 3, 0.5) == grid.divisions
+
+
+@pytest.mark.parametrize("composition", [["H", "H", "O"], ["C", "O"], {"C": 2, "H": 6, "O": 1}, ["N", "N"], ["C"]])
+def test_molecules_and_their_solids_have_a_gap(composition: list[str] | dict[str, float]) -> None:
+    assert not dft.is_metal(composition).value
+    assert dft.smearing(composition).value[0] == "gaussian"
+
+
+@pytest.mark.parametrize("composition", [["Fe", "O"], {"Fe": 2, "O": 3}, ["Ni", "O"], {"Li": 1, "Co": 1, "O": 2}])
+def test_no_gap_is_assumed_where_a_shell_is_open(composition: list[str] | dict[str, float]) -> None:
+    choice = dft.is_metal(composition)
+    assert choice.value and "open shell" in choice.reason
+    assert dft.spin_polarized(composition).value
+
+
+@pytest.mark.parametrize(
+    "composition",
+    [["Mg", "O"], {"Al": 2, "O": 3}, ["Li", "F"], ["Zn", "S"], {"Ca": 1, "Ti": 1, "O": 3}, {"Cu": 2, "O": 1}],
+)
+def test_charges_that_add_up_to_nothing_leave_a_gap(composition: list[str] | dict[str, float]) -> None:
+    assert not dft.is_metal(composition).value
+
+
+@pytest.mark.parametrize("composition", [{"Mg": 2, "O": 1}, {"Al": 1, "O": 1}, ["Na", "K"], {"Na": 2, "Cl": 1}])
+def test_charges_that_do_not_add_up_leave_none(composition: list[str] | dict[str, float]) -> None:
+    assert dft.is_metal(composition).value
+
+
+def test_density_cutoff_is_that_of_the_hardest_augmentation_charge() -> None:
+    needed = {"Fe": 1080.0, "O": 400.0}
+    assert dft.rho_cutoff_ry(90.0, needed=needed).value == 1080.0
+    assert dft.rho_cutoff_ry(90.0, needed={"O": 320.0}).value == 360.0
+    assert dft.rho_cutoff_ry(40.0, 8.0).value == 320.0
+    assert "Fe" in dft.rho_cutoff_ry(90.0, needed=needed).reason

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import os
+import subprocess
 import sys
+import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ase.data import chemical_symbols
 
 from mlip_autopipec.engines.dft.quantum_espresso import pseudos
+from mlip_autopipec.engines.dft.quantum_espresso.pseudos import families, sources
 from mlip_autopipec.errors import InputError, MissingProgramError
 
 SI = b'<UPF version="2.0.1">\n<PP_HEADER\nelement="Si"\nz_valence="    4.00"\nnumber_of_proj="6"/>\n</UPF>\n'
@@ -32,7 +39,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pseudos.Family:
             for symbol, content in (("Si", SI), ("Al", AL))
         },
     )
-    monkeypatch.setattr(pseudos, "_table", lambda: {family.name: family})
+    monkeypatch.setattr(families, "_table", lambda: {family.name: family})
     monkeypatch.setenv("MLIP_DATA", str(tmp_path / "data"))
     return family
 
@@ -152,3 +159,202 @@ def test_command_line_codes(tiny: pseudos.Family, tmp_path: Path, capsys: pytest
     assert pseudos.main(["list"]) == 0
     assert "2 of 2 installed" in capsys.readouterr().out
     assert pseudos.main(["install", "nonsense"]) == 2
+
+
+FAMILIES = {
+    "PseudoDojo/0.4/PBE/SR/standard": 72,
+    "PseudoDojo/0.4/PBE/SR/stringent": 72,
+    "PseudoDojo/0.5/PBE/SR/standard": 72,
+    "PseudoDojo/0.5/PBE/SR/stringent": 72,
+    "SSSP/1.3.0/PBE/efficiency": 103,
+    "SSSP/1.3.0/PBE/precision": 103,
+}
+
+
+def test_the_built_in_families(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MLIP_DATA", str(tmp_path))
+    assert {status.name: status.elements for status in pseudos.list_families()} == FAMILIES
+    for name in FAMILIES:
+        family = pseudos.family_facts(name)
+        assert family.name == name and family.functional == "PBE" and family.sources
+        for symbol, facts in family.elements.items():
+            assert symbol in chemical_symbols
+            assert len(facts.sha256) == 64 or len(facts.sha256.removeprefix("md5:")) == 32
+            assert 10 < facts.cutoffs_ry[0] <= facts.cutoffs_ry[1] <= facts.cutoffs_ry[2] <= 200
+
+
+def test_norm_conserving_families_need_no_density_cutoff_and_the_others_bring_theirs() -> None:
+    assert pseudos.density_cutoffs_ry("PseudoDojo/0.5/PBE/SR/stringent", ["Si", "O"]) == {}
+    # Published: Fe 90 and 1080 Ry, O 50 and 400, Si 30 and 240.
+    sssp = "SSSP/1.3.0/PBE/efficiency"
+    assert pseudos.cutoffs(sssp, "Fe")[1] == 90.0
+    assert pseudos.density_cutoffs_ry(sssp, ["Fe", "O", "Si"]) == {"Fe": 1080.0, "O": 400.0, "Si": 240.0}
+    for name in ("efficiency", "precision"):
+        for facts in pseudos.family_facts(f"SSSP/1.3.0/PBE/{name}").elements.values():
+            assert facts.rho_ry is not None and facts.rho_ry >= 4 * facts.cutoffs_ry[1]
+
+
+def test_standard_and_stringent_share_a_file_or_differ_in_it() -> None:
+    standard, stringent = (pseudos.family_facts(f"PseudoDojo/0.5/PBE/SR/{name}") for name in ("standard", "stringent"))
+    same = {s for s, facts in standard.elements.items() if facts.sha256 == stringent.elements[s].sha256}
+    assert "Si" not in same or pseudos.cutoffs(standard.name, "Si") == pseudos.cutoffs(stringent.name, "Si")
+    assert 20 < len(same) < 60
+    for symbol in same:
+        assert standard.elements[symbol].cutoffs_ry == stringent.elements[symbol].cutoffs_ry
+
+
+def test_a_file_known_by_its_md5_alone_is_checked_too(
+    tiny: pseudos.Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checksum = f"md5:{hashlib.md5(SI).hexdigest()}"
+    family = replace(tiny, elements={"Si": pseudos.Facts(checksum, (10.0, 10.0, 10.0), "this file")})
+    monkeypatch.setattr(families, "_table", lambda: {family.name: family})
+    (tmp_path / "Si.upf").write_bytes(SI)
+    (path,) = pseudos.install(family.name, source=tmp_path / "Si.upf")
+    assert pseudos.verify(family.name) == {"Si": "ok"}
+    path.write_bytes(AL)
+    assert pseudos.verify(family.name) == {"Si": "damaged"}
+
+
+def test_install_from_a_published_archive(tiny: pseudos.Family, tmp_path: Path) -> None:
+    archive = tmp_path / "family.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        for name, content in (("made/up/silicon.upf", SI), ("made/up/al.UPF", AL), ("made/up/readme.txt", b"words")):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    assert len(pseudos.install(tiny.name, source=archive)) == 2
+    assert pseudos.verify(tiny.name) == {"Al": "ok", "Si": "ok"}
+
+
+@pytest.fixture
+def debian(tiny: pseudos.Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pseudos.Family:
+    """The family in a Debian package, Al in a second package of the Python index."""
+    package = tmp_path / "build" / "madeup-data"
+    (package / "DEBIAN").mkdir(parents=True)
+    (package / "DEBIAN" / "control").write_text(
+        "Package: madeup-data\nVersion: 1\nArchitecture: all\nMaintainer: nobody <n@example.org>\nDescription: none\n"
+    )
+    (package / "usr" / "share" / "upf").mkdir(parents=True)
+    (package / "usr" / "share" / "upf" / "si_x.UPF").write_bytes(SI)
+    (package / "usr" / "share" / "elsewhere.upf").write_bytes(AL)
+    subprocess.run(
+        ["dpkg-deb", "--build", "--root-owner-group", str(package), str(tmp_path / "madeup-data_1_all.deb")],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    family = replace(
+        tiny, package="debian:forky/madeup-data", folder="usr/share/upf", also=(("madeup==1.0", "madeup/upf"),)
+    )
+    monkeypatch.setattr(families, "_table", lambda: {family.name: family})
+    return family
+
+
+def test_install_from_a_debian_package_reads_its_own_folder_alone(debian: pseudos.Family, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"right sha256 for Al \(1 others were installed\)"):
+        pseudos.install(debian.name, source=tmp_path / "madeup-data_1_all.deb")
+    assert pseudos.verify(debian.name) == {"Al": "missing", "Si": "ok"}
+
+
+def test_download_asks_every_package_and_touches_no_source_of_the_machine(
+    debian: pseudos.Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = tmp_path / "madeup-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("madeup/upf/Al.upf", AL)
+    (tmp_path / "apt" / "sources.list.d").mkdir(parents=True)
+    (tmp_path / "apt" / "sources.list").write_text("# deb http://commented.example/debian trixie main\n")
+    (tmp_path / "apt" / "sources.list.d" / "x.sources").write_text(
+        "Types: deb\nURIs: https://mirror.example/debian-security\n\nTypes: deb\nURIs: https://mirror.example/debian\n"
+    )
+    monkeypatch.setattr(sources, "APT", tmp_path / "apt")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "apt-get").write_text(
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/apt.log\ncp sources.list {tmp_path}/used.list\n'
+        f'case "$*" in *download*) cp {tmp_path}/madeup-data_1_all.deb .;; esac\n'
+    )
+    pip = tmp_path / "python"
+    pip.write_text(
+        f'#!/bin/sh\nwhile [ "$1" != --dest ]; do shift; done\ncp {wheel} "$2"\necho "$3" > {tmp_path}/pip.log\n'
+    )
+    for program in (programs / "apt-get", pip):
+        program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(pip))
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    assert [path.name for path in pseudos.install(debian.name)] == ["Si.upf", "Al.upf"]
+    assert (tmp_path / "used.list").read_text().split()[2:] == ["https://mirror.example/debian", "forky", "main"]
+    for line in (tmp_path / "apt.log").read_text().splitlines():
+        assert "Dir::Etc::sourceparts=/dev/null" in line and "Dir::State::lists=" in line
+    assert (tmp_path / "pip.log").read_text() == "madeup==1.0\n"
+
+
+def test_a_machine_without_a_debian_mirror_says_what_to_do(
+    debian: pseudos.Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "APT", tmp_path / "nothing")
+    with pytest.raises(MissingProgramError, match=r"apt-get download madeup-data.*--from FOLDER"):
+        pseudos.install(debian.name, ["Si"])
+
+
+NC = """<UPF version="2.0.1"><PP_HEADER element="Si" pseudo_type="NC" functional="PBE" z_valence="4"
+ wfc_cutoff="0.0" rho_cutoff="1.2E+01"/></UPF>"""
+US = """<UPF><PP_HEADER
+   0                   Version Number
+  Fe                   Element
+   US                  Ultrasoft pseudopotential
+    T                  Nonlinear Core Correction
+ SLA  PW   PBE  PBE     PBE  Exchange-Correlation functional
+   16.00000000000      Z valence
+   40.00000  480.0000  Suggested cutoff for wfc and rho
+</PP_HEADER></UPF>"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of a user's own, and an empty data folder."""
+    monkeypatch.setenv("MLIP_DATA", str(tmp_path / "data"))
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "silicon.upf").write_text(NC)
+    (folder / "iron.UPF").write_text(US)
+    (folder / "cutoffs.json").write_text('{"Si": {"cutoff_wfc": 40}}')
+    return folder
+
+
+def test_a_folder_of_ones_own_becomes_a_family_like_any_other(mine: Path) -> None:
+    assert sorted(path.name for path in pseudos.install("own/lab", source=mine)) == ["Fe.upf", "Si.upf"]
+    family = pseudos.family_facts("own/lab")
+    assert family.functional == "PBE" and family.dual == 8.0
+    assert pseudos.cutoffs("own/lab", "Si") == (40.0, 40.0, 40.0)
+    assert pseudos.cutoffs("own/lab", "Fe") == (40.0, 40.0, 40.0)
+    assert pseudos.density_cutoffs_ry("own/lab", ["Si", "Fe"]) == {"Fe": 480.0}
+    assert "own/lab" in {status.name for status in pseudos.list_families()}
+    assert pseudos.verify("own/lab") == {"Fe": "ok", "Si": "ok"}
+    (mine / "silicon.upf").write_text("changed")  # the copy is what counts
+    path = pseudos.locate("own/lab", "Si")
+    path.write_text(NC.replace("4", "5"))
+    with pytest.raises(MissingProgramError, match="damaged"):
+        pseudos.locate("own/lab", "Si")
+    with pytest.raises(InputError, match="own/other --from FOLDER"):
+        pseudos.family_facts("own/other")
+
+
+def test_what_a_folder_of_ones_own_lacks_is_named(mine: Path) -> None:
+    (mine / "cutoffs.json").unlink()
+    with pytest.raises(InputError, match=r"Si\.cutoff_wfc.*no cutoff for Si"):
+        pseudos.install("own/lab", source=mine)
+    assert pseudos.list_families()[-1].name == "SSSP/1.3.0/PBE/precision", "a family was made all the same"
+    (mine / "cutoffs.json").write_text('{"Si": {"cutoff_wfc": 40}}')
+    (mine / "iron.UPF").write_text(US.replace("40.00000  480.0000", " 0.00000    0.0000"))
+    with pytest.raises(InputError, match=r"Fe\.cutoff_wfc"):
+        pseudos.install("own/lab", source=mine)
+    (mine / "iron.UPF").write_text(US.replace("PBE  PBE     PBE", "PSX  PSC  PBESOL"))
+    with pytest.raises(InputError, match="several functionals"):
+        pseudos.install("own/lab", source=mine)
+    (mine / "iron.UPF").write_text(NC)
+    with pytest.raises(InputError, match="two files of Si"):
+        pseudos.install("own/lab", source=mine)
+    with pytest.raises(InputError, match="not a name"):
+        pseudos.install("own/../../x", source=mine)
+    with pytest.raises(InputError, match="no such folder"):
+        pseudos.install("own/lab", source=mine / "nowhere")

@@ -32,7 +32,7 @@ FAILED = {
     "spin_fixed": "smearing_needed",
     "terminated": "interrupted",
     "too_few_bands": "too_few_bands",
-    "too_many_bands": "too_many_bands",
+    "too_many_bands": "input",
     "too_many_pools": "parallelization",
     "zero_kmesh": "input",
     "disk_full": "disk",

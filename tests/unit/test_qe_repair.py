@@ -31,7 +31,7 @@ def test_every_kind_ends_and_never_touches_the_physics(kind: str) -> None:
     assert job is None
 
 
-@pytest.mark.parametrize("kind", ["geometry", "input", "pseudopotential", "smearing_needed", "too_few_bands"])
+@pytest.mark.parametrize("kind", sorted(KINDS - set(LADDERS)))
 def test_no_numerical_cure_means_quarantine(kind: str) -> None:
     assert repair(JOB, failures(kind)) is None
 
@@ -51,9 +51,35 @@ def test_a_cure_keeps_earlier_knobs() -> None:
     assert job is not None and job.numerics == {"mixing_beta": 0.35, "nosym": True}
 
 
-def test_a_solver_that_failed_is_not_asked_again() -> None:
-    job = repair(JOB.with_numerics(diagonalization="cg"), failures("diagonalization"))
-    assert job is not None and job.numerics["diagonalization"] not in ("cg",)
+def test_solvers_take_turns_and_the_one_that_failed_is_not_asked_again() -> None:
+    for start, order in (("david", ["ppcg", "cg"]), ("cg", ["david", "ppcg"]), ("paro", ["david", "ppcg"])):
+        job: LabelJob | None = JOB.with_numerics(diagonalization=start)
+        history: list[Failure] = []
+        for solver in order:
+            history.append(Failure("diagonalization", ""))
+            assert job is not None
+            job = repair(job, history)
+            assert job is not None and job.numerics["diagonalization"] == solver and job.numerics["ndiag"] == 1
+    last = repair(JOB, failures(*["diagonalization"] * 3))
+    assert last is not None and last.numerics["diagonalization"] == "david" and last.numerics["mixing_beta"] == 0.3
+    assert repair(JOB, failures(*["diagonalization"] * 4)) is None
+
+
+def test_long_cells_try_local_screening_first() -> None:
+    slab = JOB.atoms.copy()
+    slab.cell[2] *= 6
+    job = repair(LabelJob(slab, JOB.method), failures("scf_not_converged"))
+    assert job is not None and job.numerics["mixing_mode"] == "local-TF" and job.numerics["mixing_beta"] == 0.3
+    following = repair(job, failures("scf_not_converged", "scf_not_converged"))
+    assert following is not None and following.numerics["mixing_mode"] == "plain"
+    assert following.numerics["mixing_beta"] == 0.35
+
+
+def test_memory_is_asked_again_and_then_saved() -> None:
+    jobs = [repair(JOB, failures(*["out_of_memory"] * count)) for count in (1, 2, 3, 4)]
+    assert jobs[0] == JOB and jobs[3] is None
+    assert jobs[1] is not None and jobs[1].numerics["mixing_ndim"] < 8
+    assert jobs[2] is not None and jobs[2].numerics["diagonalization"] == "cg"
 
 
 def test_interruptions_repeat_the_same_job_three_times() -> None:
@@ -69,3 +95,5 @@ def test_walltime_grows_and_the_total_is_bounded() -> None:
     assert repair(JOB, failures(*mixed[:TOTAL_LIMIT])) is None
     assert repair(JOB, []) is None
     assert set(LADDERS) - {"lost"} <= KINDS
+    cureless = {"geometry", "input", "pseudopotential", "smearing_needed", "too_few_bands", "fft_volume", "exx"}
+    assert KINDS - set(LADDERS) == cureless | {"ionic_not_converged"}

@@ -14,12 +14,10 @@ def startable(state: CampaignState, cores: int) -> list[TaskRecord]:
     on while labels and fits are made.
     """
     used = sum(record.task.cores for record, attempt in state.running() if not attempt.waiting)
-    queue = sorted(
-        (record for record in state.tasks.values() if record.status == "queued"),
-        key=lambda record: (record.task.priority, record.order),
-    )
     chosen: list[TaskRecord] = []
-    for record in queue:
+    for record in state.queue():
+        if used >= cores:
+            break
         if used == 0 or used + record.task.cores <= cores:
             chosen.append(record)
             used += record.task.cores

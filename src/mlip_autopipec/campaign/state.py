@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import bisect
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,6 +18,7 @@ from mlip_autopipec.campaign.events import (
     PotentialPublished,
     TaskCancelled,
     TaskPlanned,
+    Verdict,
 )
 from mlip_autopipec.types import Failure, Json, Outcome, PotentialRef, Task, TaskKind
 
@@ -93,11 +95,27 @@ class CampaignState:
     budget: Json = field(default_factory=dict)
     elapsed_before_s: float = 0.0
     end: CampaignEnded | None = None
+    # Indices, so that no question costs more when there are more tasks.
+    _kinds: dict[TaskKind, list[TaskRecord]] = field(default_factory=dict, repr=False, compare=False)
+    _statuses: dict[TaskStatus, dict[str, TaskRecord]] = field(default_factory=dict, repr=False, compare=False)
+    _queue: list[tuple[int, int, str]] = field(default_factory=list, repr=False, compare=False)
+    _label_attempts: int = 0
 
     # --- questions -------------------------------------------------------------------------------------------------
 
     def of_kind(self, kind: TaskKind) -> list[TaskRecord]:
-        return [record for record in self.tasks.values() if record.task.kind == kind]
+        return list(self._kinds.get(kind, ()))
+
+    def with_status(self, status: TaskStatus) -> Collection[TaskRecord]:
+        """Tasks in that status, the latest to reach it last; a live view."""
+        return self._statuses.setdefault(status, {}).values()
+
+    def count(self, status: TaskStatus) -> int:
+        return len(self._statuses.get(status, ()))
+
+    def queue(self) -> Iterator[TaskRecord]:
+        """Queued tasks by priority, then age."""
+        return (self.tasks[name] for _, _, name in self._queue)
 
     def labels(self, purpose: str) -> list[TaskRecord]:
         """Label tasks made for ``train`` or ``validate``, oldest first."""
@@ -105,17 +123,17 @@ class CampaignState:
 
     def active(self, kind: TaskKind | None = None) -> list[TaskRecord]:
         """Tasks that are queued or running."""
-        return [r for r in self.tasks.values() if not r.ended and (kind is None or r.task.kind == kind)]
+        records = [*self.with_status("queued"), *self.with_status("running")]
+        return sorted((r for r in records if kind is None or r.task.kind == kind), key=lambda r: r.order)
 
     def running(self) -> Iterator[tuple[TaskRecord, Attempt]]:
-        for record in self.tasks.values():
-            if record.status == "running":
-                yield record, record.attempts[-1]
+        for record in sorted(self.with_status("running"), key=lambda record: record.order):
+            yield record, record.attempts[-1]
 
     @property
     def dft_calls(self) -> int:
         """Every label attempt that was started, repairs and validation included."""
-        return sum(len(record.attempts) for record in self.of_kind("label"))
+        return self._label_attempts
 
     @property
     def current(self) -> PotentialRef | None:
@@ -146,17 +164,18 @@ class CampaignState:
                 self._reopen()
             case TaskPlanned(task):
                 if task.id not in self.tasks:
-                    self.tasks[task.id] = TaskRecord(task, order=len(self.tasks), payload=task.payload)
+                    self._plan(TaskRecord(task, order=len(self.tasks), payload=task.payload))
             case AttemptPlanned(task_id, attempt):
                 record = self.tasks[task_id]
                 record.attempts.append(Attempt(attempt))
-                record.status = "running"
+                self._label_attempts += record.task.kind == "label"
+                self._move(task_id, "running")
             case AttemptSubmitted(task_id, attempt, job):
                 self._attempt(task_id, attempt).job = job
             case AttemptEnded():
                 self._attempt_ended(event)
             case TaskCancelled(task_id, _):
-                self.tasks[task_id].status = "cancelled"
+                self._move(task_id, "cancelled")
             case MdReported():
                 self._md_reported(event)
             case PotentialPublished(task_id, potential):
@@ -168,9 +187,27 @@ class CampaignState:
 
     def _reopen(self) -> None:
         """A new driver means that a person may have mended what only a person can: those tasks are tried again."""
-        for record in self.tasks.values():
-            if record.status == "quarantined" and record.failures[-1].kind == PERSON:
-                record.status = "queued"
+        for name, record in list(self._statuses.get("quarantined", {}).items()):
+            if record.failures[-1].kind == PERSON:
+                self._move(name, "queued")
+
+    def _plan(self, record: TaskRecord) -> None:
+        name = record.task.id
+        self.tasks[name] = record
+        self._kinds.setdefault(record.task.kind, []).append(record)
+        self._statuses.setdefault("queued", {})[name] = record
+        bisect.insort(self._queue, (record.task.priority, record.order, name))
+
+    def _move(self, name: str, status: TaskStatus) -> None:
+        record = self.tasks[name]
+        place = (record.task.priority, record.order, name)
+        del self._statuses[record.status][name]
+        if record.status == "queued":
+            del self._queue[bisect.bisect_left(self._queue, place)]
+        record.status = status
+        self._statuses.setdefault(status, {})[name] = record
+        if status == "queued":
+            bisect.insort(self._queue, place)
 
     def _attempt(self, task_id: str, number: int) -> Attempt:
         return next(item for item in self.tasks[task_id].attempts if item.number == number)
@@ -183,7 +220,8 @@ class CampaignState:
         if event.next_payload is not None:
             record.payload = event.next_payload
         if record.status == "running":
-            record.status = {"done": "done", "retry": "queued", "quarantined": "quarantined"}[event.verdict]  # type: ignore[assignment]
+            statuses: dict[Verdict, TaskStatus] = {"done": "done", "retry": "queued", "quarantined": "quarantined"}
+            self._move(event.task_id, statuses[event.verdict])
 
     def _md_reported(self, event: MdReported) -> None:
         attempt = self._attempt(event.task_id, event.attempt)

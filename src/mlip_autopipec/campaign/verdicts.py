@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from mlip_autopipec.campaign.events import AttemptEnded
 from mlip_autopipec.campaign.exploration import passed
 from mlip_autopipec.campaign.state import PERSON, CampaignState, TaskRecord
+from mlip_autopipec.config.label_plan import LabelPlan
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.science.convergence import ConditionProgress, Limits, Property, Round, Verdict, judge
 from mlip_autopipec.types import Failure, Json, LabelJob, Outcome, PotentialRef
@@ -23,7 +24,7 @@ MAX_LOST = 5
 MAX_ERRORS = 2
 
 
-def judge_attempt(plan: Plan, record: TaskRecord, outcome: Outcome, repair: Repair) -> AttemptEnded:
+def judge_attempt(plan: Plan | LabelPlan, record: TaskRecord, outcome: Outcome, repair: Repair) -> AttemptEnded:
     """The event for an attempt that ended with ``outcome``: done, tried again (with what changes), or quarantined."""
     attempt = record.attempts[-1].number
     if outcome.failure is None:
@@ -45,7 +46,7 @@ def judge_attempt(plan: Plan, record: TaskRecord, outcome: Outcome, repair: Repa
     )
 
 
-def _judge_label(plan: Plan, record: TaskRecord, outcome: Outcome, repair: Repair) -> AttemptEnded:
+def _judge_label(plan: Plan | LabelPlan, record: TaskRecord, outcome: Outcome, repair: Repair) -> AttemptEnded:
     attempt = record.attempts[-1].number
     scientific = [f for f in record.failures if f.kind not in (LOST, STOPPED)]
     assert outcome.failure is not None

@@ -6,9 +6,10 @@ everything else is derived in :mod:`mlip_autopipec.config.derive`, which also gi
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic_core import PydanticCustomError
 
 from mlip_autopipec.types import Json, content_hash
 
@@ -32,6 +33,11 @@ __all__ = [
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def _complaint(what: str, hint: str) -> PydanticCustomError:
+    """An error whose text reaches the user as it is."""
+    return PydanticCustomError("mlip", "{what}; {hint}", {"what": what, "hint": hint})
 
 
 class _Model(BaseModel):
@@ -201,10 +207,46 @@ class Budget(_Model):
 
 
 class ExecutorPlan(_Model):
-    """Where tasks run. ``cores``: cores of this machine that may be used at once."""
+    """Where tasks run. ``cores``: cores that may be used at once, of this machine or of all blocks together.
 
-    name: Literal["local"] = "local"
+    ``slurm`` and ``pbs`` ask the scheduler for *blocks* (allocations of ``nodes_per_block`` whole or shared nodes) and
+    pack tasks into them; every other key belongs to those two. ``queue`` is Slurm's partition or PBS's queue,
+    ``worker_init`` shell lines that prepare a node (modules), ``scheduler_options`` more ``#SBATCH`` or ``#PBS`` lines,
+    ``select_options`` what follows PBS's ``select=``, ``address`` this machine's name or address as the nodes see it.
+    """
+
+    name: Literal["local", "slurm", "pbs"] = "local"
     cores: Count
+    queue: str | None = None
+    account: str | None = None
+    nodes_per_block: Count = 1
+    cores_per_node: Count | None = None
+    memory_per_node_gb: Count | None = None
+    max_blocks: Count = 1
+    walltime_minutes: Positive = 240.0
+    idle_minutes: Positive = 5.0
+    exclusive: bool = False
+    launcher: Literal["auto", "single", "srun", "mpiexec"] = "auto"
+    worker_init: str = ""
+    scheduler_options: str = ""
+    select_options: str | None = None
+    address: str | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> ExecutorPlan:
+        if self.name == "local":
+            given = sorted(self.model_fields_set - {"name", "cores"})
+            if given:
+                raise _complaint(f"{', '.join(given)} belongs to slurm and pbs only", "set 'name', or remove it")
+        elif self.cores_per_node is None:
+            raise _complaint("cores_per_node is missing", "the cores of one node that tasks may use")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _only_what_counts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The keys of clusters are left out of a local plan."""
+        data: dict[str, Any] = handler(self)
+        return data if self.name != "local" else {key: data[key] for key in ("name", "cores") if key in data}
 
 
 class Plan(_Model):

@@ -18,7 +18,10 @@ __all__ = ["BUILT_IN", "dft_engine", "known", "load", "md_engine", "surrogate", 
 Port = Literal["dft", "train", "surrogate", "md"]
 
 BUILT_IN: dict[Port, dict[str, str]] = {
-    "dft": {"quantum_espresso": "mlip_autopipec.engines.dft.quantum_espresso.engine:QuantumEspresso"},
+    "dft": {
+        "quantum_espresso": "mlip_autopipec.engines.dft.quantum_espresso.engine:QuantumEspresso",
+        "ase_calculator": "mlip_autopipec.engines.dft.ase_calculator.engine:AseCalculator",
+    },
     "train": {
         "pacemaker": "mlip_autopipec.engines.train.pacemaker.engine:Pacemaker",
         "linear": "mlip_autopipec.engines.train.pacemaker.engine:LinearAce",

@@ -6,6 +6,7 @@ the memory of an earlier driver.
 
 from __future__ import annotations
 
+import socket
 import sys
 import time
 from dataclasses import dataclass, field
@@ -15,13 +16,15 @@ from mlip_autopipec.campaign.state import Attempt, CampaignState, TaskRecord
 from mlip_autopipec.campaign.verdicts import LOST
 from mlip_autopipec.files import read_json, write_json
 from mlip_autopipec.runtime import layout
+from mlip_autopipec.runtime.executors.local import alive
 from mlip_autopipec.runtime.executors.ports import Executor, JobRequest
+from mlip_autopipec.runtime.heartbeat import FILE, Watch
 from mlip_autopipec.types import Failure, Outcome, TaskSpec
 
 __all__ = ["Attempts"]
 
 CLAIM_GRACE_S = 5.0
-MAX_SUBMITS = 3
+MAX_SUBMITS = 5
 
 
 @dataclass(slots=True)
@@ -31,6 +34,7 @@ class Attempts:
     root: Path
     executor: Executor
     _submits: dict[Path, int] = field(default_factory=dict)
+    _watch: Watch = field(default_factory=Watch)
 
     def folder(self, record: TaskRecord, attempt: Attempt) -> Path:
         return self.root / layout.attempt_folder(record.task.id, attempt.number)
@@ -39,7 +43,7 @@ class Attempts:
         """Write ``spec.json`` and hand the attempt to the executor; returns the job id."""
         folder = self.folder(record, attempt)
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / layout.SPEC, self._spec(record, attempt, state).to_json())
+        write_json(folder / layout.SPEC, self._spec(record, attempt, state).to_json(), indent=None)
         self._submits[folder] = self._submits.get(folder, 0) + 1
         command = (sys.executable, "-m", "mlip_autopipec.runtime.worker", str(folder))
         name = f"{record.task.id}.{attempt.number}"
@@ -64,29 +68,45 @@ class Attempts:
         """How the attempt ended; None while it waits or runs. A vanished worker is the failure ``lost``."""
         folder = self.folder(record, attempt)
         if ended := _read_outcome(folder):
+            self._watch.forget(folder / FILE)
             return ended
         if not self._abandoned(folder, attempt):
             return None
-        # The worker may have reported between the first look and its end.
+        # The worker may have reported between the first look and its end (listing refreshes network file systems).
+        _names(folder)
         if ended := _read_outcome(folder):
             return ended
         return Outcome(None, Failure(LOST, "the worker ended without an outcome (killed?)"))
 
     def never_started(self, record: TaskRecord, attempt: Attempt) -> bool:
-        """Whether nobody has claimed the attempt and no job for it lives: it may be submitted once more."""
+        """Whether nobody has claimed the attempt and no job for it lives: it may be submitted once more.
+
+        A job that was submitted twice runs once, whichever worker claims the folder first.
+        """
         folder = self.folder(record, attempt)
         if (folder / layout.CLAIM).exists() or (folder / layout.OUTCOME).exists():
             return False
-        dead = attempt.job is None or not self.executor.poll([attempt.job])[attempt.job]
         # The worker may have claimed, and even ended, between the two looks.
-        return dead and not (folder / layout.CLAIM).exists() and self._submits.get(folder, 0) < MAX_SUBMITS
+        return self._job_ended(attempt) and not _claimed(folder) and self._submits.get(folder, 0) < MAX_SUBMITS
+
+    def _job_ended(self, attempt: Attempt) -> bool:
+        return attempt.job is None or not self.executor.poll([attempt.job])[attempt.job]
 
     def _abandoned(self, folder: Path, attempt: Attempt) -> bool:
-        job = self.job(folder, attempt)
-        if job is not None:
-            return not self.executor.poll([job])[job]
+        """Whether nobody will ever report for this attempt."""
         claim = folder / layout.CLAIM
-        return claim.exists() and time.time() - claim.stat().st_mtime > CLAIM_GRACE_S
+        try:
+            claimant, written = claim.read_text(), claim.stat().st_mtime
+        except FileNotFoundError:
+            # Jobs that vanish from the queue are submitted again, but not for ever.
+            return self._submits.get(folder, 0) >= MAX_SUBMITS and self._job_ended(attempt) and not _claimed(folder)
+        if not claimant:  # killed between creating the file and writing it, or about to write
+            return self._job_ended(attempt) and time.time() - written > CLAIM_GRACE_S
+        if claimant.rsplit(":", 2)[0] == socket.gethostname():
+            return not alive(claimant)
+        # On another machine: its job ended (or belongs to an earlier driver) and it gives no sign of life.
+        silent = self._watch.silent(folder / FILE)
+        return silent and self._job_ended(attempt)
 
     def job(self, folder: Path, attempt: Attempt) -> str | None:
         """Who runs the attempt: the claimant, else the job that was submitted."""
@@ -101,6 +121,16 @@ class Attempts:
         folder = self.folder(record, attempt)
         jobs = {attempt.job, self.job(folder, attempt)} - {None}
         self.executor.cancel([job for job in jobs if job is not None])
+
+
+def _claimed(folder: Path) -> bool:
+    """Whether the folder has an owner."""
+    return not {layout.CLAIM, layout.OUTCOME}.isdisjoint(_names(folder))
+
+
+def _names(folder: Path) -> set[str]:
+    """Names in a folder. Listing it makes a network file system ask its server again."""
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
 def _read_outcome(folder: Path) -> Outcome | None:

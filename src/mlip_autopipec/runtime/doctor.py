@@ -21,13 +21,16 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines.dft.quantum_espresso import pseudos
 from mlip_autopipec.engines.md.lammps.plugin.build import plugin_folder
 from mlip_autopipec.engines.md.lammps.plugin.launch import BUILD
-from mlip_autopipec.errors import MissingProgramError
+from mlip_autopipec.errors import MissingProgramError, MlipError
+from mlip_autopipec.runtime.executors.probe import probe
+from mlip_autopipec.runtime.executors.registry import opened
 from mlip_autopipec.types import Json
 
-__all__ = ["Check", "checks", "iter_checks", "print_check", "print_checks", "run"]
+__all__ = ["Check", "checks", "executor_check", "iter_checks", "print_check", "print_checks", "run"]
 
 _SETUP = "make setup"
 _PROBE_TIMEOUT_S = 300.0
@@ -180,7 +183,23 @@ _TITLES = {
     "trainer": "ACE fit and extrapolation grade",
     "md": "LAMMPS with an ACE potential",
     "backend": "Pacemaker's TensorFlow backend",
+    "executor": "processes of this machine",
 }
+
+
+def executor_check(plan: Plan, folder: Path, timeout_s: float = 600.0) -> Check:
+    """One job of a second through the plan's executor; ``folder`` must lie where the nodes see it."""
+    name = f"works: executor {plan.executor.name}"
+    mend = "see docs/how-to/run-on-a-cluster.md; the logs are in " + str(folder)
+    try:
+        with opened(plan, folder) as executor:
+            answer = probe(executor, folder / "job", timeout_s)
+    except MissingProgramError as error:
+        return Check(name, False, detail=str(error), mend=error.install)
+    except MlipError as error:
+        return Check(name, False, detail=str(error), mend=mend)
+    where = f"on {answer['host']}" + (f", job {answer['block']}" if answer["block"] else "")
+    return Check(name, True, detail=f"a job of one second came back after {answer['wait_s']} s {where}")
 
 
 def iter_checks(probes: Sequence[str] = tuple(_TITLES)) -> Iterator[Check]:

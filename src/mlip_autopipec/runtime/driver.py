@@ -1,4 +1,4 @@
-"""The driver: the one process that knows a campaign. It asks ``decide`` what to do, does it, and records what came.
+"""The driver: the one process that knows a campaign. It asks its ``Work`` what to do, does it, and records what came.
 
 Every fact is durable before it is acted upon, so killing the driver at any moment loses nothing: the next one loads the
 log, folds it, and looks at the claim and outcome files of whatever was running.
@@ -10,15 +10,15 @@ import fcntl
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
 from mlip_autopipec.campaign.commands import CancelTask, Command, EndCampaign, PlanTask, PublishPotential
-from mlip_autopipec.campaign.decide import decide
 from mlip_autopipec.campaign.events import (
+    AttemptEnded,
     AttemptPlanned,
     AttemptSubmitted,
     CampaignEnded,
@@ -28,27 +28,29 @@ from mlip_autopipec.campaign.events import (
     TaskCancelled,
     TaskPlanned,
 )
+from mlip_autopipec.campaign.healing import healing
 from mlip_autopipec.campaign.schedule import startable
-from mlip_autopipec.campaign.state import CampaignState
+from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.campaign.verdicts import STOPPED, judge_attempt
-from mlip_autopipec.config.files import write_plan
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines import registry
-from mlip_autopipec.errors import CampaignLockedError, CampaignStateError
-from mlip_autopipec.files import atomic_write, read_json, write_json
-from mlip_autopipec.runtime import dataset_db, layout, publish, snapshot
+from mlip_autopipec.errors import CampaignLockedError
+from mlip_autopipec.files import write_json
+from mlip_autopipec.runtime import dataset_db, layout
 from mlip_autopipec.runtime.attempts import Attempts
 from mlip_autopipec.runtime.executors.local import LocalExecutor
 from mlip_autopipec.runtime.executors.ports import Executor
 from mlip_autopipec.runtime.progress import Progress
 from mlip_autopipec.runtime.store import EventStore
 from mlip_autopipec.runtime.streams import read_stream
-from mlip_autopipec.runtime.summary import write_campaign_result
+from mlip_autopipec.runtime.work import ActiveLearning, Work
 from mlip_autopipec.types import Failure, Json, Outcome
 
-__all__ = ["Driver", "run_campaign"]
+__all__ = ["Driver", "carry_out", "hold", "run_campaign"]
 
 STATUS_EVERY_S = 2.0
+#: The status and the database of labels together may take this share of the driver's time, however large they grow.
+SHOW_SHARE = 0.05
 
 
 def run_campaign(
@@ -65,20 +67,31 @@ def run_campaign(
     Returns the summary (``result/summary.json``); ``end_state`` is None when the user stopped the run. Raises
     CampaignLockedError when another driver lives, CampaignStateError when the folder belongs to another plan.
     """
+    return carry_out(ActiveLearning(plan, reasons), root, progress=progress, executor=executor, tick_s=tick_s)
+
+
+def carry_out(
+    work: Work,
+    root: Path,
+    *,
+    progress: Progress | None = None,
+    executor: Executor | None = None,
+    tick_s: float = 0.5,
+) -> Json:
+    """Carry ``work`` to its end in the run folder ``root``; returns and raises as :func:`run_campaign`."""
     root = root.resolve()
     root.mkdir(parents=True, exist_ok=True)
-    with _lock(root):
-        _settle_plan(plan, reasons, root)
+    with hold(root):
+        work.settle(root)
         store = EventStore(root / layout.DATABASE)
         try:
-            driver = Driver(plan, root, store, executor or LocalExecutor(), progress or Progress(), tick_s)
-            return driver.run()
+            return Driver(work, root, store, executor or LocalExecutor(), progress or Progress(), tick_s).run()
         finally:
             store.close()
 
 
 @contextmanager
-def _lock(root: Path) -> Iterator[None]:
+def hold(root: Path) -> Iterator[None]:
     """Hold the run folder; the kernel releases it when the process dies, however it dies."""
     with (root / layout.LOCK).open("a+") as file:
         try:
@@ -92,22 +105,11 @@ def _lock(root: Path) -> Iterator[None]:
         yield
 
 
-def _settle_plan(plan: Plan, reasons: Mapping[str, str], root: Path) -> None:
-    """Write the plan, or check that the folder was begun with the same one (limits may differ)."""
-    path = root / layout.PLAN_JSON
-    begun = Plan.model_validate(read_json(path)) if path.exists() else None
-    if begun is not None and begun.hash != plan.hash:
-        raise CampaignStateError(f"{root} was begun with another plan; choose another name, or remove the folder")
-    if begun != plan or not (root / layout.PLAN_YAML).exists():
-        write_plan(plan, dict(reasons), root / layout.PLAN_YAML)
-    atomic_write(path, plan.model_dump_json(indent=1))
-
-
 @dataclass
 class Driver:
     """One life of the driver of a run folder. Use :func:`run_campaign`."""
 
-    plan: Plan
+    work: Work
     root: Path
     store: EventStore
     executor: Executor
@@ -118,11 +120,13 @@ class Driver:
     stopping: bool = False
 
     def __post_init__(self) -> None:
+        self.plan = self.work.plan
         self.attempts = Attempts(self.root, self.executor)
         self.engine = registry.dft_engine(self.plan.dft.engine)
         self.labelled: set[str] = dataset_db.names(self.root / layout.DATASET)
         self._started = time.monotonic()
-        self._last_status = 0.0
+        self._unsaved: list[TaskRecord] = []
+        self._next_show = 0.0
 
     # --- life ------------------------------------------------------------------------------------------------------
 
@@ -131,9 +135,10 @@ class Driver:
         for when, event in self.store.load():
             self.history.append((when, event))
             self.state.apply(event)
-        if self._finished():
-            self.progress.log(f"this run has ended already: {self._end_text()}")
-            return self._write_result()
+        self._save_labels(self.state.of_kind("label"))
+        if self.state.end is not None and self.work.is_over(self.state):
+            self.progress.log(f"this run has ended already: {self.work.describe(self.state.end, self.state)}")
+            return self.work.write_result(self.root, self.state, self.history, _elapsed(self.history))
         budget = self.plan.budget.model_dump(mode="json")
         self._record(DriverStarted(self.plan.hash, _elapsed(self.history), budget))
         with _stop_on_signal(self._request_stop):
@@ -141,25 +146,14 @@ class Driver:
                 if not self._tick():
                     time.sleep(self.tick_s)
                 self._show()
-        dataset_db.sync(self.root / layout.DATASET, self.state, self.labelled)
         if self.stopping and self.state.end is None:
             self._release_running()
             self._show(force=True)
-            return {"end_state": None, "reason": "stopped by the user; the same command goes on"}
-        self.progress.log(self._end_text())
-        summary = self._write_result()
+            return self.work.write_stopped(self.root, self.state, self.history, self.elapsed_s)
+        self._show(force=True)
+        summary = self.work.write_result(self.root, self.state, self.history, self.elapsed_s)
         self._show(force=True)
         return summary
-
-    def _finished(self) -> bool:
-        """Whether an earlier driver ended the campaign and the limits are still the same."""
-        end = self.state.end
-        same = self.state.budget == self.plan.budget.model_dump(mode="json")
-        return end is not None and (end.end_state == "converged" or (same and end.end_state != "needs_attention"))
-
-    def _end_text(self) -> str:
-        end = self.state.end
-        return f"{end.end_state}: {end.reason}" if end else "not ended"
 
     @property
     def elapsed_s(self) -> float:
@@ -170,11 +164,11 @@ class Driver:
     def _tick(self) -> bool:
         """Take in what happened, decide, act; True when anything changed."""
         changed = self._collect()
-        commands = decide(self.plan, self.state, self.elapsed_s)
+        commands = self.work.decide(self.state, self.elapsed_s)
+        self._record(*(TaskPlanned(command.task) for command in commands if isinstance(command, PlanTask)))
         for command in commands:
             self._execute(command)
         started = self._start_queued() if self.state.end is None else False
-        dataset_db.sync(self.root / layout.DATASET, self.state, self.labelled)
         return changed or bool(commands) or started
 
     def _collect(self) -> bool:
@@ -198,8 +192,8 @@ class Driver:
 
     def _execute(self, command: Command) -> None:
         match command:
-            case PlanTask(task):
-                self._record(TaskPlanned(task))
+            case PlanTask():
+                pass  # recorded already, all together
             case CancelTask(task_id, reason):
                 record = self.state.tasks[task_id]
                 if record.status == "running":
@@ -207,20 +201,22 @@ class Driver:
                 self._record(TaskCancelled(task_id, reason))
             case PublishPotential(task_id):
                 record = self.state.tasks[task_id]
-                potential = publish.place(self.root, self.plan, record, len(self.state.potentials))
-                publish.point_at(self.root, potential)
+                potential = self.work.publish(self.root, record, len(self.state.potentials))
                 self._record(PotentialPublished(task_id, potential))
             case EndCampaign(end_state, reason):
                 self._record(CampaignEnded(end_state, reason))
 
     def _start_queued(self) -> bool:
         """Intent first, then the executor; the folder's claim keeps a job from running twice."""
-        chosen = startable(self.state, self.plan.executor.cores)
-        for record in chosen:
-            self._record(AttemptPlanned(record.task.id, len(record.attempts) + 1))
-            attempt = record.attempts[-1]
-            job = self.attempts.submit(record, attempt, self.state)
-            self._record(AttemptSubmitted(record.task.id, attempt.number, job))
+        limit = self.work.startable_attempts(self.state, self.elapsed_s)
+        chosen = startable(self.state, self.plan.executor.cores)[:limit]
+        self._record(*(AttemptPlanned(record.task.id, len(record.attempts) + 1) for record in chosen))
+        self._record(
+            *(
+                AttemptSubmitted(record.task.id, attempt.number, self.attempts.submit(record, attempt, self.state))
+                for record, attempt in [(record, record.attempts[-1]) for record in chosen]
+            )
+        )
         return bool(chosen)
 
     # --- stopping --------------------------------------------------------------------------------------------------
@@ -247,19 +243,26 @@ class Driver:
         for event in events:
             self.history.append((when, event))
             self.state.apply(event)
-            if text := snapshot.describe(event, self.state):
+            if isinstance(event, AttemptEnded) and event.verdict == "done":
+                self._unsaved.append(self.state.tasks[event.task_id])
+            if text := self.work.describe(event, self.state):
                 self.progress.log(text)
 
     def _show(self, *, force: bool = False) -> None:
+        """Database of labels, ``status.json`` and progress line, now and then: all follow from the log."""
+        begun = time.monotonic()
+        if not force and begun < self._next_show:
+            return
+        self._save_labels(self._unsaved)
+        self._unsaved.clear()
+        status = self.work.status(self.state, self.history, self.elapsed_s)
+        write_json(self.root / layout.STATUS, {**status, "healing": healing(self.state)})
+        self.progress.line(self.work.line(status))
         now = time.monotonic()
-        if force or now - self._last_status >= STATUS_EVERY_S:
-            self._last_status = now
-            status = snapshot.status(self.plan, self.state, self.history, self.elapsed_s)
-            write_json(self.root / layout.STATUS, status)
-            self.progress.line(snapshot.line(status))
+        self._next_show = now + max(STATUS_EVERY_S, (now - begun) / SHOW_SHARE)
 
-    def _write_result(self) -> Json:
-        return write_campaign_result(self.root, self.plan, self.state, self.history, self.elapsed_s)
+    def _save_labels(self, records: Sequence[TaskRecord]) -> None:
+        dataset_db.add(self.root / layout.DATASET, records, self.labelled)
 
 
 def _elapsed(history: list[tuple[float, Event]]) -> float:

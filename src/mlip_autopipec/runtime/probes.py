@@ -23,10 +23,12 @@ from mlip_autopipec.engines.dft.quantum_espresso import pseudos
 from mlip_autopipec.engines.ports import MdJob, TrainJob
 from mlip_autopipec.errors import MlipError
 from mlip_autopipec.files import write_json
+from mlip_autopipec.runtime.executors.local import LocalExecutor
+from mlip_autopipec.runtime.executors.probe import probe
 from mlip_autopipec.runtime.process import run_prepared
 from mlip_autopipec.types import Failure, Json, Label, LabelJob, LabelledStructure, Provenance
 
-__all__ = ["PROBES", "ProbeFailedError", "backend", "dft", "main", "md", "surrogate", "trainer"]
+__all__ = ["PROBES", "ProbeFailedError", "backend", "dft", "executor", "main", "md", "surrogate", "trainer"]
 
 _WALLTIME_S = 120.0
 _POTENTIAL = "potential.txt"
@@ -173,12 +175,19 @@ def backend(folder: Path) -> Json:
     return {"detail": f"TensorFlow {tensorflow.__version__}"}
 
 
+def executor(folder: Path) -> Json:
+    """A job of one second through the processes of this machine."""
+    answer = probe(LocalExecutor(), folder, timeout_s=_WALLTIME_S)
+    return {"detail": f"a job of one second came back after {answer['wait_s']} s"}
+
+
 PROBES: dict[str, Callable[[Path], Json]] = {
     "dft": dft,
     "surrogate": surrogate,
     "trainer": trainer,
     "md": md,
     "backend": backend,
+    "executor": executor,
 }
 
 

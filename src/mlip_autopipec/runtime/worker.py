@@ -19,10 +19,11 @@ from typing import cast
 
 import psutil
 
-from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.config.label_plan import read_plan
 from mlip_autopipec.errors import MlipError
 from mlip_autopipec.files import claim, read_json, write_json
 from mlip_autopipec.runtime import layout
+from mlip_autopipec.runtime.heartbeat import beating
 from mlip_autopipec.types import Evidence, Failure, Outcome, TaskSpec
 
 __all__ = ["identity", "main", "perform"]
@@ -39,7 +40,7 @@ def perform(folder: Path) -> Outcome:
     spec = TaskSpec.from_json(read_json(folder / layout.SPEC))
     started = time.time()
     try:
-        plan = Plan.model_validate(read_json(Path(spec.root) / layout.PLAN_JSON))
+        plan = read_plan(read_json(Path(spec.root) / layout.PLAN_JSON))
         handler = importlib.import_module(f"mlip_autopipec.runtime.tasks.{spec.task.kind}")
         outcome = cast(Outcome, handler.run(spec, plan, folder))
     except MlipError as error:
@@ -57,7 +58,8 @@ def main(folder: Path) -> int:
     """Claim, perform, report; returns the exit code of the process."""
     if (folder / layout.OUTCOME).exists() or not claim(folder / layout.CLAIM, identity()):
         return 0
-    outcome = perform(folder)
+    with beating(folder):
+        outcome = perform(folder)
     write_json(folder / layout.OUTCOME, outcome.to_json())
     return 0 if outcome.ok else 1
 

@@ -86,14 +86,17 @@ MAX_CUTOFF_FORCE_ERROR = 10.0
 def is_metal(composition: Composition) -> Choice[bool]:
     """A guess from the composition: True when a gap is not expected.
 
-    A gap is expected for non-metallic elements, group 14 among themselves, and compounds whose usual oxidation states
-    add up to zero. The guess decides k-points and smearing only; a wrong "semiconductor" costs accuracy, a wrong
-    "metal" costs time. Symbols given once each count 1:1.
+    A gap is expected for non-metallic elements alone and among each other (carbides, molecules and their solids), and
+    for compounds whose usual oxidation states add up to zero, but not where an open d or f shell is left: plain PBE has
+    no gap, or hardly one, in FeO, CoO or CeO2 with an electron too many. The guess decides k-points and smearing only;
+    a wrong "semiconductor" costs accuracy, a wrong "metal" costs time. Symbols given once each count 1:1.
     """
     counts = composition if isinstance(composition, Mapping) else Counter(composition)
     elements = set(counts)
-    if elements <= _GROUP_14 or (len(elements) == 1 and elements <= _GAPPED_ELEMENTS):
-        return Choice(False, f"{'-'.join(sorted(elements))} has a gap in its usual solid")
+    if elements <= _GAPPED_ELEMENTS:
+        return Choice(False, f"{'-'.join(sorted(elements))}: non-metals have a gap in their usual solids and molecules")
+    if len(elements) > 1 and (magnetic := sorted(s for s in elements if _high_spin(s))):
+        return Choice(True, f"open shell of {', '.join(magnetic)}: PBE may leave no gap, so none is assumed")
     if _balanced(counts):
         return Choice(False, "usual oxidation states add up to zero, so a gap is expected")
     if elements & set(_ANIONS) or elements & _GAPPED_ELEMENTS:
@@ -180,12 +183,19 @@ def smearing(composition: Composition) -> Choice[tuple[Literal["mv", "gaussian"]
     )
 
 
+def _high_spin(symbol: str) -> float:
+    return {**_MOMENTS, **_F_MOMENTS, **_ACTINIDES}.get(symbol, 0.0)
+
+
 def starting_moments(composition: Composition) -> Choice[dict[str, float]]:
     """High-spin start moments (Bohr magnetons) of the magnetic elements; empty when there is none."""
-    moments = {s: {**_MOMENTS, **_F_MOMENTS, **_ACTINIDES}.get(s, 0.0) for s in sorted(set(composition))}
+    moments = {s: _high_spin(s) for s in sorted(set(composition))}
     magnetic = [symbol for symbol, moment in moments.items() if moment]
     if magnetic:
-        return Choice(moments, f"{', '.join(magnetic)} may be magnetic: started from the high-spin value")
+        return Choice(
+            moments,
+            f"{', '.join(magnetic)} may be magnetic: started from the high-spin value, all atoms parallel",
+        )
     if set(composition) == {"O"}:
         return Choice({"O": 1.0}, "O2 is a triplet")
     return Choice({}, "no magnetic element")
@@ -216,7 +226,17 @@ def wavefunction_cutoff_ry(hints: Mapping[str, tuple[float, float, float]]) -> C
     return Choice(float(value), f"{hardest} needs the most: {why}")
 
 
-def rho_cutoff_ry(cutoff_ry: float, dual: float = 4.0) -> Choice[float]:
-    """Density cutoff: ``dual`` times the wave-function cutoff (4 is exact for norm-conserving pseudopotentials)."""
+def rho_cutoff_ry(cutoff_ry: float, dual: float = 4.0, needed: Mapping[str, float] | None = None) -> Choice[float]:
+    """Density cutoff: four times the wave-function cutoff is exact for norm-conserving pseudopotentials.
+
+    ``needed``: density cutoffs (Ry) that ultrasoft and PAW elements ask for. Their augmentation charges are as hard as
+    they are whatever the wave-function cutoff, so the largest of them and of 4x counts. ``dual`` is used instead of
+    4 where a family gives nothing but a ratio.
+    """
+    if needed:
+        hardest = max(needed, key=lambda element: needed[element])
+        if needed[hardest] > 4 * cutoff_ry:
+            return Choice(float(needed[hardest]), f"{hardest} needs the most for its augmentation charge")
+        return Choice(4 * cutoff_ry, f"4 x {cutoff_ry:g} Ry is more than any augmentation charge needs")
     exact = "exact for norm-conserving pseudopotentials" if dual == 4.0 else "the family's dual"
     return Choice(dual * cutoff_ry, f"{dual:g} x {cutoff_ry:g} Ry, {exact}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -12,11 +13,16 @@ import psutil
 
 from mlip_autopipec.runtime.executors.ports import JobRequest
 
-__all__ = ["LocalExecutor", "alive"]
+__all__ = ["LocalExecutor", "alive", "end", "end_tree", "identity"]
 
 
 def alive(job: str) -> bool:
-    """Whether the process ``host:pid:start time`` lives (a zombie does not); other hosts count as alive."""
+    """Whether the process ``host:pid:start time`` lives (a zombie does not); other hosts count as alive.
+
+    An id of another form (the plan's executor was changed) names nothing that could live here.
+    """
+    if job.count(":") < 2 or not job.rsplit(":", 2)[1].isdigit():
+        return False
     host, pid, started = job.rsplit(":", 2)
     if host != socket.gethostname():
         return True
@@ -35,6 +41,7 @@ class LocalExecutor:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def submit(self, request: JobRequest) -> str:
+        self._reap()
         threads = str(request.cores)
         env = {
             **os.environ,
@@ -52,29 +59,44 @@ class LocalExecutor:
                 stderr=log,
                 start_new_session=True,
             )
-        try:
-            started = psutil.Process(child.pid).create_time()
-        except psutil.NoSuchProcess:
-            started = 0.0
-        job = f"{socket.gethostname()}:{child.pid}:{started:.2f}"
+        job = identity(child.pid)
         self._children[job] = child
         return job
 
     def poll(self, ids: Iterable[str]) -> Mapping[str, bool]:
-        for job, child in list(self._children.items()):
-            if child.poll() is not None:  # reaps the zombie
-                del self._children[job]
+        self._reap()
         return {job: alive(job) for job in ids}
 
     def cancel(self, ids: Iterable[str]) -> None:
         for job in ids:
-            host, pid, _ = job.rsplit(":", 2)
-            if host == socket.gethostname() and alive(job):
-                for member in _session(int(pid)):
-                    try:
-                        os.kill(member, signal.SIGKILL)
-                    except ProcessLookupError:
-                        continue
+            end(job)
+
+    def _reap(self) -> None:
+        for job, child in list(self._children.items()):
+            if child.poll() is not None:
+                del self._children[job]
+
+
+def end(job: str) -> None:
+    """Kill the process ``host:pid:start time`` and everything it started, if it lives on this machine."""
+    if alive(job) and job.rsplit(":", 2)[0] == socket.gethostname():
+        end_tree(int(job.rsplit(":", 2)[1]))
+
+
+def end_tree(leader: int) -> None:
+    """Kill a process of this machine and all its descendants."""
+    for member in _session(leader):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(member, signal.SIGKILL)
+
+
+def identity(pid: int) -> str:
+    """``host:pid:start time`` of a process of this machine (start time 0 when it is gone)."""
+    try:
+        started = psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        started = 0.0
+    return f"{socket.gethostname()}:{pid}:{started:.2f}"
 
 
 def _session(leader: int) -> list[int]:

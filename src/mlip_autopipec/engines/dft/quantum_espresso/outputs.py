@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mlip_autopipec.engines.dft.quantum_espresso.config import BOHR_A, HARTREE_EV, OUTDIR, OUTPUT, PREFIX
 from mlip_autopipec.engines.dft.quantum_espresso.failures import classify, fail
+from mlip_autopipec.engines.dft.quantum_espresso.watch import NOTE
 from mlip_autopipec.types import Failure, Label, LabelJob
 
 __all__ = ["DEFAULT_MAX_FORCE_EV_PER_A", "GEOMETRY_TOLERANCE_A", "Results", "parse_folder", "read_xml"]
@@ -54,6 +55,9 @@ def parse_folder(folder: Path, job: LabelJob, exit_code: int | None) -> Label | 
     """
     output = folder / OUTPUT
     text = output.read_text(errors="replace") if output.is_file() else ""
+    if (folder / NOTE).is_file() and not re.search(r"convergence has been achieved", text):
+        reason = (folder / NOTE).read_text().strip()
+        return fail("scf_not_converged", f"stopped early: {reason}", folder, OUTPUT, "estimated scf accuracy")
     if exit_code not in (0, None) or not re.search(r"^\s*JOB DONE\.", text, re.MULTILINE):
         return classify(folder, exit_code)
     if re.search(r"convergence NOT achieved|Maximum CPU time exceeded|Error in routine", text):

@@ -1,0 +1,45 @@
+"""The plan of a labelling campaign: one DFT method, limits and cores; no loop around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mlip_autopipec.config.plan import DftPlan, ExecutorPlan, Plan
+
+__all__ = ["LabelBudget", "LabelPlan", "read_plan"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LabelBudget(_Model):
+    """Limits, None for none. ``dft_calls`` counts every started attempt, repairs included."""
+
+    dft_calls: Annotated[int, Field(ge=1)] | None = None
+    wall_minutes: Annotated[float, Field(gt=0)] | None = None
+
+
+class LabelPlan(_Model):
+    """How the structures of one folder are labelled. ``elements``: those the method was made for, sorted."""
+
+    version: Literal[1] = 1
+    kind: Literal["labels"] = "labels"
+    name: str
+    elements: tuple[str, ...]
+    dft: DftPlan
+    budget: LabelBudget = LabelBudget()
+    executor: ExecutorPlan
+
+    @property
+    def hash(self) -> str:
+        """Identity of the plan: the method alone, so that structures, limits and cores may be added."""
+        return self.dft.method_hash
+
+
+def read_plan(data: Mapping[str, Any]) -> Plan | LabelPlan:
+    """The plan of a run folder (``plan.json``), of either kind."""
+    return LabelPlan.model_validate(data) if data.get("kind") == "labels" else Plan.model_validate(data)

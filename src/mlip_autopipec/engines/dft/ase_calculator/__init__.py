@@ -1,0 +1,1 @@
+"""Any ASE calculator as the labelling engine, named by its import path and run in a child process."""

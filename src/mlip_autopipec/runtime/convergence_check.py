@@ -1,0 +1,194 @@
+"""The convergence series of a DFT method: runs it, keeps it as JSON and pictures, and picks the settings.
+
+Every calculation lies in a folder named by its content, so a series that was interrupted goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from mlip_autopipec.engines import registry
+from mlip_autopipec.engines.dft.quantum_espresso import pseudos
+from mlip_autopipec.errors import InputError
+from mlip_autopipec.files import read_json, write_json
+from mlip_autopipec.runtime.factory.parameters import DEFAULT_ENGINE, derive_dft
+from mlip_autopipec.runtime.factory.structures import read_structures
+from mlip_autopipec.runtime.process import run_prepared
+from mlip_autopipec.science import convergence_series as series
+from mlip_autopipec.types import Failure, Json, Label, LabelJob, content_hash
+
+__all__ = ["RESULT", "converge_file", "label_in", "plot", "run_series"]
+
+RESULT = "convergence.json"
+_MOST_ATTEMPTS = 6
+
+Labeller = Callable[[LabelJob], Label | Failure]
+
+
+def converge_file(
+    file: Path,
+    folder: Path,
+    *,
+    family: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    engine: str = DEFAULT_ENGINE,
+    cores: int = 1,
+    label: Labeller | None = None,
+) -> Json | Failure:
+    """:func:`run_series` for the first structure of a file, from the settings that ``mlip-auto dft`` derives for it.
+
+    The result also says what those were (``derived``). Raises InputError for a file that cannot be read, unknown
+    families or settings, and engines without plane waves.
+    """
+    if engine != DEFAULT_ENGINE:
+        raise InputError("only plane waves have a cutoff to converge", key="--engine", value=engine)
+    structure = read_structures([file])[0].atoms
+    dft = derive_dft([structure], family=family, settings=settings, engine=engine).dft
+    highest = max(pseudos.cutoffs(dft.pseudo_family, symbol)[2] for symbol in set(structure.get_chemical_symbols()))
+    method = dft.method()
+    result = run_series(
+        structure, method, folder, hardest_cutoff_ry=highest, walltime_s=dft.walltime_s, cores=cores, label=label
+    )
+    if isinstance(result, Failure):
+        return result
+    result = {**result, "derived": {key: method[key] for key in result["chosen"]}}
+    write_json(folder / RESULT, result)
+    return result
+
+
+def run_series(
+    atoms: Atoms,
+    method: Json,
+    folder: Path,
+    *,
+    hardest_cutoff_ry: float | None = None,
+    cutoffs_ry: Sequence[float] | None = None,
+    spacings_per_a: Sequence[float] | None = None,
+    force_limit_mev_per_a: float = series.FORCE_LIMIT_MEV_PER_A,
+    energy_limit_mev_per_atom: float = series.ENERGY_LIMIT_MEV_PER_ATOM,
+    seed: int = 1,
+    walltime_s: float = 3600.0,
+    cores: int = 1,
+    label: Labeller | None = None,
+) -> Json | Failure:
+    """Cutoff series at the method's k-points, then k-point series at the cutoff that was chosen.
+
+    ``atoms``: a small cell of the material; ``hardest_cutoff_ry``: the high hint of its hardest element, which the
+    reference has to pass. A structure without periodicity has no k-point series. ``label``: how a calculation is
+    done; by default here, one after the other, in ``folder``.
+
+    Writes ``convergence.json``, ``convergence.png`` and ``convergence.svg`` into ``folder`` and returns the content of
+    the first: ``{"method", "method_hash", "chosen": {"cutoff_ry", "rho_cutoff_ry", "kspacing_per_a"}, "limits",
+    "series": [...], "calculations", "wall_s"}``, where ``method`` has the chosen settings. A Failure when a
+    calculation cannot be done or a series ends before it is converged.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    done: list[Label] = []
+
+    def default_label(job: LabelJob) -> Label | Failure:
+        return label_in(folder, job, walltime_s=walltime_s, cores=cores)
+
+    labeller = label or default_label
+    pair = series.probe_pair(atoms, seed)
+    dual = float(method["rho_cutoff_ry"]) / float(method["cutoff_ry"])
+    start_ry = float(method["cutoff_ry"])
+    plans: list[tuple[str, Sequence[float]]] = [
+        (series.CUTOFF, cutoffs_ry or series.cutoffs_to_try_ry(start_ry, hardest_cutoff_ry or start_ry))
+    ]
+    if any(atoms.pbc):
+        spacings = spacings_per_a or series.spacings_to_try_per_a(float(method["kspacing_per_a"]))
+        plans.append((series.KSPACING, spacings))
+    current, found = dict(method), []
+    for setting, values in plans:
+        ordered = sorted(values, reverse=setting == series.KSPACING)
+        labels: list[tuple[Label, Label]] = []
+        for value in ordered:
+            changed = {**current, **_settings(setting, value, dual)}
+            both = [labeller(LabelJob(structure, changed)) for structure in pair]
+            for one in both:
+                if isinstance(one, Failure):
+                    return Failure(one.kind, f"{setting} {value:g}: {one.message}", one.evidence)
+            first, second = (one for one in both if isinstance(one, Label))
+            labels.append((first, second))
+            done += [first, second]
+        judged = series.judge(
+            setting, ordered, labels, force_limit=force_limit_mev_per_a, energy_limit=energy_limit_mev_per_atom
+        )
+        if isinstance(judged, Failure):
+            return judged
+        found.append(judged)
+        current |= _settings(setting, judged.chosen, dual)
+    chosen = {key: current[key] for key in (series.CUTOFF, "rho_cutoff_ry", series.KSPACING)}
+    result: Json = {
+        "formula": atoms.get_chemical_formula(),
+        "method": current,
+        "method_hash": content_hash(current),
+        "chosen": chosen,
+        "limits": {"force_mev_per_a": force_limit_mev_per_a, "energy_mev_per_atom": energy_limit_mev_per_atom},
+        "series": [item.to_json() for item in found],
+        "calculations": len(done),
+        "wall_s": sum(one.wall_s for one in done),
+    }
+    write_json(folder / RESULT, result)
+    plot(result, folder)
+    return result
+
+
+def _settings(setting: str, value: float, dual: float) -> dict[str, Any]:
+    return {setting: value, "rho_cutoff_ry": dual * value} if setting == series.CUTOFF else {setting: value}
+
+
+def label_in(folder: Path, job: LabelJob, *, walltime_s: float, cores: int) -> Label | Failure:
+    """Label a job below ``folder``, with the engine's own repairs; a label that is there already is read."""
+    home = folder / content_hash(job.to_json())
+    kept = home / "label.json"
+    if kept.exists():
+        return Label.from_json(read_json(kept))
+    engine = registry.dft_engine(str(job.method["engine"]))
+    failures: list[Failure] = []
+    attempt: LabelJob | None = job
+    while attempt is not None and len(failures) < _MOST_ATTEMPTS:
+        place = home / f"attempt-{_next_number(home)}"
+        seconds = walltime_s * float(attempt.numerics.get("walltime_factor", 1.0))
+        prepared = engine.prepare(attempt, walltime_s=seconds, cores=cores)
+        code = run_prepared(prepared, place, seconds + 30.0)
+        found = engine.parse(place, attempt, code)
+        if isinstance(found, Label):
+            write_json(kept, found.to_json())
+            return found
+        failures.append(found)
+        attempt = engine.repair(attempt, failures)
+    return failures[-1]
+
+
+def _next_number(home: Path) -> int:
+    return 1 + sum(1 for _ in home.glob("attempt-*"))
+
+
+def plot(result: Json, folder: Path) -> list[Path]:
+    """``convergence.png`` and ``.svg``: errors against each setting, on a logarithmic scale, with limits and choice."""
+    from matplotlib.figure import Figure
+
+    limits = {"force_error_mev_per_a": ("largest force error (meV/Å)", result["limits"]["force_mev_per_a"]),
+              "energy_error_mev_per_atom": ("energy difference error (meV/atom)",
+                                            result["limits"]["energy_mev_per_atom"])}  # fmt: skip
+    titles = {series.CUTOFF: "plane-wave cutoff (Ry)", series.KSPACING: "k-point spacing (1/Å)"}
+    figure = Figure(figsize=(5.2 * len(result["series"]), 4.0), layout="constrained")
+    for axes, item in zip(figure.subplots(1, len(result["series"]), squeeze=False)[0], result["series"], strict=True):
+        points = item["points"][:-1]  # the last is the reference
+        for (key, (name, limit)), colour in zip(limits.items(), ("tab:blue", "tab:orange"), strict=True):
+            errors = [max(abs(point[key]), 1e-3) for point in points]
+            axes.plot([point["value"] for point in points], errors, "o-", color=colour, label=name)
+            axes.axhline(limit, color=colour, linestyle=":", linewidth=1)
+        axes.axvline(item["chosen"], color="0.4", linestyle="--", linewidth=1, label=f"chosen: {item['chosen']:g}")
+        axes.set(yscale="log", xlabel=titles[item["setting"]], ylabel="error")
+        axes.set_title(f"{result['formula']}, reference {item['points'][-1]['value']:g}", fontsize=10)
+        axes.legend(fontsize=8)
+    paths = [folder / f"convergence{suffix}" for suffix in (".png", ".svg")]
+    for path in paths:
+        figure.savefig(path, dpi=150)
+    return paths

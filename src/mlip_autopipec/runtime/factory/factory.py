@@ -1,0 +1,258 @@
+"""Label files of structures in a folder: the whole of ``mlip-auto dft label`` but for the printing."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from mlip_autopipec.config.label_plan import LabelBudget, LabelPlan
+from mlip_autopipec.config.plan import DftPlan, ExecutorPlan
+from mlip_autopipec.engines.dft.quantum_espresso import config, pseudos
+from mlip_autopipec.errors import CampaignStateError, InputError
+from mlip_autopipec.files import atomic_write, read_json
+from mlip_autopipec.runtime import layout
+from mlip_autopipec.runtime.driver import carry_out
+from mlip_autopipec.runtime.executors.ports import Executor
+from mlip_autopipec.runtime.factory import parameters
+from mlip_autopipec.runtime.factory.labelling import Labelling, given, label_task
+from mlip_autopipec.runtime.factory.outputs import PARAMETERS
+from mlip_autopipec.runtime.factory.parameters import Parameters
+from mlip_autopipec.runtime.factory.structures import Structure, as_calculated, read_structures
+from mlip_autopipec.runtime.progress import Progress
+from mlip_autopipec.types import Json, Task, atoms_to_json
+
+__all__ = [
+    "Options",
+    "label_atoms",
+    "label_files",
+    "make_plan",
+    "parse_budget",
+    "parse_settings",
+    "plan_for",
+    "tasks_of",
+]
+
+TICK_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a user may choose. ``elements``: further ones that the method should serve, for files to be added later.
+
+    ``settings`` replace derived values of the method; ``cores``: None takes every core this process may use.
+    """
+
+    family: str | None = None
+    elements: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    engine: str | None = None
+    cores: int | None = None
+    budget: LabelBudget = field(default_factory=LabelBudget)
+
+
+def label_files(
+    files: Sequence[Path],
+    out: Path,
+    options: Options | None = None,
+    *,
+    progress: Progress | None = None,
+    executor: Executor | None = None,
+) -> Json:
+    """Label every frame of ``files`` in the folder ``out``, or go on there; returns the summary.
+
+    ``out`` then holds dataset.db (ASE database), labels.extxyz, quarantine.json and summary.json. Raises InputError,
+    MissingProgramError, CampaignLockedError (another driver works in ``out``) or CampaignStateError (``out`` belongs
+    to something else).
+    """
+    if not files:
+        raise InputError("no file given", hint="mlip-auto dft FILE...")
+    return _label(read_structures(files), out, options or Options(), progress, executor)
+
+
+def label_atoms(
+    structures: Sequence[Atoms],
+    out: Path,
+    options: Options | None = None,
+    *,
+    progress: Progress | None = None,
+    executor: Executor | None = None,
+) -> Json:
+    """:func:`label_files` for structures in memory. Raises InputError for one that cannot be labelled."""
+    return _label(_ready(structures), out, options or Options(), progress, executor)
+
+
+def plan_for(structures: Sequence[Atoms], options: Options | None = None) -> LabelPlan:
+    """The plan that serves these structures, without a folder. Raises InputError."""
+    return make_plan([item.atoms for item in _ready(structures)], None, options or Options())[0]
+
+
+def _ready(structures: Sequence[Atoms]) -> list[Structure]:
+    ready = []
+    for number, atoms in enumerate(structures):
+        try:
+            ready.append(as_calculated(atoms, f"given#{number}"))
+        except ValueError as error:
+            raise InputError(str(error), key=f"structure {number}") from None
+    return ready
+
+
+def _label(
+    found: list[Structure], out: Path, options: Options, progress: Progress | None, executor: Executor | None
+) -> Json:
+    root, progress = out.resolve(), progress or Progress()
+    plan, reasons, notes = make_plan([item.atoms for item in found], root, options)
+    _check_programs(plan.dft, plan.elements)
+    tasks, sources = tasks_of(plan, found)
+    progress.log(f"{len(found)} structures, {len(tasks)} different; {_in_words(plan.dft)}")
+    for note in notes:
+        progress.log(note)
+    root.mkdir(parents=True, exist_ok=True)
+    if reasons:
+        atomic_write(root / PARAMETERS, _parameters_text(plan, reasons))
+    return carry_out(Labelling(plan, tasks, sources), root, progress=progress, executor=executor, tick_s=TICK_S)
+
+
+def make_plan(
+    structures: Sequence[Atoms], root: Path | None, options: Options
+) -> tuple[LabelPlan, dict[str, str], list[str]]:
+    """The plan, the reasons for its numbers (none when the folder's own are kept) and notes for the user.
+
+    A folder keeps the method it was begun with, so that its labels stay comparable. Raises InputError when that method
+    does not serve the new structures or options, CampaignStateError when the folder holds another kind of run.
+    """
+    begun = _begun(root) if root else None
+    cores = options.cores or len(os.sched_getaffinity(0))
+    engine = options.engine or (begun.dft.engine if begun else parameters.DEFAULT_ENGINE)
+    family = options.family or (begun.dft.pseudo_family if begun and begun.dft.pseudo_family != "none" else None)
+    derived = parameters.derive_dft(
+        structures, family=family, elements=options.elements, settings=options.settings, engine=engine
+    )
+    if root is None or begun is None:
+        elements = tuple(sorted({*options.elements, *parameters.elements_of(structures)}))
+        dft, reasons, notes = derived.dft, derived.reasons, list[str]()
+    else:
+        dft, notes = _kept(begun, derived, options, structures, root)
+        elements, reasons = begun.elements, {}
+    plan = LabelPlan(
+        name=root.name if root else "dft",
+        elements=elements,
+        dft=dft,
+        budget=options.budget,
+        executor=ExecutorPlan(cores=cores),
+    )
+    return plan, reasons, notes
+
+
+def _begun(root: Path) -> LabelPlan | None:
+    path = root / layout.PLAN_JSON
+    if not path.exists():
+        return None
+    data = read_json(path)
+    if data.get("kind") != "labels":
+        raise CampaignStateError(f"{root} holds a campaign, not labels; choose another folder with --out")
+    return LabelPlan.model_validate(data)
+
+
+def _kept(
+    begun: LabelPlan, derived: Parameters, options: Options, structures: Sequence[Atoms], root: Path
+) -> tuple[DftPlan, list[str]]:
+    """The folder's method with the wall time that the largest structure now needs, and what would be chosen today."""
+    wanted = {*options.elements, *parameters.elements_of(structures)}
+    if new := sorted(wanted - set(begun.elements)):
+        raise InputError(
+            f"{root} was begun without {', '.join(new)}, and its labels must share one method",
+            key="--out",
+            hint=f"choose another folder, or begin it with: {' '.join('--element ' + symbol for symbol in new)}",
+        )
+    old, today = begun.dft.method(), derived.dft.method()
+    fixed = {key for key in options.settings if key in old}
+    fixed |= {"pseudo_family"} if options.family else set()
+    fixed |= {"engine"} if options.engine else set()
+    for key in sorted(fixed):
+        if today[key] != old[key]:
+            raise InputError(
+                f"{root} was begun with {old[key]!r}",
+                key=key,
+                value=today[key],
+                hint="choose another folder with --out",
+            )
+    changes: dict[str, Any] = {"walltime_s": max(begun.dft.walltime_s, derived.dft.walltime_s)}
+    changes |= {key: getattr(derived.dft, key) for key in options.settings if key not in old}
+    differing = [
+        f"{key} {today[key]} would be chosen today, {old[key]} of this folder is kept"
+        for key in ("kspacing_per_a", "kmesh_shifted", "smearing", "spin_polarized")
+        if today[key] != old[key] and key not in fixed
+    ]
+    return begun.dft.model_copy(update=changes), differing
+
+
+def _check_programs(dft: DftPlan, elements: Sequence[str]) -> None:
+    """Raises MissingProgramError before anything is begun."""
+    if dft.engine == parameters.DEFAULT_ENGINE:
+        config.command(dft.cores, {})
+        for symbol in elements:
+            pseudos.locate(dft.pseudo_family, symbol)
+
+
+def tasks_of(plan: LabelPlan, found: Sequence[Structure]) -> tuple[dict[str, Task], dict[str, list[str]]]:
+    """Task id -> task, and task id -> where its structure was found (equal structures are one task)."""
+    tasks: dict[str, Task] = {}
+    sources: dict[str, list[str]] = {}
+    for item in found:
+        task = label_task(plan, given(item.atoms, atoms_to_json(item.atoms)))
+        name = task.id
+        tasks.setdefault(name, task)
+        sources.setdefault(name, []).append(item.source)
+    return tasks, sources
+
+
+def parse_budget(text: str | None) -> LabelBudget:
+    """``"200"``: calculations; ``"90min"``, ``"8h"``: wall time; both: ``"200,8h"``. Raises InputError."""
+    calls: int | None = None
+    minutes: float | None = None
+    for part in (text or "").replace(" ", "").split(",") if text else []:
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)(min|m|h|d)?", part)
+        number = float(found[1]) if found else 0.0
+        if found is None or number <= 0 or (not found[2] and not number.is_integer()):
+            raise InputError("not a budget", key="--budget", value=text, hint="write 200 (calculations), 90min or 8h")
+        if found[2]:
+            minutes = number * {"min": 1, "m": 1, "h": 60, "d": 1440}[found[2]]
+        else:
+            calls = int(number)
+    return LabelBudget(dft_calls=calls, wall_minutes=minutes)
+
+
+def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
+    """``["cutoff_ry=40", "kmesh_shifted=true"]`` as values. Raises InputError."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not sign or not value:
+            raise InputError("not a setting", key="--set", value=text, hint="write KEY=VALUE, for example cutoff_ry=40")
+        found[key.strip()] = {"true": True, "false": False}.get(value.strip().lower(), value.strip())
+    return found
+
+
+def _in_words(dft: DftPlan) -> str:
+    spin = ", spin-polarised" if dft.spin_polarized else ""
+    mesh = "shifted" if dft.kmesh_shifted else "Gamma-centred"
+    return (
+        f"{dft.functional}, {dft.cutoff_ry:g}/{dft.rho_cutoff_ry:g} Ry, k-points every {dft.kspacing_per_a:g} 1/Å "
+        f"({mesh}), {dft.smearing} {dft.degauss_ry:g} Ry{spin} (method {dft.method_hash})"
+    )
+
+
+def _parameters_text(plan: LabelPlan, reasons: Mapping[str, str]) -> str:
+    """Every parameter in a line, with the reason where it was derived; to be read, plan.json is what runs."""
+    lines = ["# How the structures of this folder are labelled. plan.json holds the same for the programs."]
+    for key, value in plan.dft.model_dump(mode="json").items():
+        text = f"{key}: {value}"
+        reason = " ".join(reasons.get(f"dft.{key}", "").split())
+        lines.append(f"{text:<44}# {reason}" if reason else text)
+    return "\n".join(lines) + "\n"

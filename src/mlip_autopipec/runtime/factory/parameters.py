@@ -1,0 +1,189 @@
+"""One DFT method for all structures of a call, from the structures alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ase import Atoms
+from pydantic import ValidationError
+
+from mlip_autopipec.config import cost
+from mlip_autopipec.config.files import to_input_error
+from mlip_autopipec.config.plan import DftPlan
+from mlip_autopipec.engines.dft.quantum_espresso import pseudos
+from mlip_autopipec.errors import InputError, nearest
+from mlip_autopipec.kpoints import choose_grid
+from mlip_autopipec.science import dft_parameters
+from mlip_autopipec.science.dft_parameters import Choice
+
+__all__ = ["Parameters", "derive_dft", "elements_of", "expected_cpu_s", "with_walltime"]
+
+DEFAULT_ENGINE = "quantum_espresso"
+_DERIVED = {"pseudo_family", "pseudos", "pseudo_sha256", "max_attempts"}
+_MIXED_SMEARING = Choice(
+    ("gaussian", dft_parameters.DEGAUSS_RY),
+    "metals and cells with a gap in one method: Gaussian, whose Fermi energy is unique in both",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """``dft`` and why: dotted key -> reason."""
+
+    dft: DftPlan
+    reasons: dict[str, str]
+
+
+def elements_of(structures: Iterable[Atoms]) -> tuple[str, ...]:
+    return tuple(sorted({symbol for atoms in structures for symbol in atoms.get_chemical_symbols()}))
+
+
+def derive_dft(
+    structures: Sequence[Atoms],
+    *,
+    family: str | None = None,
+    elements: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    engine: str = DEFAULT_ENGINE,
+) -> Parameters:
+    """The method that serves every structure, and ``elements`` besides.
+
+    Cutoffs: the largest over all elements. k-point spacing: the densest that any periodic structure needs, because
+    labels of one set must share it. Cold smearing where all are metals, Gaussian otherwise. Spin where an element is
+    magnetic, or a structure is pure oxygen. ``settings`` replace derived values (keys of the plan's ``dft`` section).
+    Raises InputError for unknown families, elements or settings.
+    """
+    symbols = sorted({*elements, *elements_of(structures)})
+    kinds = {_composition(atoms): atoms for atoms in structures}
+    reasons: dict[str, str] = {}
+
+    def because(keys: str, choice: Choice[Any]) -> Any:
+        reasons.update(dict.fromkeys((f"dft.{key}" for key in keys.split()), choice.reason))
+        return choice.value
+
+    smearing, degauss_ry = because("smearing degauss_ry", _smearing(kinds))
+    moments = because("starting_moments spin_polarized", _moments(symbols, kinds))
+    values: dict[str, Any] = {
+        "engine": engine,
+        "kspacing_per_a": because("kspacing_per_a", _spacing(kinds)),
+        "kmesh_shifted": because("kmesh_shifted", _shifted(kinds)),
+        "smearing": smearing,
+        "degauss_ry": degauss_ry,
+        "spin_polarized": bool(moments),
+        "starting_moments": moments,
+        **_family_values(symbols, family or pseudos.DEFAULT_FAMILY, engine, because),
+    }
+    dual = values["rho_cutoff_ry"] / values["cutoff_ry"]
+    given = _checked(settings or {})
+    if "cutoff_ry" in given:
+        values["rho_cutoff_ry"] = dual * float(given["cutoff_ry"])
+    reasons |= {f"dft.{key}": "given" for key in given}
+    try:
+        dft = DftPlan.model_validate({**values, **given})
+    except ValidationError as error:
+        raise to_input_error(error, DftPlan, "--set") from None
+    return Parameters(dft if "walltime_s" in given else with_walltime(dft, structures), reasons)
+
+
+def _checked(settings: Mapping[str, Any]) -> dict[str, Any]:
+    allowed = set(DftPlan.model_fields) - _DERIVED
+    for key in settings:
+        if key not in allowed:
+            raise InputError("unknown setting", key=f"--set {key}", hint=nearest(key, allowed))
+    return dict(settings)
+
+
+def _composition(atoms: Atoms) -> tuple[tuple[str, int], ...]:
+    """Reduced composition, with no entry for what is not periodic (a molecule needs no k-points)."""
+    counts: dict[str, int] = {}
+    for symbol in atoms.get_chemical_symbols():
+        counts[symbol] = counts.get(symbol, 0) + 1
+    divisor = math.gcd(*counts.values())
+    marker = () if any(atoms.pbc) else (("molecule", 1),)
+    return (*sorted((symbol, count // divisor) for symbol, count in counts.items()), *marker)
+
+
+Kinds = Mapping[tuple[tuple[str, int], ...], Atoms]
+
+
+def _crystals(kinds: Kinds) -> list[dict[str, float]]:
+    return [dict(kind) for kind, atoms in kinds.items() if any(atoms.pbc)]
+
+
+def _has_molecules(kinds: Kinds) -> bool:
+    return any(not any(atoms.pbc) for atoms in kinds.values())
+
+
+def _spacing(kinds: Kinds) -> Choice[float]:
+    choices = [dft_parameters.kspacing_per_a(composition) for composition in _crystals(kinds)]
+    if not choices:
+        return dft_parameters.kspacing_per_a({"H": 1.0}, (False, False, False))
+    densest = min(choices, key=lambda choice: choice.value)
+    return densest if len(choices) == 1 else Choice(densest.value, f"the densest that is needed: {densest.reason}")
+
+
+def _shifted(kinds: Kinds) -> Choice[bool]:
+    choices = [dft_parameters.kmesh_shifted(composition) for composition in _crystals(kinds)]
+    if not choices:
+        return dft_parameters.kmesh_shifted({"H": 1.0}, (False, False, False))
+    return next((choice for choice in choices if not choice.value), choices[0])
+
+
+def _smearing(kinds: Kinds) -> Choice[tuple[Any, float]]:
+    metals = [dft_parameters.is_metal(composition).value for composition in _crystals(kinds)]
+    if any(metals) and (not all(metals) or _has_molecules(kinds)):
+        return _MIXED_SMEARING
+    if metals:
+        return dft_parameters.smearing(_crystals(kinds)[0])
+    return Choice(("gaussian", dft_parameters.DEGAUSS_RY), "molecules: narrow, so that a bond may break")
+
+
+def _moments(symbols: Sequence[str], kinds: Kinds) -> Choice[dict[str, float]]:
+    moments = dft_parameters.starting_moments(symbols)
+    pure_oxygen = any({s for s, _ in kind if s != "molecule"} == {"O"} for kind in kinds)
+    if moments.value or not pure_oxygen:
+        return moments
+    return dft_parameters.starting_moments(["O"])
+
+
+def _family_values(symbols: Sequence[str], family: str, engine: str, because: Any) -> dict[str, Any]:
+    """Functional, pseudopotentials and cutoffs; an engine without pseudopotentials gets empty ones."""
+    if engine != DEFAULT_ENGINE:
+        nothing = Choice(1.0, f"not used by {engine}")
+        cutoff = because("cutoff_ry rho_cutoff_ry", nothing)
+        return {"pseudo_family": "none", "pseudos": {}, "pseudo_sha256": {}, "cutoff_ry": cutoff,
+                "rho_cutoff_ry": cutoff}  # fmt: skip
+    facts = pseudos.family_facts(family)
+    hints = {symbol: pseudos.cutoffs(family, symbol) for symbol in symbols}
+    cutoff = because("cutoff_ry", dft_parameters.wavefunction_cutoff_ry(hints))
+    return {
+        "functional": facts.functional,
+        "pseudo_family": because("pseudo_family", Choice(family, "one family and version for the whole folder")),
+        "pseudos": {symbol: f"{symbol}.upf" for symbol in symbols},
+        "pseudo_sha256": {symbol: facts.elements[symbol].sha256 for symbol in symbols},
+        "cutoff_ry": cutoff,
+        "rho_cutoff_ry": because("rho_cutoff_ry", dft_parameters.rho_cutoff_ry(cutoff, facts.dual)),
+    }
+
+
+def with_walltime(dft: DftPlan, structures: Sequence[Atoms]) -> DftPlan:
+    """Wall time of one attempt: half an hour, or five times what the largest structure is expected to take."""
+    sizes = {(len(atoms), round(abs(atoms.cell.volume))): atoms for atoms in structures}
+    largest = sorted(sizes, key=lambda size: size[0] ** 1.4 * size[1])[-3:]
+    seconds = 5 * max((expected_cpu_s(sizes[size], dft) for size in largest), default=0.0)
+    limit = max(DftPlan.model_fields["walltime_s"].default, 600.0 * math.ceil(seconds / 600))
+    return dft.model_copy(update={"walltime_s": limit})
+
+
+def expected_cpu_s(atoms: Atoms, dft: DftPlan) -> float:
+    """CPU seconds of one calculation by the scaling law of :mod:`mlip_autopipec.config.cost`."""
+    electrons = sum(cost.valence_electrons(symbol) for symbol in atoms.get_chemical_symbols())
+    grid = choose_grid(atoms.cell.array, tuple(bool(flag) for flag in atoms.pbc), dft.kspacing_per_a, dft.kmesh_shifted)
+    bands = float((electrons / cost.ANCHOR_ELECTRONS) ** 1.4)
+    waves = abs(atoms.cell.volume) / cost.ANCHOR_VOLUME_A3 * float((dft.cutoff_ry / cost.ANCHOR_RY) ** 1.5)
+    points = len(grid.points()) / cost.ANCHOR_KPOINTS
+    spin = 2.0 if dft.spin_polarized else 1.0
+    return float(cost.START_S + cost.ANCHOR_S * points * bands * waves * spin)
