@@ -29,7 +29,7 @@ FIXED: dict[str, str] = {
     "exploration.engine": "the MD program",
     "exploration.gamma_every": "steps between two evaluations of the extrapolation grade",
     "exploration.max_candidates_per_potential": "more of one potential resemble each other",
-    "exploration.max_visits": "of one condition; then it counts as not reached",
+    "exploration.max_visits": "unclean, of one condition with one potential; then a better one is awaited",
     "exploration.wait_s": "for a better potential, after gamma_break",
     "embedding.seam_force_ev_per_a": "buffer atoms are relaxed until no force at the seam exceeds it",
     "embedding.energy_weight": "the energy of a cutout belongs to its seam as well: forces only",

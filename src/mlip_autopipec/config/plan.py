@@ -148,7 +148,10 @@ class Condition(_Model):
 
 
 class Exploration(_Model):
-    """MD with the potential. A condition is clean after ``clean_ps`` in a row with gamma below ``gamma_select``."""
+    """MD with the potential. A condition is clean after ``clean_ps`` in a row with gamma below ``gamma_select``.
+
+    ``max_visits``: unclean visits of a condition with one and the same potential; then a better one is awaited.
+    """
 
     engine: str = "lammps"
     conditions: list[Condition]
@@ -160,7 +163,7 @@ class Exploration(_Model):
     gamma_break: Positive
     gamma_every: Count = 10
     max_candidates_per_potential: Count = 12
-    max_visits: Count = 3
+    max_visits: Count = 1
     wait_s: Positive = 3600.0
 
 
