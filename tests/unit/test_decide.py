@@ -208,7 +208,7 @@ def test_wall_time_ends_with_a_last_fit_and_its_validation() -> None:
 
 def test_a_quarantined_label_does_not_block_the_loop() -> None:
     def fail(record: TaskRecord) -> Outcome | None:
-        unlucky = record.task.kind == "label" and record.order % 9 == 0
+        unlucky = record.task.kind == "label" and record.task.id[-1] in "012"  # about a fifth
         return Outcome(None, Failure("geometry", "atoms overlap")) if unlucky else None
 
     state = World(plan_for_tests(), fail).run()
