@@ -170,12 +170,14 @@ class Driver:
     def _tick(self) -> bool:
         """Take in what happened, decide, act; True when anything changed."""
         changed = self._collect()
-        commands = decide(self.plan, self.state, self.elapsed_s)
-        for command in commands:
-            self._execute(command)
+        # Until nothing more follows: only then is it known which of the queued tasks matters most.
+        while commands := decide(self.plan, self.state, self.elapsed_s):
+            changed = True
+            for command in commands:
+                self._execute(command)
         started = self._start_queued() if self.state.end is None else False
         dataset_db.sync(self.root / layout.DATASET, self.state, self.labelled)
-        return changed or bool(commands) or started
+        return changed or started
 
     def _collect(self) -> bool:
         events: list[Event] = []
