@@ -20,7 +20,7 @@ FIXED: dict[str, str] = {
     "selection.random_fraction": "part of each batch at random: pure farthest points are weak near equilibrium",
     "training.fast_trainer": "a linear fit costs seconds; it steers the first rounds",
     "training.trainer": "the non-linear ACE fit that is released",
-    "training.kappa": "weight of the forces in Pacemaker's loss; the energies have 1 - kappa",
+    "training.kappa": "forces in Pacemaker's loss (energies: 1 - kappa): 3 meV/atom and 60 meV/Å then weigh alike",
     "training.fast_rounds": "rounds that the fast trainer serves",
     "training.held_out_fraction": "of the labels, whole families, never fitted",
     "training.min_new_labels": "fewer do not pay for a new fit",

@@ -130,7 +130,7 @@ class Training(_Model):
     fast_functions_per_element: Count
     max_iterations: Count
     warm_iterations: Count
-    kappa: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    kappa: Annotated[float, Field(gt=0, lt=1)] = 0.003
     fast_rounds: Count = 2
     held_out_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
     min_new_labels: Count = 6
