@@ -131,7 +131,7 @@ class Training(_Model):
     max_iterations: Count
     warm_iterations: Count
     kappa: Annotated[float, Field(gt=0, lt=1)] = 0.003
-    fast_rounds: Count = 2
+    fast_rounds: Count = 1
     held_out_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
     min_new_labels: Count = 6
     walltime_s: Positive = 3600.0
