@@ -146,7 +146,6 @@ class Driver:
             self._release_running()
             self._show(force=True)
             return {"end_state": None, "reason": "stopped by the user; the same command goes on"}
-        self.progress.log(self._end_text())
         summary = self._write_result()
         self._show(force=True)
         return summary
