@@ -131,6 +131,7 @@ class Driver:
         for when, event in self.store.load():
             self.history.append((when, event))
             self.state.apply(event)
+        dataset_db.sync(self.root / layout.DATASET, self.state, self.labelled)
         if self._finished():
             self.progress.log(f"this run has ended already: {self._end_text()}")
             return self._write_result()
