@@ -57,7 +57,7 @@ def displaced(a: float = 5.47) -> Atoms:
 
 
 def test_cells_of_different_size_give_one_energy_per_atom(tmp_path: Path) -> None:
-    primitive = energy(LabelJob(bulk("Si", "diamond", a=5.47), METHOD), tmp_path / "2") / 2
+    primitive = energy(LabelJob(bulk("Si", "diamond", a=5.47), METHOD, {}, (4, 4, 4)), tmp_path / "2") / 2
     conventional = energy(LabelJob(bulk("Si", "diamond", a=5.47, cubic=True), METHOD), tmp_path / "8") / 8
     # Recorded with pw.x 6.7 from a hand-written input.
     assert primitive == pytest.approx(-115.136086, abs=2e-5)

@@ -46,7 +46,7 @@ def test_silicon_stays_within_what_two_cores_can_do() -> None:
     assert plan.dft.pseudos == {"Si": "Si.upf"}
     assert plan.dft.kmesh_shifted
     assert not plan.dft.spin_polarized
-    assert plan.selection.initial_count == 30
+    assert plan.selection.initial_count == 36
     assert (plan.embedding.max_dft_atoms, plan.exploration.md_atoms) == (32, 64)
     assert plan.exploration.timestep_fs == 2.0
     assert 5.0 <= plan.training.cutoff_a <= 5.5

@@ -148,21 +148,21 @@ def test_a_strained_cell_and_its_copies_are_one_family() -> None:
     for a, b in families.values():
         assert a.atoms.cell.array == pytest.approx(b.atoms.cell.array)
         assert not np.allclose(a.atoms.positions, b.atoms.positions)
-    assert {len(members[0].atoms) for members in families.values()} == {2, 8}
+    assert {len(members[0].atoms) for members in families.values()} == {4, 8}
 
 
 def test_rattled_cells_span_amplitudes_and_sizes() -> None:
     made = _make("rattle", _context(SILICON), 40)
     sigmas = [item.provenance.parameters["rattle_a"] for item in made]
-    assert min(sigmas) < 0.05 and max(sigmas) > 0.2
+    limit = 0.06 * 5.43 * 3**0.5 / 4  # Lindemann: a larger one is no crystal
+    assert min(sigmas) < 0.05 and 0.9 * limit < max(sigmas) < 1.05 * limit
     assert {len(item.atoms) for item in made} == {8, 16}
     assert len({item.provenance.group for item in made}) == 40
 
 
 def test_a_vacancy_misses_one_atom_and_its_neighbours_moved() -> None:
     made = _make("vacancy", _context(), 12)
-    sizes = [len(item.atoms) for item in made]
-    assert sizes.count(15) == 9 and sizes.count(31) == 3  # large cells sparingly
+    assert {len(item.atoms) for item in made} == {15}
     families = {item.provenance.group: item for item in made}
     assert len(families) == 4
     still = _make("vacancy", _context(), 1, sigma_min_a=0.0, sigma_max_a=0.0, relax_steps=0)[0].atoms

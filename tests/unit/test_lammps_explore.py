@@ -128,5 +128,5 @@ def test_export_writes_the_same_structure_for_lammps_and_ase(tmp_path):
     assert np.allclose(ours.get_all_distances(mic=True), start.get_all_distances(mic=True), atol=1e-5)
     script = (out / "in.lammps").read_text()
     assert "pair_coeff      * * potential.yace As Ga" in script
-    assert "temp 600 600" in script
+    assert "variable        temperature index 600" in script and "nvt temp ${temperature} ${temperature}" in script
     assert (out / "potential.yace").read_text() == "potential.yace"

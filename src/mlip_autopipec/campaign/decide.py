@@ -41,9 +41,11 @@ def decide(plan: Plan, state: CampaignState, elapsed_s: float) -> list[Command]:
         return []
     if reason := trouble(plan, state):
         return [EndCampaign("needs_attention", reason)]
-    commands: list[Command] = [PublishPotential(record.task.id) for record in _unpublished(state)]
+    if fitted := _unpublished(state):
+        return [PublishPotential(record.task.id) for record in fitted]
     if reason := closing_reason(plan, state, elapsed_s):
-        return [*commands, *close(plan, state, reason)]
+        return close(plan, state, reason)
+    commands: list[Command] = []
     for rule in (generate, select, selected_labels, equation_of_state, harvested_labels, train, explore, harvest,
                  validate):  # fmt: skip
         commands += [PlanTask(task) for task in rule(plan, state) if task.id not in state.tasks]

@@ -9,6 +9,8 @@ from mlip_autopipec.types import Task
 
 __all__ = ["explore", "harvest", "passed", "unpassed_conditions"]
 
+MAX_FAILED_VISITS = 2
+
 
 def passed(plan: Plan, state: CampaignState, condition: Condition) -> bool:
     """Whether MD was clean at this condition with one of the last potentials of the kind now in use.
@@ -57,7 +59,10 @@ def explore(plan: Plan, state: CampaignState) -> list[Task]:
 
 
 def _may_visit(plan: Plan, state: CampaignState, condition: Condition) -> bool:
-    """Not for ever with one potential: visits that failed, or ended unclean under the current one, are counted."""
+    """Not again with the potential that was unclean here, and not after two visits that failed altogether.
+
+    What an unclean visit met is on its way to DFT; the cores are better spent on that than on meeting it again.
+    """
     assert state.current is not None
     failed = [record for record in visits(state, condition) if record.status == "quarantined"]
     unclean = [
@@ -65,7 +70,7 @@ def _may_visit(plan: Plan, state: CampaignState, condition: Condition) -> bool:
         for record in visits(state, condition)
         if record.status == "done" and not record.result["clean"] and record.result["potential"] == state.current.name
     ]
-    return len(failed) + len(unclean) < plan.exploration.max_visits
+    return len(failed) < MAX_FAILED_VISITS and len(unclean) < plan.exploration.max_visits
 
 
 def _visit(plan: Plan, state: CampaignState, condition: Condition, crystal: str) -> Task:

@@ -10,8 +10,8 @@ __all__ = ["startable"]
 def startable(state: CampaignState, cores: int) -> list[TaskRecord]:
     """Queued tasks that fit on the free cores, by priority, then age. MD that waits for a potential uses no core.
 
-    A task larger than the machine is started when nothing else runs. MD has the highest priority, so exploration goes
-    on while labels and fits are made.
+    A task larger than the machine is started when nothing else runs. Fits come first and MD second, so that
+    exploration goes on while labels are made.
     """
     used = sum(record.task.cores for record, attempt in state.running() if not attempt.waiting)
     chosen: list[TaskRecord] = []

@@ -19,8 +19,8 @@ __all__ = [
     "widen",
 ]
 
-# Smaller runs first. MD comes before all else, so that it runs while everything else happens.
-PRIORITY = {"explore": 5, "generate": 10, "select": 10, "harvest": 12, "train": 15, "validate": 20}
+# Smaller runs first. A fit is what everything waits for; MD comes next, so that it runs while labels are made.
+PRIORITY = {"train": 4, "explore": 5, "generate": 10, "select": 10, "harvest": 12, "validate": 20}
 PRIORITY_HARVEST_LABEL, PRIORITY_LABEL, PRIORITY_EOS_LABEL = 30, 50, 60
 
 

@@ -21,8 +21,7 @@ def done_labels(state: CampaignState) -> list[str]:
 
 def train(plan: Plan, state: CampaignState) -> list[Task]:
     """A fit is due when a batch of labels is complete, or when all fast rounds are clean and the real fit is owed."""
-    unpublished = any(r.status == "done" and r.task.id not in state.published_from for r in state.of_kind("train"))
-    if unpublished or state.active("train") or not _seeded(state):
+    if state.active("train") or not _seeded(state):
         return []
     labels = done_labels(state)
     if not labels:

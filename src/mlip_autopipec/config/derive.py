@@ -196,8 +196,8 @@ def _surrogate(why: _Reasons) -> SurrogatePlan:
 
 def _selection(user: UserInput, why: _Reasons) -> Selection:
     calls, points = user.budget.dft_calls, len(EOS_STRAINS)
-    initial, reason = 30, "spans prototypes, strain, rattle and melt; enough for a first fit"
-    if calls < 45:
+    initial, reason = 36, "spans prototypes, strain, rattle and melt; enough for a first fit"
+    if calls < 52:
         initial = max(8, (calls - points) * 2 // 3)
         reason = f"two thirds of the {calls} calls that the budget leaves beside the equation of state"
     return Selection(

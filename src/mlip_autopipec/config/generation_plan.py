@@ -27,13 +27,13 @@ def default_generation(
     small, medium = max(2, min(8, max_atoms)), max(2, min(16, max_atoms))
     md_cell = max(2, min(LARGEST_MD_CELL, max_atoms))
     melts = material_kind != "insulator" or max(temperatures_k, default=0.0) > 1500
-    forced = max(4, min(8, round(0.25 * initial_count)))
+    forced = max(4, min(6, round(0.2 * initial_count)))
     crystal = [
         StrategyPlan(name="prototypes", count=forced),
         StrategyPlan(name="strain", count=round(0.24 * total), options={"max_atoms": small}),
-        StrategyPlan(name="rattle", count=round(0.20 * total), options={"max_atoms": small}),
+        StrategyPlan(name="rattle", count=round(0.20 * total), options={"max_atoms": medium}),
         StrategyPlan(name="vacancy", count=max(3, round(0.06 * total)), options={"max_atoms": medium}),
-        StrategyPlan(name="thermal", count=max(4, round(0.12 * total)), options={"max_atoms": small}),
+        StrategyPlan(name="thermal", count=max(4, round(0.12 * total)), options={"max_atoms": md_cell}),
     ]
     if melts:
         disorder = [StrategyPlan(name="melt_quench", count=round(0.34 * total), options={"max_atoms": md_cell})]
@@ -56,8 +56,8 @@ def default_generation(
             "labels farthest point sampling alone is worse than chance near equilibrium"
         ),
         "generation.batches.strain": f"cells of at most {small} atoms: cheapest in DFT for what they teach",
-        "generation.batches.rattle": f"0.02-0.25 Å in cells of at most {small} atoms",
-        "generation.batches.vacancy": "open environments; larger cells once in four only, for their DFT cost",
+        "generation.batches.rattle": f"0.02 Å to Lindemann's limit in cells of at most {medium} atoms",
+        "generation.batches.vacancy": f"open environments, in cells of at most {medium} atoms for their DFT cost",
         "generation.batches.thermal": "correlated motion at " + ", ".join(f"{t:g} K" for t in temperatures_k),
         "generation.batches.melt_quench": (
             f"liquid, undercooled and amorphous frames of {md_cell} and {md_cell // 2} atoms"

@@ -136,8 +136,8 @@ class Training(_Model):
     fast_functions_per_element: Count
     max_iterations: Count
     warm_iterations: Count
-    kappa: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    fast_rounds: Count = 2
+    kappa: Annotated[float, Field(gt=0, lt=1)] = 0.003
+    fast_rounds: Count = 1
     held_out_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
     min_new_labels: Count = 6
     walltime_s: Positive = 3600.0
@@ -154,7 +154,10 @@ class Condition(_Model):
 
 
 class Exploration(_Model):
-    """MD with the potential. A condition is clean after ``clean_ps`` in a row with gamma below ``gamma_select``."""
+    """MD with the potential. A condition is clean after ``clean_ps`` in a row with gamma below ``gamma_select``.
+
+    ``max_visits``: unclean visits of a condition with one and the same potential; then a better one is awaited.
+    """
 
     engine: str = "lammps"
     conditions: list[Condition]
@@ -166,7 +169,7 @@ class Exploration(_Model):
     gamma_break: Positive
     gamma_every: Count = 10
     max_candidates_per_potential: Count = 12
-    max_visits: Count = 3
+    max_visits: Count = 1
     wait_s: Positive = 3600.0
 
 

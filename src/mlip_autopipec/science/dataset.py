@@ -16,6 +16,7 @@ from mlip_autopipec.types import Json, LabelledStructure
 __all__ = ["Split", "core_mask", "errors", "group_split", "one_method", "rmse"]
 
 FloatArray = NDArray[np.float64]
+MOST_HELD_OUT = 0.6
 Split = tuple[tuple[LabelledStructure, ...], tuple[LabelledStructure, ...]]
 
 
@@ -29,21 +30,21 @@ def group_split(
 ) -> Split:
     """(train, test): whole groups (``provenance.group``) on one side, about ``fraction`` of the groups held out.
 
-    Each group draws a number in [0, 1) from the hash of its name and the seed, and is held out below ``fraction``: the
-    answer for one group does not depend on the others, so the split is stable while data arrive. When nobody draws
-    so low, the group with the lowest number is held out; ``keep_test`` (names of structures held out before) keeps such
-    a choice. A group with a member in ``train_only`` (names: prototypes, equation-of-state points) is never held out.
+    A group with a member in ``train_only`` (names: prototypes, equation-of-state and farthest points) is never held
+    out. Each other group draws a number in [0, 1) from the hash of its name and the seed; the lowest are held out until
+    ``fraction`` of *all* groups is reached (at least one, at most MOST_HELD_OUT of those that may be). Groups that were
+    held out before (``keep_test``: names of structures) come first, so the split is stable while data arrive.
     At least one group stays in training; with a single group the test set is empty.
     """
     groups = {item.provenance.group for item in items}
     pinned = {item.provenance.group for item in items if item.name in train_only}
     earlier = {item.provenance.group for item in items if item.name in keep_test}
     draws = {group: _draw(group, seed) for group in sorted(groups - pinned)}
-    held_out = {group for group, draw in draws.items() if draw < fraction or group in earlier}
-    if not held_out and draws and len(groups) > 1:
-        held_out = {min(draws, key=lambda group: draws[group])}
+    wanted = min(max(1, round(fraction * len(groups))), max(1, int(MOST_HELD_OUT * len(draws))), len(groups) - 1)
+    order = sorted(draws, key=lambda group: (group not in earlier, draws[group]))
+    held_out = set(order[: max(wanted, len(earlier & set(order)))])
     if held_out == groups:
-        held_out.discard(max(draws, key=lambda group: draws[group]))
+        held_out.discard(order[-1])
     train = tuple(item for item in items if item.provenance.group not in held_out)
     test = tuple(item for item in items if item.provenance.group in held_out)
     return train, test

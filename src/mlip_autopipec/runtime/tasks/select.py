@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,9 +51,10 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
         existing=every[:known] if existing else None,
         families=[item.provenance.strategy for item in candidates],
     )
+    picks = (("forced", picked.forced), ("farthest", picked.farthest), ("random", picked.random))
     return Outcome(
         {
-            "candidates": [candidates[index].to_json() for index in picked.all],
+            "candidates": [_marked(candidates[index], how).to_json() for how, rows in picks for index in rows],
             "of": len(candidates),
             "picked": {
                 "forced": len(picked.forced),
@@ -61,3 +63,9 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
             },
         }
     )
+
+
+def _marked(candidate: Candidate, how: str) -> Candidate:
+    """The candidate with how it was picked: only random picks tell how well the rest of the pool is described."""
+    parameters = {**candidate.provenance.parameters, "picked": how}
+    return replace(candidate, provenance=replace(candidate.provenance, parameters=parameters))

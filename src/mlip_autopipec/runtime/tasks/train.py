@@ -68,7 +68,8 @@ def _labelled(spec: TaskSpec) -> tuple[list[LabelledStructure], set[str]]:
         candidate = Candidate.from_json(read_json(folder / "spec.json")["payload"]["candidate"])
         label = Label.from_json(read_json(folder / "outcome.json")["result"])
         items.append(LabelledStructure(task_id, candidate.atoms, label, candidate.provenance, candidate.core))
-        if candidate.forced:
+        # Farthest points are the corners of what was proposed: held out, they would ask for extrapolation alone.
+        if candidate.forced or candidate.provenance.parameters.get("picked") == "farthest":
             forced.add(task_id)
     return items, forced
 

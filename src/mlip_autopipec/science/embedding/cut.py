@@ -164,6 +164,8 @@ class _Embedder:
                 )
             piece = replace(piece, atoms=seam.atoms)
             core = core[np.isin(core, self._core(piece, self._radii(piece)))]
+            if piece.centre not in core:
+                return f"relaxing the seam reached the centre in the {len(piece.atoms)}-atom cell"
             differences = agreement(evaluate(piece.atoms, self.calculator), self.local.take(piece.parent))
             checks |= {
                 "seam_force_before_ev_per_a": seam.force_before_ev_per_a,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mlip_autopipec.science.screening import closest_contact
 from mlip_autopipec.types import Candidate
 
-__all__ = ["Context", "bare", "deformed", "random_strain", "rattled", "standard_cell", "supercell"]
+__all__ = ["Context", "bare", "deformed", "lindemann_a", "random_strain", "rattled", "standard_cell", "supercell"]
 
 FloatArray = NDArray[np.float64]
 
@@ -125,6 +125,18 @@ def random_strain(rng: np.random.Generator, volume_range: tuple[float, float], m
     shear *= rng.uniform(0, max_deviatoric) / np.abs(shear).max()
     volumetric = (1 + rng.uniform(*volume_range)) ** (1 / 3) - 1
     return np.asarray(shear + np.eye(3) * volumetric)
+
+
+def lindemann_a(atoms: Atoms) -> float:
+    """Standard deviation per coordinate (Å) at which a crystal is about to melt: 0.06 of its shortest distance.
+
+    Lindemann's criterion (0.1 of the distance for the whole displacement, Gilvarry, Phys. Rev. 102, 308, 1956): larger
+    displacements of independent atoms are no thermal motion of anything, and their forces outweigh all others.
+    """
+    periodic = atoms.repeat([2 if flag else 1 for flag in atoms.pbc])
+    distances = periodic.get_all_distances(mic=bool(atoms.pbc.any()))
+    pairs = distances[distances > 1e-3]
+    return 0.06 * float(pairs.min()) if pairs.size else 0.25
 
 
 def rattled(atoms: Atoms, sigma_a: float, rng: np.random.Generator, tries: int = 20) -> Atoms:

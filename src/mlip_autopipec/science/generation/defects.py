@@ -27,14 +27,13 @@ def vacancies(
     """Supercells of at most ``max_atoms`` atoms without one atom, ``copies`` rattled copies of each.
 
     The removed atom is drawn at random (species take turns by chance of their number). A relaxed vacancy with its
-    copies is one group. Cells of up to 2 x ``max_atoms`` are used once in four where DFT may take them. Starts too
-    large for the limit are left out.
+    copies is one group. Starts too large for the limit are left out.
     """
     made: list[Candidate] = []
     index = 0
     while context.starts and len(made) < count:
         start = context.starts[index % len(context.starts)]
-        wanted = min(max_atoms * (2 if index % 4 == 3 else 1), context.max_atoms)
+        wanted = min(max_atoms, context.max_atoms)
         cell = supercell(start.atoms, wanted)
         if len(cell) < 4 or len(cell) > context.max_atoms:
             if index >= len(context.starts) and not made:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlip_autopipec.science.generation.context import Context, deformed, random_strain, rattled, supercell
+from mlip_autopipec.science.generation.context import Context, deformed, lindemann_a, random_strain, rattled, supercell
 from mlip_autopipec.types import Candidate, Provenance
 
 __all__ = ["generate"]
@@ -16,13 +16,14 @@ def generate(
     rng: np.random.Generator,
     *,
     sigma_min_a: float = 0.02,
-    sigma_max_a: float = 0.25,
+    sigma_max_a: float = 0.0,
     volume_spread: float = 0.03,
     max_atoms: int = 16,
     **_: object,
 ) -> list[Candidate]:
     """Displacements of standard deviation ``sigma_min_a``..``sigma_max_a`` in cells of half and full ``max_atoms``.
 
+    ``sigma_max_a`` 0: up to Lindemann's limit of the start crystal, 0.25 Å at most.
     The volume varies by ``volume_spread``, as on heating. Each draw is independent and a group of its own.
     """
     largest = min(max_atoms, context.max_atoms)
@@ -34,7 +35,7 @@ def generate(
     made: list[Candidate] = []
     for index in range(count if cells else 0):
         parent, name = cells[index % len(cells)]
-        sigma = float(rng.uniform(sigma_min_a, sigma_max_a))
+        sigma = float(rng.uniform(sigma_min_a, sigma_max_a or min(0.25, lindemann_a(parent))))
         strain = random_strain(rng, (-volume_spread, volume_spread), 0.01)
         parameters = {"rattle_a": round(sigma, 6), "atoms": len(parent)}
         provenance = Provenance("rattle", f"rattle:{context.seed}:{index}", parameters, name, context.seed)

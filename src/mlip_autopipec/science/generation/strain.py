@@ -25,15 +25,15 @@ def generate(
     max_atoms: int = 8,
     copies: int = 2,
     rattle_min_a: float = 0.02,
-    rattle_max_a: float = 0.12,
+    rattle_max_a: float = 0.08,
     **_: object,
 ) -> list[Candidate]:
     """``copies`` rattled copies of each strained cell; a cell and its copies are one group.
 
-    Cells of about ``max_atoms`` and of a quarter of it take turns, and so do the start structures.
+    Cells of about ``max_atoms`` and of half as many take turns, and so do the start structures.
     """
     made: list[Candidate] = []
-    cells = [supercell(start.atoms, size) for start in context.starts for size in (max_atoms, max(1, max_atoms // 4))]
+    cells = [supercell(start.atoms, size) for start in context.starts for size in (max_atoms, max(1, max_atoms // 2))]
     names = [start.provenance.group for start in context.starts for _ in range(2)]
     index = 0
     while cells and len(made) < count:

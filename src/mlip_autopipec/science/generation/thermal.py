@@ -10,6 +10,8 @@ from mlip_autopipec.types import Candidate, Provenance
 
 __all__ = ["generate"]
 
+FRAMES_PER_GROUP = 4
+
 
 def generate(
     context: Context,
@@ -24,7 +26,8 @@ def generate(
 ) -> list[Candidate]:
     """One run of the lowest start for each temperature of the context, ``every_steps`` between frames.
 
-    A run is one group. Raises ValueError without a calculator.
+    FRAMES_PER_GROUP frames in a row are a group: a few vibrations, after which frames resemble each other no more than
+    those of two runs. Raises ValueError without a calculator.
     """
     if context.calculator is None:
         raise ValueError("strategy 'thermal' needs a surrogate that knows every element")
@@ -51,8 +54,9 @@ def generate(
         run.steps(equilibration_steps, temperature)
         told(equilibration_steps)
         parameters = {"temperature_k": temperature, "atoms": len(cell)}
-        provenance = Provenance(
-            "thermal", f"thermal:{context.seed}:{index}", parameters, start.provenance.group, context.seed
-        )
-        made += [Candidate(frame, provenance) for frame in run.frames(share, every_steps, temperature, told)]
+        for number, frame in enumerate(run.frames(share, every_steps, temperature, told)):
+            group = f"thermal:{context.seed}:{index}:{number // FRAMES_PER_GROUP}"
+            made.append(
+                Candidate(frame, Provenance("thermal", group, parameters, start.provenance.group, context.seed))
+            )
     return made
