@@ -88,12 +88,14 @@ def test_what_is_tried_ends_well_above_the_hints() -> None:
 class Made:
     """A machine whose errors fall off exponentially with the cutoff, and with the fourth power of the spacing."""
 
+    k_factor = 2.0
+
     def __init__(self) -> None:
         self.jobs: list[LabelJob] = []
 
     def __call__(self, job: LabelJob) -> Label | Failure:
         self.jobs.append(job)
-        off_ev = 0.5 * np.exp(-(job.method["cutoff_ry"] - 20) / 3) + 2.0 * job.method["kspacing_per_a"] ** 4
+        off_ev = 0.5 * np.exp(-(job.method["cutoff_ry"] - 20) / 3) + self.k_factor * job.method["kspacing_per_a"] ** 4
         forces = np.full((len(job.atoms), 3), off_ev)
         return Label(0.01 * off_ev * job.atoms.get_volume(), forces, None, job.method_hash, 5, 1.0)
 
@@ -127,6 +129,7 @@ def test_a_molecule_has_no_k_point_series(tmp_path: Path) -> None:
 def test_a_file_is_converged_with_the_settings_that_it_would_be_labelled_with(tmp_path: Path) -> None:
     bulk("Si").write(tmp_path / "si.xyz")
     machine = Made()
+    machine.k_factor = 1.0  # the derived spacing is coarse enough to be off, fine enough to be mended
     result = converge_file(tmp_path / "si.xyz", tmp_path / "out", settings={"degauss_ry": 0.02}, label=machine)
     assert isinstance(result, dict)
     assert {job.method["pseudo_family"] for job in machine.jobs} == {"PseudoDojo/0.5/PBE/SR/standard"}
