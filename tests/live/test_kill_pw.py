@@ -56,8 +56,12 @@ def test_kill_at_random_moments_with_pw(tmp_path: Path) -> None:
     root = tmp_path / "run"
     rng, kills = random.Random(3), Counter[str]()
     driver = start(root)
+    # The subject is pw.x: let generation and selection pass.
+    while len(list((root / "tasks").glob("label-*/attempt-*/outcome.json"))) < 9:
+        assert driver.poll() is None
+        time.sleep(0.5)
     while sum(kills.values()) < KILLS and driver.poll() is None:
-        time.sleep(rng.uniform(1.0, 9.0))
+        time.sleep(rng.uniform(3.0, 15.0))
         target = rng.choice(["driver", "worker", "pw.x", "everything"])
         victims = {"worker": ours(root, "runtime.worker"), "pw.x": ours(root, "pw.x")}.get(target, [])
         if target == "everything":

@@ -20,7 +20,7 @@ LOST = "lost"
 """The worker vanished without an outcome (killed, machine restarted)."""
 STOPPED = "stopped"
 """The driver ended the attempt because the user stopped the run; never counted against the task."""
-MAX_LOST = 5
+MAX_LOST = 8
 MAX_ERRORS = 2
 
 

@@ -108,7 +108,7 @@ def _gamma(history: History) -> dict[str, list[float]]:
             continue
         report = event.report
         gamma = report.get("gamma", report.get("gamma_max"))
-        if gamma is not None and report.get("potential"):
+        if gamma and report.get("potential"):  # 0: nothing was evaluated yet
             found.setdefault(report["potential"], []).append(float(gamma))
     return found
 
