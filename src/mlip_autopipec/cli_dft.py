@@ -111,3 +111,28 @@ def diagnose(
 
 if __name__ == "__main__":
     dft_app()
+
+
+@dft_app.command()
+def converge(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a small cell of the material")],
+    out: Annotated[Path, typer.Option(help="folder of the series")] = Path("convergence"),
+    family: Annotated[str | None, typer.Option(help="pseudopotential family")] = None,
+    setting: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run cutoff and k-point series on one cell and pick the cheapest settings that hold."""
+    from mlip_autopipec.runtime.convergence_check import converge_file
+    from mlip_autopipec.runtime.factory.factory import parse_settings
+    from mlip_autopipec.types import Failure
+
+    result = converge_file(file, out, family=family, settings=parse_settings(setting or []))
+    if isinstance(result, Failure):
+        print(json.dumps({"failure": result.to_json()}) if as_json else f"{result.kind}: {result.message}")
+        raise typer.Exit(NOT_ALL)
+    if as_json:
+        print(json.dumps(result, indent=1))
+        return
+    for item in result["series"]:
+        print(f"{item['setting']}: {item['chosen']:g} ({item['reason']})")
+    print(f"table and plots: {out}")

@@ -134,7 +134,10 @@ def _dft(material: Material, why: _Reasons) -> DftPlan:
             "dft.pseudo_sha256", {e: facts.elements[e].sha256 for e in elements}, "checked before every run"
         ),
         "cutoff_ry": cutoff,
-        "rho_cutoff_ry": chosen("rho_cutoff_ry", dft_parameters.rho_cutoff_ry(cutoff, facts.dual)),
+        "rho_cutoff_ry": chosen(
+            "rho_cutoff_ry",
+            dft_parameters.rho_cutoff_ry(cutoff, facts.dual, pseudos.density_cutoffs_ry(FAMILY, elements)),
+        ),
         "kspacing_per_a": chosen("kspacing_per_a", dft_parameters.kspacing_per_a(composition)),
         "kmesh_shifted": chosen("kmesh_shifted", dft_parameters.kmesh_shifted(composition)),
         "smearing": smearing,

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -38,8 +38,8 @@ from mlip_autopipec.errors import CampaignLockedError
 from mlip_autopipec.files import write_json
 from mlip_autopipec.runtime import dataset_db, layout
 from mlip_autopipec.runtime.attempts import Attempts
-from mlip_autopipec.runtime.executors.local import LocalExecutor
 from mlip_autopipec.runtime.executors.ports import Executor
+from mlip_autopipec.runtime.executors.registry import opened
 from mlip_autopipec.runtime.progress import Progress
 from mlip_autopipec.runtime.store import EventStore
 from mlip_autopipec.runtime.streams import read_stream
@@ -85,7 +85,8 @@ def carry_out(
         work.settle(root)
         store = EventStore(root / layout.DATABASE)
         try:
-            return Driver(work, root, store, executor or LocalExecutor(), progress or Progress(), tick_s).run()
+            with nullcontext(executor) if executor is not None else opened(work.plan, root) as chosen:
+                return Driver(work, root, store, chosen, progress or Progress(), tick_s).run()
         finally:
             store.close()
 

@@ -165,7 +165,10 @@ def _family_values(symbols: Sequence[str], family: str, engine: str, because: An
         "pseudos": {symbol: f"{symbol}.upf" for symbol in symbols},
         "pseudo_sha256": {symbol: facts.elements[symbol].sha256 for symbol in symbols},
         "cutoff_ry": cutoff,
-        "rho_cutoff_ry": because("rho_cutoff_ry", dft_parameters.rho_cutoff_ry(cutoff, facts.dual)),
+        "rho_cutoff_ry": because(
+            "rho_cutoff_ry",
+            dft_parameters.rho_cutoff_ry(cutoff, facts.dual, pseudos.density_cutoffs_ry(family, symbols)),
+        ),
     }
 
 
