@@ -11,7 +11,6 @@ import ase.io
 import numpy as np
 from ase import Atoms
 
-from mlip_autopipec.config.plan import Training
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import TrainJob
 from mlip_autopipec.errors import InputError, MlipError
@@ -25,8 +24,9 @@ HELD_OUT_FRACTION = 0.1
 DEFAULT_FUNCTIONS = {"linear": 300, "pacemaker": 150}
 FORMAT_HINT = "an extended XYZ file with `energy` per structure and `forces` per atom (eV, eV/Å)"
 
-# One default for campaigns and for files.
-KAPPA = float(Training.model_fields["kappa"].default)
+# A campaign's many small cells want 0.003. Published sets of larger cells have few energies, which the fit would chase:
+# 214 silicon cells of 64 atoms, held out: 3.7 meV/atom and 104 meV/Å with 0.05, 8.2 and 119 with 0.003.
+KAPPA = 0.05
 
 
 def train_file(
