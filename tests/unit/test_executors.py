@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -255,7 +256,14 @@ def test_a_cancelled_task_ends_with_its_children(tmp_path: Path, monkeypatch: py
     assert pilot.run(("sh", "-c", script), str(tmp_path), 1) == pilot.CANCELLED
     starter.wait()
     child = int((tmp_path / "child").read_text())
-    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+    # The signal is sent; a busy kernel may take a moment to carry it out.
+    give_up = time.monotonic() + 30
+    while psutil.pid_exists(child) and time.monotonic() < give_up:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if psutil.Process(child).status() == psutil.STATUS_ZOMBIE:
+                break
+        time.sleep(0.05)
+    assert time.monotonic() < give_up
     assert pilot.run(("touch", "started"), str(tmp_path), 1) == pilot.CANCELLED
     assert not (tmp_path / "started").exists()
 

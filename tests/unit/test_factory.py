@@ -304,7 +304,7 @@ def run_cli(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
 def test_command_line_labels_files(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mlip_autopipec.runtime.driver.LocalExecutor", Instant)
+    monkeypatch.setattr("mlip_autopipec.runtime.executors.registry.LocalExecutor", Instant)
     write(tmp_path / "cu.extxyz", rattled(2))
     out = tmp_path / "dft"
     code, text = run_cli(
