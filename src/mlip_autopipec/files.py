@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["append_line", "atomic_write", "claim", "read_json", "write_json"]
+__all__ = ["append_line", "atomic_write", "claim", "plain", "read_json", "write_json"]
 
 
 def atomic_write(path: Path, data: bytes | str) -> None:
@@ -45,7 +45,7 @@ def _fsync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Numpy values as plain JSON ones."""
     if isinstance(value, np.ndarray):
         return value.tolist()
@@ -56,7 +56,7 @@ def _plain(value: Any) -> Any:
 
 def write_json(path: Path, value: Any, *, indent: int | None = 1) -> None:
     """``value`` as JSON (numpy allowed), written by :func:`atomic_write`; ``indent=None`` is ten times faster."""
-    atomic_write(path, json.dumps(value, indent=indent, default=_plain) + "\n")
+    atomic_write(path, json.dumps(value, indent=indent, default=plain) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -67,7 +67,7 @@ def read_json(path: Path) -> Any:
 def append_line(path: Path, value: Any) -> None:
     """Append one JSON line and flush it to disk; a torn last line (kill) is left to the reader to skip."""
     with path.open("ab") as file:
-        file.write((json.dumps(value, default=_plain) + "\n").encode())
+        file.write((json.dumps(value, default=plain) + "\n").encode())
         file.flush()
         os.fsync(file.fileno())
 

@@ -50,11 +50,7 @@ def status(plan: Plan, state: CampaignState, history: Sequence[tuple[float, Even
         "labels": {
             "train": _done(state, "train"),
             "validate": _done(state, "validate"),
-            "masked": sum(
-                record.task.payload["candidate"]["core"] is not None
-                for record in state.labels("train")
-                if record.status == "done"
-            ),
+            "masked": cutouts(state),
         },
         "potentials": [_potential(potential, history) for potential in state.potentials],
         "conditions": [_condition(plan, state, index) for index in range(len(plan.exploration.conditions))],

@@ -13,10 +13,9 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
 from mlip_autopipec.campaign.events import Event, from_record, to_record
 from mlip_autopipec.errors import CampaignStateError
+from mlip_autopipec.files import plain
 
 __all__ = ["EventStore"]
 
@@ -45,7 +44,7 @@ class EventStore:
     def append(self, events: Iterable[Event]) -> float:
         """Record events durably, all or none; returns the time they were given."""
         now = time.time()
-        rows = [(now, kind, json.dumps(data, default=_plain)) for kind, data in map(to_record, events)]
+        rows = [(now, kind, json.dumps(data, default=plain)) for kind, data in map(to_record, events)]
         self._connection.execute("BEGIN IMMEDIATE")
         self._connection.executemany("INSERT INTO events (time, kind, data) VALUES (?, ?, ?)", rows)
         self._connection.execute("COMMIT")
@@ -53,11 +52,3 @@ class EventStore:
 
     def close(self) -> None:
         self._connection.close()
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{type(value).__name__} has no JSON form")
