@@ -20,7 +20,6 @@ from ase import Atoms
 from ase.build import bulk
 
 from mlip_autopipec.engines.dft.quantum_espresso import pseudos
-from mlip_autopipec.engines.dft.quantum_espresso.continuation import resume
 from mlip_autopipec.engines.dft.quantum_espresso.engine import QuantumEspresso
 from mlip_autopipec.engines.ports import Prepared
 from mlip_autopipec.runtime.process import run_prepared
@@ -147,7 +146,7 @@ def heal(case: Case, root: Path) -> Healed:
         folder = root / f"attempt-{number}"
         prepared = ENGINE.prepare(job, walltime_s=case.walltime_s, cores=1)
         if case.keep_state and number > 1:
-            prepared = resume(prepared, root / f"attempt-{number - 1}", folder)
+            prepared = ENGINE.resume(prepared, root / f"attempt-{number - 1}", folder)
         code = run_prepared(case.fault(prepared, folder, number), folder, case.walltime_s)
         result = ENGINE.parse(folder, job, code)
         if isinstance(result, Label):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import cast
 
 import pytest
 
-from mlip_autopipec.types import Label
+from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.runtime.tasks import label
+from mlip_autopipec.types import Label, LabelJob, Task, TaskSpec
 
 pytestmark = pytest.mark.real
 
@@ -51,3 +54,20 @@ def test_provoked_failures_are_healed(
     assert cure in found.cures[0]
     if case.keep_state:
         assert "restart_mode = 'restart'" in (tmp_path / "attempt-2" / "pw.in").read_text()
+
+
+def test_a_task_out_of_time_goes_on_in_its_next_attempt(healing: ModuleType, energy_ev: float, tmp_path: Path) -> None:
+    dft = SimpleNamespace(engine="quantum_espresso", walltime_s=300.0, cores=1, max_force_ev_per_a=50.0)
+    plan = cast(Plan, SimpleNamespace(dft=dft))
+    outcomes = []
+    for attempt, factor in ((1, 1e-3), (2, 1.0)):
+        job = LabelJob(healing.structure(), healing.METHOD, {"walltime_factor": factor}, (2, 2, 2))
+        payload = {"job": job.to_json(), "candidate": {}, "purpose": "train"}
+        spec = TaskSpec(Task("label", payload), attempt, str(tmp_path), payload, {}, None)
+        outcomes.append(label.run(spec, plan, tmp_path / f"attempt-{attempt}"))
+    assert outcomes[0].failure is not None and outcomes[0].failure.kind == "out_of_walltime"
+    assert outcomes[1].result is not None
+    found = Label.from_json(outcomes[1].result)
+    assert found.energy_ev == pytest.approx(energy_ev, abs=1e-5)
+    assert "restart_mode = 'restart'" in (tmp_path / "attempt-2" / "pw.in").read_text()
+    assert not list(tmp_path.rglob("charge-density*")), "what only a continuation needs is gone"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from ase.build import bulk
 
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines.ports import Prepared
+from mlip_autopipec.runtime import block, process
 from mlip_autopipec.runtime.tasks import label
 from mlip_autopipec.types import Failure, Label, LabelJob, Task, TaskSpec
 
@@ -54,9 +56,9 @@ def plan(ceiling: float = 50.0) -> Plan:
     return cast(Plan, SimpleNamespace(dft=dft))
 
 
-def spec(root: Path, atoms: Atoms, salvage: str | None = None, **numerics: Any) -> TaskSpec:
+def spec(root: Path, atoms: Atoms, salvage: str | None = None, attempt: int = 2, **numerics: Any) -> TaskSpec:
     payload = {"candidate": {}, "job": LabelJob(atoms, {"a": 1}, numerics).to_json(), "purpose": "train"}
-    return TaskSpec(Task("label", payload), 2, str(root), payload, {}, salvage)
+    return TaskSpec(Task("label", payload), attempt, str(root), payload, {}, salvage)
 
 
 @pytest.fixture(autouse=True)
@@ -105,3 +107,65 @@ def test_unfinished_work_of_a_dead_attempt_is_done_again(tmp_path: Path) -> None
     outcome = label.run(spec(tmp_path, bulk("Si"), salvage="gone"), plan(), tmp_path / "attempt-2")
     assert outcome.result is not None and Label.from_json(outcome.result).energy_ev == -5.5
     assert not (tmp_path / "attempt-2" / "salvaged").exists()
+
+
+class PatientEngine(OneLineEngine):
+    """Goes on where an attempt ran out of time; ``looked`` counts how often a run was watched."""
+
+    looked: list[Path] = []  # noqa: RUF012
+
+    def prepare(self, job: LabelJob, *, walltime_s: float, cores: int) -> Prepared:
+        type(self).seen.append(walltime_s)
+        script = "import pathlib, time; time.sleep(0.6); print('energy', -7.0 if pathlib.Path('state').exists() else 0)"
+        return Prepared({"run.py": script}, (sys.executable, "run.py"))
+
+    def resume(self, prepared: Prepared, earlier: Path, folder: Path) -> Prepared:
+        folder.mkdir(parents=True, exist_ok=True)
+        (earlier / "state").rename(folder / "state")
+        return prepared
+
+    def watch(self, folder: Path) -> None:
+        type(self).looked.append(folder)
+
+    def parse(self, folder: Path, job: LabelJob, exit_code: int | None) -> Label | Failure:
+        found = super().parse(folder, job, exit_code)
+        return found if isinstance(found, Label) and found.energy_ev else Failure(label.OUT_OF_WALLTIME, "no time")
+
+
+def patient_plan() -> Plan:
+    dft = SimpleNamespace(engine=f"{__name__}:PatientEngine", walltime_s=200.0, cores=1, max_force_ev_per_a=50.0)
+    return cast(Plan, SimpleNamespace(dft=dft))
+
+
+def test_the_next_attempt_goes_on_from_the_state_of_one_that_ran_out_of_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_WATCH_EVERY_S", 0.1)
+    first = tmp_path / "attempt-1"
+    (first / "out").mkdir(parents=True)
+    (first / "state").touch()
+    (first / "out" / "wfc1.dat").touch()
+    outcome = label.run(spec(tmp_path, bulk("Si")), patient_plan(), tmp_path / "attempt-2")
+    assert outcome.result is not None and Label.from_json(outcome.result).energy_ev == -7.0
+    assert not any(path.is_file() for path in first.rglob("*")), "what the next attempt does not need is gone"
+    assert PatientEngine.looked and set(PatientEngine.looked) == {tmp_path / "attempt-2"}
+
+
+def test_a_run_out_of_time_keeps_its_state_and_another_failure_does_not(tmp_path: Path) -> None:
+    folder = tmp_path / "attempt-1"
+    (folder / "out").mkdir(parents=True)
+    (folder / "out" / "charge-density.dat").touch()
+    outcome = label.run(spec(tmp_path, bulk("Si"), attempt=1), patient_plan(), folder)
+    assert outcome.failure is not None and outcome.failure.kind == "out_of_walltime"
+    assert (folder / "out" / "charge-density.dat").exists()
+    other = tmp_path / "attempt-0"
+    (other / "out").mkdir(parents=True)
+    (other / "out" / "charge-density.dat").touch()
+    assert label.run(spec(tmp_path, bulk("Si")), plan(ceiling=5.0), other).failure is not None
+    assert not (other / "out" / "charge-density.dat").exists()
+
+
+def test_a_calculation_ends_before_its_allocation_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(block.ENDS, str(time.time() + 160))
+    label.run(spec(tmp_path, bulk("Si"), walltime_factor=20.0), plan(), tmp_path / "attempt-1")
+    assert 90 < OneLineEngine.seen[0] <= 100

@@ -17,6 +17,7 @@ from ase.calculators.calculator import Calculator
 from mlip_autopipec.types import Failure, Json, Label, LabelJob, LabelledStructure
 
 __all__ = [
+    "Continues",
     "DftEngine",
     "MdEngine",
     "MdJob",
@@ -25,6 +26,7 @@ __all__ = [
     "TrainJob",
     "Trained",
     "Trainer",
+    "Watches",
 ]
 
 
@@ -56,6 +58,27 @@ class DftEngine(Protocol):
 
     def repair(self, job: LabelJob, failures: Sequence[Failure]) -> LabelJob | None:
         """The next job after these failures (oldest first); None means quarantine. Never changes ``method``."""
+        ...
+
+
+@runtime_checkable
+class Continues(Protocol):
+    """A labelling engine that can go on where an attempt stopped at its time limit."""
+
+    def resume(self, prepared: Prepared, earlier: Path, folder: Path) -> Prepared:
+        """``prepared`` (for ``folder``) as a continuation of the attempt in ``earlier``, whose state moves over.
+
+        Unchanged where there is nothing to go on from.
+        """
+        ...
+
+
+@runtime_checkable
+class Watches(Protocol):
+    """A labelling engine that can tell a hopeless calculation while it runs."""
+
+    def watch(self, folder: Path) -> None:
+        """Called every few seconds during a run in ``folder``; may ask the program to stop."""
         ...
 
 

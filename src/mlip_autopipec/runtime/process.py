@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from mlip_autopipec.engines.ports import Prepared
@@ -16,6 +19,7 @@ from mlip_autopipec.errors import MissingProgramError
 __all__ = ["TIMED_OUT", "die_with_parent", "run_prepared"]
 
 TIMED_OUT = 124
+_WATCH_EVERY_S = 5.0
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -26,12 +30,14 @@ def die_with_parent() -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def run_prepared(prepared: Prepared, folder: Path, walltime_s: float | None = None) -> int:
+def run_prepared(
+    prepared: Prepared, folder: Path, walltime_s: float | None = None, watch: Callable[[Path], None] | None = None
+) -> int:
     """Write the files, run the command in ``folder`` and return its exit code.
 
     Standard output goes to ``prepared.stdout``, errors to ``stderr.txt``. A signal n becomes 128 + n; past
-    ``walltime_s`` the whole process group is killed and the code is 124. Raises MissingProgramError when the command
-    does not exist.
+    ``walltime_s`` the whole process group is killed and the code is 124. ``watch`` is called with ``folder`` every few
+    seconds while the command runs. Raises MissingProgramError when the command does not exist.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in prepared.files.items():
@@ -58,7 +64,7 @@ def run_prepared(prepared: Prepared, folder: Path, walltime_s: float | None = No
         except FileNotFoundError as error:
             raise MissingProgramError(prepared.command[0], "make run, or see mlip-auto doctor") from error
         try:
-            code = child.wait(timeout=walltime_s)
+            code = _wait(child, walltime_s, None if watch is None else lambda: watch(folder))
         except subprocess.TimeoutExpired:
             _kill_group(child)
             return TIMED_OUT
@@ -66,6 +72,21 @@ def run_prepared(prepared: Prepared, folder: Path, walltime_s: float | None = No
             _kill_group(child)
             raise
     return code if code >= 0 else 128 - code
+
+
+def _wait(child: subprocess.Popen[bytes], walltime_s: float | None, look: Callable[[], None] | None) -> int:
+    """The exit code; raises TimeoutExpired past ``walltime_s``."""
+    if look is None:
+        return child.wait(timeout=walltime_s)
+    ends = math.inf if walltime_s is None else time.monotonic() + walltime_s
+    while True:
+        left = ends - time.monotonic()
+        try:
+            return child.wait(timeout=min(_WATCH_EVERY_S, max(left, 0.0)))
+        except subprocess.TimeoutExpired:
+            if left <= _WATCH_EVERY_S:
+                raise
+        look()
 
 
 def _kill_group(child: subprocess.Popen[bytes]) -> None:

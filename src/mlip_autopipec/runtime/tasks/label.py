@@ -16,7 +16,9 @@ from ase.neighborlist import neighbor_list
 
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines import registry
+from mlip_autopipec.engines.ports import Continues, Watches
 from mlip_autopipec.files import atomic_write
+from mlip_autopipec.runtime import block
 from mlip_autopipec.runtime.layout import OUTCOME
 from mlip_autopipec.runtime.process import run_prepared
 from mlip_autopipec.types import Failure, Label, LabelJob, Outcome, TaskSpec
@@ -27,7 +29,10 @@ __all__ = ["CLOSEST_FACTOR", "KEPT_IN_SCRATCH", "run", "too_close"]
 CLOSEST_FACTOR = 0.4
 #: Files of a scratch folder that stay after success.
 KEPT_IN_SCRATCH = (".xml",)
+#: The failure whose state is worth keeping for the next attempt.
+OUT_OF_WALLTIME = "out_of_walltime"
 _KILL_MARGIN_S = 30.0
+_SHORTEST_S = 60.0
 
 
 def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
@@ -47,15 +52,28 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
         if isinstance(found, Label):
             atomic_write(folder / "salvaged", f"{dead.name}\n")
             return Outcome(found.to_json())
-    walltime_s = plan.dft.walltime_s * float(job.numerics.get("walltime_factor", 1.0))
+    walltime_s = _within_block(plan.dft.walltime_s * float(job.numerics.get("walltime_factor", 1.0)))
     prepared = engine.prepare(job, walltime_s=walltime_s, cores=plan.dft.cores)
+    earlier = folder.with_name(f"attempt-{spec.attempt - 1}")
+    if isinstance(engine, Continues) and earlier.is_dir():
+        prepared = engine.resume(prepared, earlier, folder)
+        _drop_large_files(earlier)
     # The program stops itself a little before its wall time; killing it is for one that hangs.
-    code = run_prepared(prepared, folder, walltime_s + _KILL_MARGIN_S)
+    watch = engine.watch if isinstance(engine, Watches) else None
+    code = run_prepared(prepared, folder, walltime_s + _KILL_MARGIN_S, watch)
     result = engine.parse(folder, job, code)
-    _drop_large_files(folder)
     if isinstance(result, Failure):
+        if result.kind != OUT_OF_WALLTIME:
+            _drop_large_files(folder)
         return Outcome(None, failure=result)
+    _drop_large_files(folder)
     return Outcome(result.to_json())
+
+
+def _within_block(walltime_s: float) -> float:
+    """The wall time, cut to what the scheduler's allocation leaves: stopping in time keeps the state to go on from."""
+    left_s = block.seconds_left()
+    return walltime_s if left_s is None else min(walltime_s, max(_SHORTEST_S, left_s - 2 * _KILL_MARGIN_S))
 
 
 def _unreported(spec: TaskSpec, folder: Path) -> list[Path]:

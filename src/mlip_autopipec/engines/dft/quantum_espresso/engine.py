@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlip_autopipec.engines.dft.quantum_espresso import config, outputs, pseudos
+from mlip_autopipec.engines.dft.quantum_espresso import config, continuation, outputs, pseudos, watch
 from mlip_autopipec.engines.dft.quantum_espresso.inputs import PSEUDO_FOLDER, write_input
 from mlip_autopipec.engines.dft.quantum_espresso.repair import repair
 from mlip_autopipec.engines.ports import Prepared
@@ -42,3 +42,11 @@ class QuantumEspresso:
     def repair(self, job: LabelJob, failures: Sequence[Failure]) -> LabelJob | None:
         """See :func:`repair.repair`."""
         return repair(job, failures)
+
+    def resume(self, prepared: Prepared, earlier: Path, folder: Path) -> Prepared:
+        """See :func:`continuation.resume`: go on where the attempt in ``earlier`` stopped itself."""
+        return continuation.resume(prepared, earlier, folder)
+
+    def watch(self, folder: Path) -> None:
+        """See :func:`watch.stop_if_stuck`: ask a hopeless running attempt to stop."""
+        watch.stop_if_stuck(folder)
