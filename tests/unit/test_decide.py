@@ -71,7 +71,7 @@ class World:
             assert commands or running, "nothing to do, yet no end"
             if running:
                 # the longest-waiting non-MD task ends first, so that MD overlaps with it
-                running.sort(key=lambda r: (r.task.kind == "explore", r.order))
+                running.sort(key=lambda r: (r.task.kind == "explore", self.asleep(r), r.order))
                 self.finish(running[0])
         raise AssertionError("the campaign does not end")
 
@@ -94,6 +94,11 @@ class World:
                 )
             case EndCampaign(end_state, reason):
                 self.record(CampaignEnded(end_state, reason))
+
+    def asleep(self, record: TaskRecord) -> bool:
+        current = self.state.current
+        attempt = record.attempts[-1]
+        return current is not None and attempt.waiting and attempt.potential == current.name
 
     def finish(self, record: TaskRecord) -> None:
         self.elapsed_s += self.minutes * 60
@@ -142,6 +147,28 @@ class World:
         atoms.positions[0, 0] += 0.001 * (i + 1) + 0.01 * record.order
         core = (0,) if record.task.kind == "harvest" else None
         return Candidate(atoms, Provenance("rattle", f"g{i}"), core=core).to_json()
+
+
+class SleepyWorld(World):
+    """MD that meets something unknown streams it and waits for the next potential, as the real engine does."""
+
+    def finish(self, record: TaskRecord) -> None:
+        current = self.state.current
+        if record.task.kind != "explore" or current is None:
+            super().finish(record)
+            return
+        attempt, task = record.attempts[-1], record.task.id
+        if self.asleep(record):
+            return
+        if attempt.potential not in (None, current.name):
+            swap = {"type": "swap", "old": attempt.potential, "new": current.name, "step": 2}
+            self.record(MdReported(task, attempt.number, 0, swap))
+        if int(current.name) >= self.unknown_until:
+            super().finish(record)
+            return
+        self.stream(record)
+        report = {"type": "progress", "state": "waiting", "potential": current.name, "step": 2}
+        self.record(MdReported(task, attempt.number, 0, report))
 
 
 def plan_for_tests(**changes: Any) -> Plan:
@@ -259,6 +286,29 @@ def test_md_goes_on_while_labels_and_fits_are_made() -> None:
         if "explore" in kinds:
             overlapped |= kinds
     assert {"label", "train"} <= overlapped
+
+
+def test_md_that_waits_meets_every_later_potential_and_leaves_its_core_to_others() -> None:
+    world = SleepyWorld(plan_for_tests())
+    state = world.run()
+    assert state.end is not None and state.end.end_state == "converged"
+    assert state.swaps >= 2 and state.count("cancelled") == 0
+    planned = [e.task.id for e in world.log if isinstance(e, TaskPlanned) and e.task.kind == "explore"]
+    second = next(i for i, e in enumerate(world.log) if isinstance(e, TaskPlanned) and e.task.id == planned[1])
+    assert sum(isinstance(event, PotentialPublished) for event in world.log[:second]) == 1, (
+        "while one condition waits, the other is explored with the same potential"
+    )
+
+
+def test_md_that_waits_for_what_never_comes_is_no_dead_end() -> None:
+    def fail(record: TaskRecord) -> Outcome | None:
+        lost = record.task.kind == "harvest"
+        return Outcome(None, Failure("no_cutouts", "nothing could be cut")) if lost else None
+
+    state = SleepyWorld(plan_for_tests(), fail).run()
+    assert len(state.of_kind("select")) > 1, "more of the generated candidates were labelled instead"
+    assert state.end is not None and state.end.end_state in ("converged", "stalled", "budget_exhausted")
+    assert len(state.potentials) > 1 and not list(state.running())
 
 
 def test_lost_workers_are_retried_with_salvage_and_cost_no_repair() -> None:

@@ -53,13 +53,14 @@ def decide(plan: Plan, state: CampaignState, elapsed_s: float) -> list[Command]:
         return commands
     verdict = convergence(plan, state)
     if verdict.converged and not _learning(state):
-        return [*_cancel_all(state), EndCampaign("converged", "; ".join(verdict.reasons))]
-    if not state.active():
+        return [*_cancel_all(state, "converged"), EndCampaign("converged", "; ".join(verdict.reasons))]
+    if state.asleep():
         if room(plan, state) <= 0:
             reason = f"{state.dft_calls} of {plan.budget.dft_calls} DFT calls used; {'; '.join(verdict.reasons)}"
-            return [EndCampaign("budget_exhausted", reason)]
+            return [*_cancel_all(state, reason), EndCampaign("budget_exhausted", reason)]
         tasks = widen(plan, state)
-        return [PlanTask(t) for t in tasks] or [EndCampaign("stalled", "; ".join(verdict.reasons))]
+        stalled = "; ".join(verdict.reasons)
+        return [PlanTask(t) for t in tasks] or [*_cancel_all(state, "stalled"), EndCampaign("stalled", stalled)]
     return []
 
 
@@ -69,8 +70,8 @@ def _learning(state: CampaignState) -> bool:
     return bool(state.pending_candidates()) or any(state.active(kind) for kind in kinds)
 
 
-def _cancel_all(state: CampaignState) -> list[Command]:
-    return [CancelTask(record.task.id, "converged") for record in state.active()]
+def _cancel_all(state: CampaignState, reason: str) -> list[Command]:
+    return [CancelTask(record.task.id, reason) for record in state.active()]
 
 
 def _unpublished(state: CampaignState) -> list[TaskRecord]:

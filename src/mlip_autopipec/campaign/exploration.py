@@ -39,38 +39,39 @@ def unpassed_conditions(plan: Plan, state: CampaignState) -> list[str]:
 def explore(plan: Plan, state: CampaignState) -> list[Task]:
     """MD at the first condition that is not clean yet; a second one only when the machine has nothing else to do.
 
-    While a potential is being trained MD goes on at the last condition even when all are clean, because the new
-    potential has to be met by running MD.
+    MD that waits for a better potential leaves its core to other conditions. While a potential is being trained and no
+    MD waits for it, MD goes on at the last condition even when all are clean, because it is running MD that it has to
+    serve.
     """
     crystal = next((record for record in state.of_kind("generate") if record.status == "done"), None)
     if crystal is None or not state.potentials:
         return []
     busy = [record for record in state.active() if record.task.kind != "explore"]
     limit = max(1, plan.executor.cores - 1) if busy else plan.executor.cores
-    free = limit - len(state.active("explore"))
+    asleep = sum(attempt.waiting for record, attempt in state.running() if record.task.kind == "explore")
+    free = limit - len(state.active("explore")) + asleep
     if free <= 0:
         return []
-    wanted = [c for c in plan.exploration.conditions if not passed(plan, state, c) and _may_visit(plan, state, c)]
-    if not wanted and state.active("train"):
+    wanted = [c for c in plan.exploration.conditions if not passed(plan, state, c) and _may_visit(state, c)]
+    if not wanted and state.active("train") and not state.active("explore"):
         wanted = [plan.exploration.conditions[-1]]
     open_names = {record.task.payload["condition"]["name"] for record in state.active("explore")}
     wanted = [condition for condition in wanted if condition.name not in open_names]
     return [_visit(plan, state, condition, crystal.task.id) for condition in wanted[:free]]
 
 
-def _may_visit(plan: Plan, state: CampaignState, condition: Condition) -> bool:
+def _may_visit(state: CampaignState, condition: Condition) -> bool:
     """Not again with the potential that was unclean here, and not after two visits that failed altogether.
 
-    What an unclean visit met is on its way to DFT; the cores are better spent on that than on meeting it again.
+    What an unclean visit met is on its way to DFT: meeting it again would teach nothing.
     """
     assert state.current is not None
     failed = [record for record in visits(state, condition) if record.status == "quarantined"]
-    unclean = [
-        record
+    unclean = any(
+        record.status == "done" and not record.result["clean"] and record.result["potential"] == state.current.name
         for record in visits(state, condition)
-        if record.status == "done" and not record.result["clean"] and record.result["potential"] == state.current.name
-    ]
-    return len(failed) < MAX_FAILED_VISITS and len(unclean) < plan.exploration.max_visits
+    )
+    return len(failed) < MAX_FAILED_VISITS and not unclean
 
 
 def _visit(plan: Plan, state: CampaignState, condition: Condition, crystal: str) -> Task:

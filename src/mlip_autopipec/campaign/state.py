@@ -32,7 +32,7 @@ TaskStatus = Literal["queued", "running", "done", "quarantined", "cancelled"]
 
 @dataclass(slots=True)
 class Attempt:
-    """One try of a task. ``waiting``: MD that has rewound and sleeps until a newer potential arrives."""
+    """One try of a task. ``waiting``: MD that sleeps until a newer ``potential`` than its own arrives."""
 
     number: int
     job: str | None = None
@@ -40,6 +40,7 @@ class Attempt:
     cure: str | None = None
     stream_offset: int = 0
     waiting: bool = False
+    potential: str | None = None
     progress: Json = field(default_factory=dict)
 
 
@@ -153,6 +154,13 @@ class CampaignState:
         trainings = self.of_kind("train")
         return set(trainings[-1].task.payload["labels"]) if trainings else set()
 
+    def asleep(self) -> bool:
+        """Whether all that is left is MD that waits for a better potential than the current one."""
+        name = self.current.name if self.current else None
+        return not self.with_status("queued") and all(
+            attempt.waiting and attempt.potential == name for _, attempt in self.running()
+        )
+
     # --- fold ------------------------------------------------------------------------------------------------------
 
     def apply(self, event: Event) -> None:
@@ -227,6 +235,7 @@ class CampaignState:
         attempt = self._attempt(event.task_id, event.attempt)
         attempt.stream_offset = event.offset
         report = event.report
+        attempt.potential = report.get("new") or report.get("potential") or attempt.potential
         match report["type"]:
             case "candidate":
                 file = f"tasks/{event.task_id}/attempt-{event.attempt}/{report['file']}"

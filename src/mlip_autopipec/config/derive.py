@@ -255,7 +255,7 @@ def _exploration(user: UserInput, material: Material, embedding: Embedding, why:
         ),
         timestep_fs=why.because("exploration.timestep_fs", step, step_reason),
         clean_ps=why.because("exploration.clean_ps", 8.0, "in a row with gamma below gamma_select, then done"),
-        max_ps=why.because("exploration.max_ps", 40.0, "per visit, then the condition is tried again later"),
+        max_ps=why.because("exploration.max_ps", 40.0, "with one potential; then MD waits for a better one"),
         gamma_select=why.because(
             "exploration.gamma_select", 2.5, "1 is the edge of the training set; labels begin here"
         ),

@@ -156,7 +156,7 @@ class Condition(_Model):
 class Exploration(_Model):
     """MD with the potential. A condition is clean after ``clean_ps`` in a row with gamma below ``gamma_select``.
 
-    ``max_visits``: unclean visits of a condition with one and the same potential; then a better one is awaited.
+    ``max_ps``: time with one and the same potential; MD that is not clean by then waits for a better one.
     """
 
     engine: str = "lammps"
@@ -169,7 +169,6 @@ class Exploration(_Model):
     gamma_break: Positive
     gamma_every: Count = 10
     max_candidates_per_potential: Count = 12
-    max_visits: Count = 1
     wait_s: Positive = 3600.0
 
 

@@ -143,8 +143,9 @@ class MdJob:
     """Exploration at one condition.
 
     ``pointer``: file ``{"name":, "folder": absolute path}`` naming the potential in force; polled between short runs.
-    ``start``: the MD cell. Runs until ``clean_ps`` in a row were made with gamma below ``gamma_select``, or ``max_ps``
-    in all; above ``gamma_break`` it rewinds to the last trusted frame and waits up to ``wait_s`` for another potential.
+    ``start``: the MD cell. Runs until ``clean_ps`` in a row were made with gamma below ``gamma_select``. Above
+    ``gamma_break`` it rewinds to the last trusted frame and waits up to ``wait_s`` for another potential; after
+    ``max_ps`` or ``max_candidates_per_potential`` candidates with one potential it waits where it stands.
     """
 
     start: Atoms

@@ -143,7 +143,7 @@ def _close(row: Json | None, when: float, ok: bool) -> None:
 
 def _mark_wait(waits: list[list[float | None]], when: float, report: Json) -> None:
     waiting = bool(waits) and waits[-1][1] is None
-    if report["type"] == "break" and not waiting:
+    if (report["type"] == "break" or report.get("state") == "waiting") and not waiting:
         waits.append([when, None])
     elif report["type"] in ("swap", "resume") and waiting:
         waits[-1][1] = when

@@ -130,11 +130,14 @@ class SimulatedMd:
         done: Json = {"steps": 0, "swaps": 0, "breaks": 0, "candidates": 0, "gamma_max": 0.0}
         pointer = read_json(job.pointer)
         clean_ps, ps, streamed = 0.0, 0.0, 0
-        while ps < job.max_ps and clean_ps < job.clean_ps:
+        since_ps = 0.0
+        while clean_ps < job.clean_ps:
+            if ps - since_ps >= job.max_ps and not _wait(job, pointer["name"]):
+                break
             newer = read_json(job.pointer)
             if newer["name"] != pointer["name"]:
                 append_line(stream, _line("swap", done, old=pointer["name"], new=newer["name"]))
-                pointer, clean_ps, streamed = newer, 0.0, 0
+                pointer, clean_ps, streamed, since_ps = newer, 0.0, 0, ps
                 done["swaps"] += 1
             gamma = 4.0 * job.gamma_break / (1.0 + 4.0 * int(pointer["name"].split("-")[0]))
             done["gamma_max"] = max(done["gamma_max"], gamma)

@@ -3,7 +3,8 @@
 Runs in short segments. Between segments it looks at the pointer file and swaps the potential in place. Inside a
 segment the extrapolation grade is watched: frames above ``gamma_select`` are streamed out and the run goes on; above
 ``gamma_break``, or when the motion is unphysical, the segment ends at once, the run goes back to its last trusted
-frame and waits for another potential.
+frame and waits for another potential. It also waits, where it stands, once it has nothing to add with the present one:
+when it has streamed as many candidates as are asked for, or has run long enough without becoming clean.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class _Counters:
 
     step: int = 0
     clean_from: int = 0
+    adopted_at: int = 0
+    potential: str = ""
     swaps: int = 0
     breaks: int = 0
     candidates: int = 0
@@ -61,7 +64,7 @@ class Lammps:
     """MD engine ``lammps`` (see :class:`mlip_autopipec.engines.ports.MdEngine`)."""
 
     def run(self, job: MdJob, folder: Path) -> Json | Failure:
-        """Explore until clean, out of steps, or tired of waiting for a potential.
+        """Explore until clean, or tired of waiting for a better potential.
 
         Raises InputError when no potential is in force or it does not know the elements, MissingProgramError when
         LAMMPS or python-ace is not installed.
@@ -95,6 +98,8 @@ class _Exploration:
         self.streamed.update(counters.pop("streamed"))
         self.counters = _Counters(**counters)
         self.counters.clean_from = self.counters.step  # the steps since the snapshot are lost: be strict
+        if self.counters.potential != self.pointer.name:
+            self.counters.adopted_at = self.counters.step
         self.stream.line("resume", step=self.counters.step)
         self.trusted.append(frame)
         return frame
@@ -158,12 +163,14 @@ class _Exploration:
     # --- the loop -----------------------------------------------------------------------------------------------
 
     def run(self) -> Json:
-        job = self.job
-        last_step = round(job.max_ps * 1000.0 / job.timestep_fs)
         self._progress("running", now=True)
         try:
-            while self._clean_ps() < job.clean_ps and self.counters.step < last_step:
-                reason = self._run_segment(min(self._segment, last_step - self.counters.step))
+            while self._clean_ps() < self.job.clean_ps:
+                if self._steps_left() <= 0:
+                    if not self._pause():
+                        break
+                    continue
+                reason = self._run_segment(min(self._segment, self._steps_left()))
                 if reason is None:
                     self._after_good_segment()
                 elif not self._recover(reason):
@@ -172,6 +179,23 @@ class _Exploration:
             self.simulation.close()
         self._progress("running", now=True)
         return self._result()
+
+    def _steps_left(self) -> int:
+        """Steps that are still worth making with the potential in force."""
+        if self.streamed[self.pointer.name] >= self.job.max_candidates_per_potential:
+            return 0
+        allowed = round(self.job.max_ps * 1000.0 / self.job.timestep_fs)
+        return self.counters.adopted_at + allowed - self.counters.step
+
+    def _pause(self) -> bool:
+        """Stand still until another potential is in force, and go on with it; False when none came in time."""
+        self.stream.snapshot(self.simulation.frame(), self._counters_json(), now=True)
+        newer = self._wait_for_newer()
+        if newer is None:
+            return False
+        self._adopt(newer)
+        self.simulation.swap(self.evaluator)
+        return True
 
     def _run_segment(self, steps: int) -> str | None:
         """Run; the reason of a break, or None. Candidates found on the way are written in any case."""
@@ -213,7 +237,7 @@ class _Exploration:
         self.stream.line("swap", old=self.pointer.name, new=pointer.name, step=self.counters.step)
         self.pointer = pointer
         self.counters.swaps += 1
-        self.counters.clean_from = self.counters.step
+        self.counters.clean_from = self.counters.adopted_at = self.counters.step
         self.counters.gamma_max = self._gamma_window = 0.0
         self._last_candidate_step = -(10**9)
 
@@ -279,7 +303,7 @@ class _Exploration:
         return (self.counters.step - self.counters.clean_from) * self.job.timestep_fs / 1000.0
 
     def _counters_json(self) -> Json:
-        return {**asdict(self.counters), "streamed": dict(self.streamed)}
+        return {**asdict(self.counters), "potential": self.pointer.name, "streamed": dict(self.streamed)}
 
     def _progress(self, state: str, *, now: bool = False) -> None:
         """A progress line; its ``gamma_max`` is the largest since the line before."""
