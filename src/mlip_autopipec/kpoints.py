@@ -61,6 +61,27 @@ class KPointGrid:
             kept[halves] = ((x, y, z), 1)
         return list(kept.values())
 
+    def closed_under(self, rotations: NDArray[np.integer]) -> bool:
+        """True when every rotation (n, 3, 3), in direct lattice coordinates, maps the set of points onto itself.
+
+        A rotation W of positions takes the row of coordinates k to k W^-1; over a group k W will do. A mesh is an
+        offset and the lattice of its steps: both have to land on the mesh. Points are equal modulo reciprocal lattice
+        vectors. Example: a shifted mesh of the primitive fcc cell is not closed (Monkhorst & Pack, Phys. Rev. B 13,
+        5188, 1976, take other offsets there), one without a shift and with equal divisions always is.
+        """
+        divisions = np.array(self.divisions)
+        steps = np.array([[1, 1, 1], [2, 0, 0], [0, 2, 0], [0, 0, 2]]) if self.thinned else np.eye(3, dtype=int)
+        offset = np.array(self.shift) / 2
+        for rotation in np.asarray(rotations, dtype=float):
+            turned = np.vstack([steps, offset]) / divisions @ rotation * divisions
+            turned[-1] -= offset
+            whole = np.round(turned)
+            if np.abs(turned - whole).max() > _ROUNDING:
+                return False
+            if self.thinned and (whole % 2 != whole[:, :1] % 2).any():
+                return False
+        return True
+
     def card(self) -> str:
         """The K_POINTS card."""
         if self.gamma_only:

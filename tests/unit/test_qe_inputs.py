@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import spglib
 from ase import Atoms
 from ase.build import bulk, make_supercell
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mlip_autopipec.engines.dft.quantum_espresso import config, pseudos
 from mlip_autopipec.engines.dft.quantum_espresso.engine import QuantumEspresso
-from mlip_autopipec.engines.dft.quantum_espresso.inputs import grid_of, use_symmetry, write_input
+from mlip_autopipec.engines.dft.quantum_espresso.inputs import grid_of, is_closed, use_symmetry, write_input
 from mlip_autopipec.engines.ports import DftEngine
 from mlip_autopipec.errors import InputError, MissingProgramError
 from mlip_autopipec.kpoints import KPointGrid, choose_grid, shortest_vector_a
@@ -85,6 +88,67 @@ def test_symmetry_is_used_only_where_it_is_exact() -> None:
     nearly = CONVENTIONAL.copy()
     nearly.set_cell(np.diag([5.47, 5.47, 5.47 + 1.6e-6]), scale_atoms=True)
     assert not use_symmetry(nearly)
+
+
+HEXAGONAL = bulk("Mg", "hcp", a=3.2, c=5.2)
+FLAT, FULL, IN_PLANE, ALONG = (0, 0, 0), (1, 1, 1), (1, 1, 0), (0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("atoms", "divisions", "shift", "closed"),
+    [
+        (PRIMITIVE, (4, 4, 4), FLAT, True),
+        (PRIMITIVE, (3, 3, 3), FLAT, True),
+        (PRIMITIVE, (4, 4, 4), FULL, False),
+        (PRIMITIVE, (3, 3, 3), FULL, False),
+        (PRIMITIVE, (4, 4, 3), FLAT, False),
+        (CONVENTIONAL, (4, 4, 4), FULL, True),
+        (CONVENTIONAL, (4, 4, 3), FULL, False),
+        (bulk("Fe"), (5, 5, 5), FULL, True),
+        (HEXAGONAL, (6, 6, 4), FLAT, True),
+        (HEXAGONAL, (6, 6, 4), ALONG, True),
+        (HEXAGONAL, (6, 6, 4), IN_PLANE, False),
+        (HEXAGONAL, (6, 6, 4), FULL, False),
+        (Atoms("Si", cell=[3, 4, 5], pbc=True), (3, 2, 4), FULL, True),
+    ],
+)
+def test_a_mesh_is_closed_when_rotations_add_no_point(
+    atoms: Atoms, divisions: tuple[int, int, int], shift: tuple[int, int, int], closed: bool
+) -> None:
+    assert is_closed(KPointGrid(divisions, shift), atoms) is closed
+    job = LabelJob(atoms, method("Si", "Fe", "Mg", kmesh_shifted=shift == FULL), {}, divisions)
+    if shift in (FLAT, FULL):
+        nosym = entries(write_input(job, z_valence={}, max_seconds=10))["nosym"]
+        assert nosym == (".false." if closed else ".true.")
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.sampled_from([PRIMITIVE, CONVENTIONAL, HEXAGONAL, bulk("Fe"), bulk("Sn", "bct", a=3.0, c=4.0)]),
+    st.tuples(*[st.integers(1, 4)] * 3),
+    st.tuples(*[st.integers(0, 1)] * 3),
+    st.booleans(),
+)
+def test_closed_means_that_every_rotated_point_is_a_point(
+    atoms: Atoms, divisions: tuple[int, int, int], shift: tuple[int, int, int], thinned: bool
+) -> None:
+    if thinned:
+        divisions, shift = (2 * divisions[0], 2 * divisions[1], 2 * divisions[2]), (shift[0],) * 3
+    grid = KPointGrid(divisions, shift, thinned)
+    rotations = spglib.get_symmetry((atoms.cell.array, [[0, 0, 0]], [1]))["rotations"]
+    half = np.array([point for point, _ in grid.points()])
+    points = {tuple(row) for row in np.round(np.vstack([half, -half]) % 1.0 * 840).astype(int) % 840}
+    turned = np.round(np.concatenate([half @ rotation for rotation in rotations]) % 1.0 * 840).astype(int) % 840
+    assert grid.closed_under(rotations) == ({tuple(row) for row in turned} <= points)
+
+
+def test_symmetry_does_not_hang_on_who_is_out_of_place() -> None:
+    moved = PRIMITIVE.copy()
+    moved.positions[1, 0] += 1e-4
+    for atoms in (PRIMITIVE, moved, CONVENTIONAL):
+        for kspacing in (0.36, 0.57):
+            text = write_input(LabelJob(atoms, method("Si", kspacing_per_a=kspacing)), z_valence={}, max_seconds=10)
+            assert entries(text)["nosym"] == ".true."
 
 
 def primitive_fractions(atoms: Atoms, grid: KPointGrid) -> set[tuple[float, ...]]:
