@@ -82,6 +82,20 @@ def test_starting_moment_is_a_fraction_of_the_valence_electrons() -> None:
     assert found["nspin"] == "2" and float(found["starting_magnetization(1)"]) == pytest.approx(0.25)
 
 
+def test_cells_without_a_magnetic_element_are_not_spin_polarised() -> None:
+    mixed = method("Fe", "C", "Si", spin_polarized=True, starting_moments={"C": 0.0, "Fe": 4.0})
+    valence = {"Fe": 16.0, "C": 4.0, "Si": 4.0}
+    carbide = bulk("FeC", "rocksalt", a=4.0)
+    found = entries(write_input(LabelJob(carbide, mixed), z_valence=valence, max_seconds=10))
+    assert found["nspin"] == "2"
+    assert (float(found["starting_magnetization(1)"]), float(found["starting_magnetization(2)"])) == (0.0, 0.25)
+    for atoms in (bulk("C"), PRIMITIVE):  # a zero moment; none given
+        text = write_input(LabelJob(atoms, mixed), z_valence=valence, max_seconds=10)
+        assert "nspin" not in text and "starting_magnetization" not in text
+    switched_off = {**mixed, "spin_polarized": False}
+    assert "nspin" not in write_input(LabelJob(carbide, switched_off), z_valence=valence, max_seconds=10)
+
+
 def test_symmetry_is_used_only_where_it_is_exact() -> None:
     assert use_symmetry(PRIMITIVE) and use_symmetry(CONVENTIONAL)
     assert not use_symmetry(rattled(CONVENTIONAL))

@@ -178,3 +178,11 @@ def test_spin_and_elements_come_through(tmp_path: Path) -> None:
     other = Atoms("Ge2", positions=job.atoms.positions, cell=job.atoms.cell, pbc=True)
     result = QuantumEspresso().parse(folder, LabelJob(other, job.method), code)
     assert isinstance(result, Failure) and result.kind == "restart_corrupt"
+
+
+def test_an_unpolarised_cell_of_a_polarised_method_has_no_moment() -> None:
+    folder, job, code = recorded("ok_si2")
+    polarised = {**job.method, "spin_polarized": True, "starting_moments": {"Fe": 4.0, "Si": 0.0}}
+    label = QuantumEspresso().parse(folder, LabelJob(job.atoms, polarised, job.numerics, job.kmesh), code)
+    assert isinstance(label, Label) and label.total_magnetization == 0.0
+    assert label.method_hash == LabelJob(job.atoms, polarised).method_hash != job.method_hash

@@ -111,9 +111,10 @@ def write_input(job: LabelJob, *, z_valence: Mapping[str, float], max_seconds: f
     }
     if method["occupations"] == "smearing":
         system |= {"smearing": method["smearing"], "degauss": float(method["degauss_ry"])}
-    if method["spin_polarized"]:
+    moments = method["starting_moments"]
+    # A density that starts unpolarised stays so: nspin = 2 would give the same numbers at twice the cost.
+    if method["spin_polarized"] and any(moments.get(symbol) for symbol in species):
         system["nspin"] = 2
-        moments = method["starting_moments"]
         for index, symbol in enumerate(species, 1):
             fraction = float(moments.get(symbol, 0.0)) / z_valence[symbol]
             system[f"starting_magnetization({index})"] = round(min(max(fraction, -1.0), 1.0), 6)
