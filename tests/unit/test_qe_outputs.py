@@ -36,6 +36,8 @@ FAILED = {
     "too_many_pools": "parallelization",
     "zero_kmesh": "input",
     "disk_full": "disk",
+    "disk_full_silent": "disk",
+    "disk_full_xml_cut": "disk",
     "memory_limit": "out_of_memory",
     "outdir_not_writable": "disk",
 }
@@ -125,9 +127,20 @@ def test_half_an_xml_is_no_label(tmp_path: Path) -> None:
     xml = copy / "out" / "p.save" / "data-file-schema.xml"
     xml.write_text(xml.read_text()[:5000])
     result = QuantumEspresso().parse(copy, job, code)
-    assert isinstance(result, Failure) and result.kind == "interrupted"
+    assert isinstance(result, Failure) and result.kind == "disk"
+    for content in ("", "  \n"):
+        xml.write_text(content)
+        result = QuantumEspresso().parse(copy, job, code)
+        assert isinstance(result, Failure) and result.kind == "disk" and "empty" in result.message
+    xml.unlink()
+    result = QuantumEspresso().parse(copy, job, code)
+    assert isinstance(result, Failure) and result.kind == "interrupted" and "missing" in result.message
+    (xml.parent / "wfc1.dat").touch()
+    result = QuantumEspresso().parse(copy, job, code)
+    assert isinstance(result, Failure) and result.kind == "disk" and "wfc1.dat" in result.message
     shutil.rmtree(copy / "out")
-    assert isinstance(QuantumEspresso().parse(copy, job, None), Failure)
+    result = QuantumEspresso().parse(copy, job, None)
+    assert isinstance(result, Failure) and result.kind == "interrupted" and "JOB DONE" in result.evidence[0].text
 
 
 def test_net_force_and_nan_are_refused(tmp_path: Path) -> None:
