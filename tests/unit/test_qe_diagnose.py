@@ -41,6 +41,16 @@ RECORDED = {
     OURS / "too_few_bands": "too_few_bands",
     OURS / "too_many_bands": "input",
     OURS / "too_many_pools": "parallelization",
+    OURS / "v72_al_fixed": "smearing_needed",
+    OURS / "v72_bad_key": "input",
+    OURS / "v72_disk_full": "disk",
+    OURS / "v72_disk_full_wfc": "disk",
+    OURS / "v72_killed": "interrupted",
+    OURS / "v72_max_seconds": "out_of_walltime",
+    OURS / "v72_missing_pseudo": "pseudopotential",
+    OURS / "v72_ok_o2_spin": "ok",
+    OURS / "v72_ok_si2": "ok",
+    OURS / "v72_scf_not_converged": "scf_not_converged",
     OURS / "zero_kmesh": "input",
     FOREIGN / "bad_upf": "pseudopotential",
     FOREIGN / "band_groups": "parallelization",
@@ -80,6 +90,14 @@ def test_recorded_runs(folder: Path) -> None:
     found = diagnose(folder)
     check(found, RECORDED[folder])
     assert found.evidence or folder.name == "stale_xml_killed"
+
+
+@pytest.mark.parametrize("name", ["v72_ok_si2", "v72_bad_key", "v72_killed"])
+def test_version_7_is_told_apart_without_its_input(name: str, tmp_path: Path) -> None:
+    (tmp_path / "job.log").write_text((OURS / name / "pw.out").read_text())
+    found = diagnose(tmp_path)
+    check(found, RECORDED[OURS / name])
+    assert ("7.2" in found.message) is (found.cls == "ok")
 
 
 @pytest.mark.parametrize("name", ["al_fixed", "cg_one_iteration", "ok_si2", "scf_not_converged", "disk_full"])
