@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Any
@@ -254,6 +255,30 @@ def test_prepare_links_pseudopotentials_and_runs_one_core_plainly(
     assert prepared.command == (str(program), "-in", "pw.in")
     assert prepared.links == {"pseudo/Si.upf": str(upf)}
     assert prepared.env["OMP_NUM_THREADS"] == "1"
+
+
+def test_a_job_is_refused_when_its_pseudopotential_was_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    upf = """<UPF version="2.0.1"><PP_HEADER element="Si" pseudo_type="NC" functional="PBE" z_valence="4.00"
+ is_ultrasoft="F" is_paw="F" wfc_cutoff="40.0" rho_cutoff="160.0"/></UPF>"""
+    source = tmp_path / "mine"
+    source.mkdir()
+    (source / "silicon.upf").write_text(upf)
+    monkeypatch.setenv("MLIP_PW", "/bin/true")
+    monkeypatch.setenv("MLIP_DATA", str(tmp_path / "data"))
+    pseudos.install("own/lab", source=source)
+    made_with = pseudos.family_facts("own/lab").elements["Si"].sha256
+    job = LabelJob(PRIMITIVE, method("Si", pseudo_family="own/lab", pseudo_sha256={"Si": made_with, "Ge": "0" * 64}))
+    assert QuantumEspresso().prepare(job, walltime_s=60, cores=1).links
+    (source / "silicon.upf").write_text(upf + "\n")
+    (path,) = pseudos.install("own/lab", source=source)  # the family itself is intact, but it is another one
+    changed = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert changed != made_with
+    with pytest.raises(InputError, match=rf"{path}.*pseudo_sha256\.Si.*{changed}.*wanted {made_with}"):
+        QuantumEspresso().prepare(job, walltime_s=60, cores=1)
+    md5 = hashlib.md5(path.read_bytes()).hexdigest()
+    pseudos.check_recorded({"Si": path}, {"Si": f"md5:{md5}"})
+    with pytest.raises(InputError, match=f"md5:{md5}"):
+        pseudos.check_recorded({"Si": path}, {"Si": "md5:0"})
 
 
 def test_structures_without_a_cell_or_pseudopotential_are_refused() -> None:
