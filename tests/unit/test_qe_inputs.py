@@ -20,7 +20,8 @@ from mlip_autopipec.engines.dft.quantum_espresso.engine import QuantumEspresso
 from mlip_autopipec.engines.dft.quantum_espresso.inputs import grid_of, is_closed, use_symmetry, write_input
 from mlip_autopipec.engines.ports import DftEngine
 from mlip_autopipec.errors import InputError, MissingProgramError
-from mlip_autopipec.kpoints import KPointGrid, choose_grid, shortest_vector_a
+from mlip_autopipec.kpoints import KPointGrid, choose_grid, is_hexagonal, shortest_vector_a
+from mlip_autopipec.science.generation.context import deformed, random_strain
 from mlip_autopipec.types import LabelJob
 
 CONVENTIONAL = bulk("Si", "diamond", a=5.47, cubic=True)
@@ -132,7 +133,7 @@ def test_a_mesh_is_closed_when_rotations_add_no_point(
 ) -> None:
     assert is_closed(KPointGrid(divisions, shift), atoms) is closed
     job = LabelJob(atoms, method("Si", "Fe", "Mg", kmesh_shifted=shift == FULL), {}, divisions)
-    if shift in (FLAT, FULL):
+    if grid_of(job).shift == shift:
         nosym = entries(write_input(job, z_valence={}, max_seconds=10))["nosym"]
         assert nosym == (".false." if closed else ".true.")
 
@@ -231,6 +232,23 @@ def test_spacing_is_honoured_and_vacuum_gets_one_point() -> None:
     assert slab == KPointGrid((9, 9, 1), (1, 1, 0))
     assert choose_grid(np.eye(3) * 10, (False,) * 3, 0.25, True).gamma_only
     assert choose_grid(PRIMITIVE.cell.array, (True,) * 3, 0.57, True, (3, 3, 3)) == KPointGrid((3, 3, 3), (1, 1, 1))
+
+
+def test_hexagonal_cells_stay_gamma_centred_strained_or_not() -> None:
+    rng = np.random.default_rng(0)
+    wurtzite = bulk("ZnO", "wurtzite", a=3.25, c=5.2)
+    slab = Atoms("Al", cell=[[2.86, 0, 0], [1.43, 2.477, 0], [0, 0, 20]], pbc=(True, True, False))
+    turned = Atoms("Mg", cell=HEXAGONAL.cell.array[[2, 0, 1]], pbc=True)
+    for atoms in (HEXAGONAL, HEXAGONAL.repeat((3, 2, 1)), wurtzite, slab, turned):
+        assert is_hexagonal(atoms.cell.array)
+        assert choose_grid(atoms.cell.array, atoms.pbc, 0.36, True).shift == (0, 0, 0)
+        assert choose_grid(atoms.cell.array, atoms.pbc, 0.36, True, (4, 4, 3)).shift == (0, 0, 0)
+        for _ in range(50):
+            assert is_hexagonal(deformed(atoms, random_strain(rng, (-0.12, 0.12), 0.08)).cell.array)
+    orthogonal = make_supercell(HEXAGONAL, [[1, 0, 0], [1, 2, 0], [0, 0, 1]])
+    for atoms in (PRIMITIVE, CONVENTIONAL, bulk("Fe"), bulk("Sn", "bct", a=5.8, c=3.2), orthogonal, rattled(PRIMITIVE)):
+        assert not is_hexagonal(atoms.cell.array)
+        assert choose_grid(atoms.cell.array, atoms.pbc, 0.36, True).shift == (1, 1, 1)
 
 
 def test_missing_programs_are_named_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
