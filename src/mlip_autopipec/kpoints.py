@@ -23,9 +23,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["KPointGrid", "choose_grid", "shortest_vector_a"]
+__all__ = ["KPointGrid", "choose_grid", "is_hexagonal", "shortest_vector_a"]
 
 _ROUNDING = 1e-6
+_STRAINED_DEG = 13.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,27 @@ class KPointGrid:
             kept[halves] = ((x, y, z), 1)
         return list(kept.values())
 
+    def closed_under(self, rotations: NDArray[np.integer]) -> bool:
+        """True when every rotation (n, 3, 3), in direct lattice coordinates, maps the set of points onto itself.
+
+        A rotation W of positions takes the row of coordinates k to k W^-1; over a group k W will do. A mesh is an
+        offset and the lattice of its steps: both have to land on the mesh. Points are equal modulo reciprocal lattice
+        vectors. A shifted mesh of the primitive fcc cell is not closed; one without a shift is, when its divisions
+        along equivalent axes are equal.
+        """
+        divisions = np.array(self.divisions)
+        steps = np.array([[1, 1, 1], [2, 0, 0], [0, 2, 0], [0, 0, 2]]) if self.thinned else np.eye(3, dtype=int)
+        offset = np.array(self.shift) / 2
+        for rotation in np.asarray(rotations, dtype=float):
+            turned = np.vstack([steps, offset]) / divisions @ rotation * divisions
+            turned[-1] -= offset
+            whole = np.round(turned)
+            if np.abs(turned - whole).max() > _ROUNDING:
+                return False
+            if self.thinned and (whole % 2 != whole[:, :1] % 2).any():
+                return False
+        return True
+
     def card(self) -> str:
         """The K_POINTS card."""
         if self.gamma_only:
@@ -81,8 +103,10 @@ def choose_grid(
 ) -> KPointGrid:
     """The grid for a cell (3, 3) in Å; ``spacing_per_a`` in 1/Å with 2π included; ``kmesh`` fixes a simple mesh.
 
-    Directions without periodicity get one unshifted point.
+    Directions without periodicity get one unshifted point. Hexagonal cells stay Gamma-centred whatever ``shifted``
+    says: a shift along their plane tells directions apart that the crystal does not.
     """
+    shifted = shifted and not is_hexagonal(cell)
     shift = _triple([int(shifted and flag) for flag in pbc])
     if kmesh is not None:
         return KPointGrid(kmesh, shift)
@@ -99,6 +123,23 @@ def choose_grid(
     candidates.sort(key=lambda grid: (grid.size, max(grid.divisions) - min(grid.divisions), grid.thinned))
     wanted = 2 * math.pi / spacing_per_a * (1 - _ROUNDING)
     return next((grid for grid in candidates if shortest_vector_a(cell, grid) >= wanted), simple)
+
+
+def is_hexagonal(cell: NDArray[np.float64]) -> bool:
+    """True for two vectors at 60 or 120 degrees and a third upright on both, strained or not.
+
+    ``cell``: (3, 3), rows are vectors. Lengths do not matter, because a supercell may repeat the axes differently, and
+    angles may be off by 13 degrees, which shears of 8 % reach: crystal and strained copies are treated alike. The
+    primitive cells of fcc (60 degrees everywhere) and of bcc are none.
+    """
+    vectors = np.asarray(cell, dtype=float)
+    lengths = np.linalg.norm(vectors, axis=1)
+    angles = np.degrees(np.arccos(np.clip(vectors @ vectors.T / np.outer(lengths, lengths), -1.0, 1.0)))
+    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        off = (angles[i, k] - 90, angles[j, k] - 90, min(angles[i, j] - 60, 120 - angles[i, j], key=abs))
+        if max(map(abs, off)) <= _STRAINED_DEG:
+            return True
+    return False
 
 
 def shortest_vector_a(cell: NDArray[np.float64], grid: KPointGrid) -> float:

@@ -57,11 +57,27 @@ def displaced(a: float = 5.47) -> Atoms:
 
 
 def test_cells_of_different_size_give_one_energy_per_atom(tmp_path: Path) -> None:
-    primitive = energy(LabelJob(bulk("Si", "diamond", a=5.47), METHOD, {}, (4, 4, 4)), tmp_path / "2") / 2
+    crystal = bulk("Si", "diamond", a=5.47)
+    primitive = energy(LabelJob(crystal, METHOD, {}, (4, 4, 4)), tmp_path / "2") / 2
     conventional = energy(LabelJob(bulk("Si", "diamond", a=5.47, cubic=True), METHOD), tmp_path / "8") / 8
-    # Recorded with pw.x 6.7 from a hand-written input.
-    assert primitive == pytest.approx(-115.136086, abs=2e-5)
-    assert conventional == pytest.approx(primitive, abs=3e-4)
+    assert conventional == pytest.approx(primitive, abs=5e-6)
+    # Recorded with pw.x 6.7 from a hand-written input that left symmetry on: the star of each point is added.
+    starred = energy(LabelJob(crystal, METHOD, {"nosym": False}, (4, 4, 4)), tmp_path / "starred") / 2
+    assert starred == pytest.approx(-115.136086, abs=2e-5)
+    assert starred == pytest.approx(primitive, abs=3e-4)
+
+
+def test_a_crystal_and_a_copy_hardly_out_of_place_see_one_sampling(tmp_path: Path) -> None:
+    crystal = bulk("Si", "diamond", a=5.47)
+    copy = crystal.copy()
+    copy.positions[1] += [1e-4, 0.0, 0.0]
+    exact, near = (
+        energy(LabelJob(atoms, METHOD, {}, (2, 2, 2)), tmp_path / name) / 2
+        for name, atoms in (("exact", crystal), ("near", copy))
+    )
+    assert near == pytest.approx(exact, abs=2e-5)
+    with_stars = energy(LabelJob(crystal, METHOD, {"nosym": False}, (2, 2, 2)), tmp_path / "stars") / 2
+    assert abs(with_stars - exact) > 2e-3
 
 
 def test_forces_and_stress_are_the_derivatives_of_the_energy(tmp_path: Path) -> None:

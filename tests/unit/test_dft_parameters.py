@@ -18,7 +18,8 @@ from mlip_autopipec.science import dft_parameters as dft
 def test_metals(composition: list[str] | dict[str, float]) -> None:
     assert dft.is_metal(composition).value
     assert dft.kspacing_per_a(composition).value == 0.25
-    assert not dft.kmesh_shifted(composition).value
+    assert dft.kmesh_shifted(composition).value
+    assert not dft.kmesh_shifted(composition, (False, False, False)).value
     assert dft.smearing(composition).value == ("mv", 0.01)
 
 

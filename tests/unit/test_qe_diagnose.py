@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,8 @@ RECORDED = {
     OURS / "bad_key": "input",
     OURS / "cg_one_iteration": "diagonalization",
     OURS / "disk_full": "disk",
+    OURS / "disk_full_silent": "disk",
+    OURS / "disk_full_xml_cut": "disk",
     OURS / "identical_positions": "geometry",
     OURS / "killed": "interrupted",
     OURS / "max_seconds": "out_of_walltime",
@@ -37,6 +41,16 @@ RECORDED = {
     OURS / "too_few_bands": "too_few_bands",
     OURS / "too_many_bands": "input",
     OURS / "too_many_pools": "parallelization",
+    OURS / "v72_al_fixed": "smearing_needed",
+    OURS / "v72_bad_key": "input",
+    OURS / "v72_disk_full": "disk",
+    OURS / "v72_disk_full_wfc": "disk",
+    OURS / "v72_killed": "interrupted",
+    OURS / "v72_max_seconds": "out_of_walltime",
+    OURS / "v72_missing_pseudo": "pseudopotential",
+    OURS / "v72_ok_o2_spin": "ok",
+    OURS / "v72_ok_si2": "ok",
+    OURS / "v72_scf_not_converged": "scf_not_converged",
     OURS / "zero_kmesh": "input",
     FOREIGN / "bad_upf": "pseudopotential",
     FOREIGN / "band_groups": "parallelization",
@@ -76,6 +90,14 @@ def test_recorded_runs(folder: Path) -> None:
     found = diagnose(folder)
     check(found, RECORDED[folder])
     assert found.evidence or folder.name == "stale_xml_killed"
+
+
+@pytest.mark.parametrize("name", ["v72_ok_si2", "v72_bad_key", "v72_killed"])
+def test_version_7_is_told_apart_without_its_input(name: str, tmp_path: Path) -> None:
+    (tmp_path / "job.log").write_text((OURS / name / "pw.out").read_text())
+    found = diagnose(tmp_path)
+    check(found, RECORDED[OURS / name])
+    assert ("7.2" in found.message) is (found.cls == "ok")
 
 
 @pytest.mark.parametrize("name", ["al_fixed", "cg_one_iteration", "ok_si2", "scf_not_converged", "disk_full"])
@@ -344,7 +366,11 @@ def test_the_xml_counts_only_for_its_own_run(tmp_path: Path) -> None:
         (xml("15:34: 1", "false"), "scf_not_converged"),
         (xml("15:34: 2", status=2), "scf_not_converged"),
         (xml("11: 0: 0", "false"), "ok"),
-        (xml("15:34: 2")[:-60], "interrupted"),
+        (xml("15:34: 2")[:-60], "disk"),
+        (xml("11: 0: 0")[:-60], "ok"),
+        (xml("15:34: 2")[:60], "disk"),
+        ("", "disk"),
+        (xml("15:34: 2").replace("output>", "put>"), "interrupted"),
     ):
         file.write_text(text)
         check(diagnose(tmp_path), cls)
@@ -355,6 +381,48 @@ def test_the_xml_counts_only_for_its_own_run(tmp_path: Path) -> None:
     check(diagnose(tmp_path), "ok")
     file.write_text(xml("15:34: 2", status=3))
     check(diagnose(tmp_path), "ionic_not_converged")
+
+
+def test_done_without_a_data_file_is_no_success(tmp_path: Path) -> None:
+    (tmp_path / "x.in").write_text(INPUT)
+    (tmp_path / "a.out").write_text(GOOD)
+    save = tmp_path / "out" / "pwscf.save"
+    save.mkdir(parents=True)
+    check(diagnose(tmp_path), "interrupted")
+    for name in ("wfc1.dat", "wfc2.dat"):
+        (save / name).touch()
+    found = diagnose(tmp_path)
+    check(found, "disk")
+    assert "out/pwscf.save/data-file-schema.xml is missing" in found.message and "wfc1.dat, wfc2.dat" in found.message
+    deeper = tmp_path / "many"
+    shutil.copytree(tmp_path, deeper / "calc", ignore=shutil.ignore_patterns("many"))
+    check(diagnose(deeper), "disk")
+    shutil.rmtree(deeper)
+    # Another prefix, or an input that asks for no files at all.
+    for setting in ("  prefix = 'si'\n", "  disk_io = 'none'\n"):
+        (tmp_path / "x.in").write_text(INPUT.replace("/\n", setting + "/\n", 1))
+        check(diagnose(tmp_path), "ok")
+    (tmp_path / "other.in").write_text(INPUT)
+    check(diagnose(tmp_path), "ok")
+    (tmp_path / "a.out").write_text(GOOD.replace("Reading input from x.in", "Waiting for input..."))
+    (tmp_path / "x.in").unlink()
+    check(diagnose(tmp_path), "disk")
+
+
+def test_a_data_file_that_may_not_be_read_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(OURS / "ok_si2", tmp_path / "calc")
+    check(diagnose(tmp_path / "calc"), "ok")
+    real = Path.open
+
+    def refused(path: Path, *arguments: Any, **options: Any) -> Any:  # root may read everything
+        if path.name == "data-file-schema.xml":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refused)
+    found = diagnose(tmp_path / "calc")
+    check(found, "interrupted")
+    assert "data-file-schema.xml cannot be read: Permission denied" in found.message
 
 
 def test_snippets_without_a_header_are_understood(tmp_path: Path) -> None:

@@ -36,9 +36,21 @@ FAILED = {
     "too_many_pools": "parallelization",
     "zero_kmesh": "input",
     "disk_full": "disk",
+    "disk_full_silent": "disk",
+    "disk_full_xml_cut": "disk",
     "memory_limit": "out_of_memory",
     "outdir_not_writable": "disk",
+    "v72_al_fixed": "smearing_needed",
+    "v72_bad_key": "input",
+    "v72_disk_full": "disk",
+    "v72_disk_full_wfc": "disk",
+    "v72_killed": "interrupted",
+    "v72_max_seconds": "out_of_walltime",
+    "v72_missing_pseudo": "pseudopotential",
+    "v72_scf_not_converged": "scf_not_converged",
 }
+#: Recorded with pw.x 7.2 where the name says so, else 6.7.
+GOOD = {"ok_si2", "ok_si8_thinned", "v72_ok_o2_spin", "v72_ok_si2"}
 
 
 def recorded(name: str) -> tuple[Path, LabelJob, int]:
@@ -50,7 +62,7 @@ def parsed(name: str) -> Label | Failure:
     return QuantumEspresso().parse(*recorded(name))
 
 
-@pytest.mark.parametrize("name", ["ok_si2", "ok_si8_thinned"])
+@pytest.mark.parametrize("name", ["ok_si2", "ok_si8_thinned", "v72_ok_si2"])
 def test_label_agrees_with_what_pw_printed(name: str) -> None:
     folder, job, _ = recorded(name)
     text = (folder / "pw.out").read_text()
@@ -79,7 +91,7 @@ def test_forces_pull_a_displaced_atom_back() -> None:
 
 
 def test_no_failed_run_is_left_unchecked() -> None:
-    assert {path.name for path in RECORDED.iterdir()} == set(FAILED) | {"ok_si2", "ok_si8_thinned"}
+    assert {path.name for path in RECORDED.iterdir()} == set(FAILED) | GOOD
     assert set(FAILED.values()) <= KINDS
 
 
@@ -125,9 +137,20 @@ def test_half_an_xml_is_no_label(tmp_path: Path) -> None:
     xml = copy / "out" / "p.save" / "data-file-schema.xml"
     xml.write_text(xml.read_text()[:5000])
     result = QuantumEspresso().parse(copy, job, code)
-    assert isinstance(result, Failure) and result.kind == "interrupted"
+    assert isinstance(result, Failure) and result.kind == "disk"
+    for content in ("", "  \n"):
+        xml.write_text(content)
+        result = QuantumEspresso().parse(copy, job, code)
+        assert isinstance(result, Failure) and result.kind == "disk" and "empty" in result.message
+    xml.unlink()
+    result = QuantumEspresso().parse(copy, job, code)
+    assert isinstance(result, Failure) and result.kind == "interrupted" and "missing" in result.message
+    (xml.parent / "wfc1.dat").touch()
+    result = QuantumEspresso().parse(copy, job, code)
+    assert isinstance(result, Failure) and result.kind == "disk" and "wfc1.dat" in result.message
     shutil.rmtree(copy / "out")
-    assert isinstance(QuantumEspresso().parse(copy, job, None), Failure)
+    result = QuantumEspresso().parse(copy, job, None)
+    assert isinstance(result, Failure) and result.kind == "interrupted" and "JOB DONE" in result.evidence[0].text
 
 
 def test_net_force_and_nan_are_refused(tmp_path: Path) -> None:
@@ -178,3 +201,28 @@ def test_spin_and_elements_come_through(tmp_path: Path) -> None:
     other = Atoms("Ge2", positions=job.atoms.positions, cell=job.atoms.cell, pbc=True)
     result = QuantumEspresso().parse(folder, LabelJob(other, job.method), code)
     assert isinstance(result, Failure) and result.kind == "restart_corrupt"
+
+
+def test_an_unpolarised_cell_of_a_polarised_method_has_no_moment() -> None:
+    folder, job, code = recorded("ok_si2")
+    polarised = {**job.method, "spin_polarized": True, "starting_moments": {"Fe": 4.0, "Si": 0.0}}
+    label = QuantumEspresso().parse(folder, LabelJob(job.atoms, polarised, job.numerics, job.kmesh), code)
+    assert isinstance(label, Label) and label.total_magnetization == 0.0
+    assert label.method_hash == LabelJob(job.atoms, polarised).method_hash != job.method_hash
+
+
+def test_the_triplet_of_oxygen_comes_through() -> None:
+    label, (_, job, _) = parsed("v72_ok_o2_spin"), recorded("v72_ok_o2_spin")
+    assert isinstance(label, Label)
+    assert label.total_magnetization == pytest.approx(2.0, abs=1e-6)
+    assert label.stress is None and not any(job.atoms.pbc)
+    # 1.23 Å at a cutoff that is much too low: the forces are along the bond, equal and opposite.
+    bond = job.atoms.positions[1] - job.atoms.positions[0]
+    assert np.linalg.norm(np.cross(label.forces[1], bond)) < 0.2 * abs(label.forces[1] @ bond)
+    np.testing.assert_allclose(label.forces[0], -label.forces[1], atol=1e-3)
+
+
+@pytest.mark.parametrize("name", sorted(set(FAILED) | GOOD))
+def test_the_version_that_made_a_recording_is_known(name: str) -> None:
+    head = (RECORDED / name / "pw.out").read_text()[:200]
+    assert ("PWSCF v.7.2 " in head) is name.startswith("v72_")

@@ -11,10 +11,12 @@ no.  sign                                                                       
 2    no converged energy and no bands printed                                       unknown
 3    forces absurd, fused or NaN                                                    geometry
 4    steps used up, BFGS gave up, final SCF of a vc-relax off (not: dynamics)       ionic_not_converged
-5    XML of this run (by its time) cut off, or not converged                        interrupted, scf_not_converged
+5    XML of this run (by its time) not converged                                    scf_not_converged
+6    data file in ``PREFIX.save`` empty or cut off; missing or unreadable           disk; interrupted
 ===  =============================================================================  ===================
 
-An XML of another time is left out: it may be the success of a run before. Without any output the XML alone is judged.
+An XML of another time is left out: it may be the success of a run before. A folder without any ``PREFIX.save`` is
+judged by what was printed. Without any output the XML alone is judged.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from xml.etree import ElementTree
 
-from mlip_autopipec.engines.dft.quantum_espresso import checks
+from mlip_autopipec.engines.dft.quantum_espresso import checks, saved
 from mlip_autopipec.engines.dft.quantum_espresso.failures import judge
 from mlip_autopipec.engines.dft.quantum_espresso.records import Folder, Run, read_folder, reports_in
 from mlip_autopipec.errors import InputError
@@ -61,7 +63,7 @@ CURES: dict[str, str] = {
 
 _SAME_RUN = timedelta(minutes=2)
 _XML_CREATED = re.compile(r'<created DATE="\s*(\d+)\s*([A-Za-z]{3})\s*(\d{4})"\s+TIME="\s*(\d+):\s*(\d+):\s*(\d+)"')
-_CALCULATION = re.compile(r"^[^!\n]*\bcalculation\s*=\s*['\"]([\w-]+)['\"]", re.IGNORECASE | re.MULTILINE)
+_READS = re.compile(r"Reading input from (\S+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,29 +140,60 @@ def _unfulfilled(found: Folder, run: Run) -> Failure | None:
     return (
         checks.missing_result(run.lines)
         or checks.force_problem(run.lines)
-        or checks.ionic_problem(run.lines, _calculation(found))
+        or checks.ionic_problem(run.lines, _calculation(found, run))
+        or _lost_data(found, run)
         or (None if xml is None else _xml_problem(found, xml))
     )
 
 
-def _calculation(found: Folder) -> str | None:
-    """The keyword of the input, when all inputs agree on one (which of them belongs to the run is not known)."""
-    kinds = set()
-    for path in found.inputs:
-        matched = _CALCULATION.search(path.read_text(errors="replace"))
-        kinds.add(matched[1].lower() if matched else "scf")
+def _lost_data(found: Folder, run: Run) -> Failure | None:
+    """A data file that this run should have left, and that is not whole. One of another run does not count."""
+    inputs = _inputs(found, run)
+    if any(_keyword(text, "disk_io") == "none" for text in inputs):
+        return None
+    prefixes = {_keyword(text, "prefix") or "pwscf" for text in inputs}
+    said = tuple(line.evidence() for line in checks.success_lines(run.lines))[-1:]
+    for save in found.saves:
+        path = save / saved.DATA_FILE
+        created = _created(path) if path in found.xmls else None
+        of_another = created is not None and not _same_time(created, run)
+        if of_another or (prefixes and save.stem not in prefixes):
+            continue
+        if lost := saved.lost_data(save, found.path, said):
+            return lost
+    return None
+
+
+def _inputs(found: Folder, run: Run) -> list[str]:
+    """Texts of the input that the run says it read, or of all inputs when it names none of them."""
+    named = {matched[1] for line in run.lines[:100] if (matched := _READS.search(line.text))}
+    paths = [path for path in found.inputs if path.name in named] or found.inputs
+    return [path.read_text(errors="replace") for path in paths]
+
+
+def _keyword(text: str, key: str) -> str | None:
+    """Value of a character keyword of a namelist, None when it is not set."""
+    matched = re.search(rf"^[^!\n]*\b{key}\s*=\s*['\"]([^'\"]+)['\"]", text, re.IGNORECASE | re.MULTILINE)
+    return matched[1].strip() if matched else None
+
+
+def _calculation(found: Folder, run: Run) -> str | None:
+    """The keyword of the input, when all inputs that may belong to the run agree on one."""
+    kinds = {(_keyword(text, "calculation") or "scf").lower() for text in _inputs(found, run)}
     return kinds.pop() if len(kinds) == 1 else None
 
 
 def _xml_of(found: Folder, run: Run) -> Path | None:
     """The XML that this run wrote: created within two minutes of its end."""
-    if run.ended is None:
-        return None
     for path in sorted(found.xmls, key=lambda path: path.name != "data-file-schema.xml"):
         created = _created(path)
-        if created is not None and abs(created - run.ended) <= _SAME_RUN:
+        if created is not None and _same_time(created, run):
             return path
     return None
+
+
+def _same_time(created: datetime, run: Run) -> bool:
+    return run.ended is not None and abs(created - run.ended) <= _SAME_RUN
 
 
 def _created(path: Path) -> datetime | None:

@@ -18,7 +18,7 @@ from mlip_autopipec.errors import InputError
 from mlip_autopipec.kpoints import KPointGrid, choose_grid
 from mlip_autopipec.types import LabelJob
 
-__all__ = ["NUMERICS", "PSEUDO_FOLDER", "grid_of", "use_symmetry", "write_input"]
+__all__ = ["NUMERICS", "PSEUDO_FOLDER", "grid_of", "is_closed", "use_symmetry", "write_input"]
 
 PSEUDO_FOLDER = "pseudo"
 
@@ -39,6 +39,7 @@ NUMERICS = frozenset(
 )
 _FUNCTIONALS = {"PBE"}
 _MAX_SECONDS_SHARE = 0.95
+_LOOSE_TOLERANCE_A = 1e-3
 
 
 def grid_of(job: LabelJob) -> KPointGrid:
@@ -57,10 +58,22 @@ def use_symmetry(atoms: Atoms) -> bool:
     """
     cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
     counts = []
-    for tolerance_a in (1e-3, 2e-7):
+    for tolerance_a in (_LOOSE_TOLERANCE_A, 2e-7):
         found = spglib.get_symmetry(cell, symprec=tolerance_a)
         counts.append(0 if found is None else len({rotation.tobytes() for rotation in found["rotations"]}))
     return counts[0] == counts[1] and counts[0] > 1
+
+
+def is_closed(grid: KPointGrid, atoms: Atoms) -> bool:
+    """True when the rotations of the lattice map the k-points onto themselves, so that symmetry changes no sampling.
+
+    With symmetry, pw.x averages over the star of every k-point, which for another mesh is a different, denser one:
+    a crystal and a copy that is slightly out of place would see different samplings (7 meV/atom for silicon's primitive
+    cell with a shifted 2x2x2). The lattice counts, not the crystal alone, because pw.x reduces by the lattice and then
+    adds what the crystal lacks (its routines kpoint_grid and irreducible_BZ).
+    """
+    lattice = spglib.get_symmetry((atoms.cell.array, [[0.0, 0.0, 0.0]], [1]), symprec=_LOOSE_TOLERANCE_A)
+    return lattice is not None and grid.closed_under(lattice["rotations"])
 
 
 def write_input(job: LabelJob, *, z_valence: Mapping[str, float], max_seconds: float) -> str:
@@ -73,8 +86,8 @@ def write_input(job: LabelJob, *, z_valence: Mapping[str, float], max_seconds: f
     method, numerics, atoms = job.method, job.numerics, job.atoms
     species = sorted(set(atoms.get_chemical_symbols()))
     grid = grid_of(job)
-    # A thinned grid is not closed under the crystal's rotations as pw.x generates them: k and -k alone are used.
-    nosym = bool(numerics.get("nosym", grid.thinned or not use_symmetry(atoms)))
+    # A thinned grid is written point by point, which pw.x does not reduce: symmetry would save nothing there.
+    nosym = bool(numerics.get("nosym", grid.thinned or not is_closed(grid, atoms) or not use_symmetry(atoms)))
     control = {
         "calculation": "scf",
         "restart_mode": "from_scratch",
@@ -98,9 +111,10 @@ def write_input(job: LabelJob, *, z_valence: Mapping[str, float], max_seconds: f
     }
     if method["occupations"] == "smearing":
         system |= {"smearing": method["smearing"], "degauss": float(method["degauss_ry"])}
-    if method["spin_polarized"]:
+    moments = method["starting_moments"]
+    # A density that starts unpolarised stays so: nspin = 2 would give the same numbers at twice the cost.
+    if method["spin_polarized"] and any(moments.get(symbol) for symbol in species):
         system["nspin"] = 2
-        moments = method["starting_moments"]
         for index, symbol in enumerate(species, 1):
             fraction = float(moments.get(symbol, 0.0)) / z_valence[symbol]
             system[f"starting_magnetization({index})"] = round(min(max(fraction, -1.0), 1.0), 6)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mlip_autopipec.engines.dft.quantum_espresso.config import BOHR_A, HARTREE_EV, OUTDIR, OUTPUT, PREFIX
 from mlip_autopipec.engines.dft.quantum_espresso.failures import classify, fail
+from mlip_autopipec.engines.dft.quantum_espresso.saved import DATA_FILE, lost_data
 from mlip_autopipec.engines.dft.quantum_espresso.watch import NOTE
 from mlip_autopipec.types import Failure, Label, LabelJob
 
@@ -65,7 +66,8 @@ def parse_folder(folder: Path, job: LabelJob, exit_code: int | None) -> Label | 
     try:
         results = read_xml(_xml_path(folder))
     except (OSError, ElementTree.ParseError, ValueError) as error:
-        return fail("interrupted", f"pw.x says it is done but its XML cannot be read: {error}", folder, OUTPUT)
+        unread = fail("interrupted", f"JOB DONE, but the XML cannot be read: {error}", folder, OUTPUT, "JOB DONE")
+        return lost_data(folder / OUTDIR / f"{PREFIX}.save", folder, unread.evidence) or unread
     problem = _problem(results, job)
     if problem is not None:
         kind, message = problem
@@ -83,7 +85,7 @@ def parse_folder(folder: Path, job: LabelJob, exit_code: int | None) -> Label | 
 
 
 def _xml_path(folder: Path) -> Path:
-    saved = folder / OUTDIR / f"{PREFIX}.save" / "data-file-schema.xml"
+    saved = folder / OUTDIR / f"{PREFIX}.save" / DATA_FILE
     return saved if saved.is_file() else folder / OUTDIR / f"{PREFIX}.xml"
 
 

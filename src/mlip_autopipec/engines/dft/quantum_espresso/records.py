@@ -4,6 +4,7 @@ content for anyone's.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -76,7 +77,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """Everything that speaks in a folder. ``run``: the newest run, None when no output of pw.x was found."""
+    """Everything that speaks in a folder. ``run``: the newest run, None when no output of pw.x was found.
+
+    ``saves``: the folders ``PREFIX.save``, whatever is in them.
+    """
 
     path: Path
     run: Run | None
@@ -85,6 +89,7 @@ class Folder:
     logs: tuple[Line, ...]
     inputs: tuple[Path, ...]
     xmls: tuple[Path, ...]
+    saves: tuple[Path, ...] = ()
 
 
 def read_own_folder(folder: Path, output: str, crash: str, logs: Iterable[str]) -> Folder:
@@ -102,22 +107,21 @@ def read_own_folder(folder: Path, output: str, crash: str, logs: Iterable[str]) 
 
 def read_folder(folder: Path) -> Folder:
     """Find what belongs to pw.x by content, at the top of ``folder`` or, where nothing is there, one level below."""
-    found = _read_level(folder, sorted(folder.iterdir()), folder)
+    found = _read_level(folder, [folder])
     if found.run is None and not found.crash and not found.inputs:
-        deeper = sorted(path for child in folder.iterdir() if child.is_dir() for path in child.iterdir())
-        below = _read_level(folder, deeper, folder)
+        below = _read_level(folder, sorted(child for child in folder.iterdir() if child.is_dir()))
         if below.run is not None or below.crash:
             return below
     return found
 
 
-def _read_level(folder: Path, paths: list[Path], root: Path) -> Folder:
+def _read_level(root: Path, folders: list[Path]) -> Folder:
     runs: list[Run] = []
     crash: list[Line] = []
     logs: list[Line] = []
     inputs: list[Path] = []
     empty: list[Path] = []
-    for path in paths:
+    for path in sorted(path for folder in folders for path in folder.iterdir()):
         if not path.is_file() or path.suffix.lower() in _NEVER or path.stat().st_size > _MAX_TEXT_BYTES:
             continue
         with path.open("rb") as file:
@@ -144,7 +148,8 @@ def _read_level(folder: Path, paths: list[Path], root: Path) -> Folder:
     if newest is None and inputs and empty:
         newest = _run(empty[0], ())
     others = tuple(run.file for run in runs[:-1])
-    return Folder(folder, newest, others, tuple(crash), tuple(logs), tuple(inputs), tuple(_xmls(folder)))
+    xmls, saves = (sorted(path for folder in folders for path in find(folder)) for find in (_xmls, _saves))
+    return Folder(root, newest, others, tuple(crash), tuple(logs), tuple(inputs), tuple(xmls), tuple(saves))
 
 
 def _is_input(text: str) -> bool:
@@ -162,10 +167,14 @@ def _speaks_like_pw(path: Path) -> bool:
 def _xmls(folder: Path) -> list[Path]:
     found = []
     for path in (*folder.glob("*.xml"), *folder.glob("*/*.xml"), *folder.glob("*/*/*.xml")):
-        with path.open("rb") as file:
+        with contextlib.suppress(OSError), path.open("rb") as file:
             if b"qes:espresso" in file.read(_HEAD_BYTES):
                 found.append(path)
-    return sorted(found)
+    return found
+
+
+def _saves(folder: Path) -> list[Path]:
+    return [path for path in (*folder.glob("*.save"), *folder.glob("*/*.save")) if path.is_dir()]
 
 
 def _lines(path: Path, name: str | None = None) -> tuple[Line, ...]:

@@ -19,6 +19,7 @@ from mlip_autopipec.engines.dft.quantum_espresso.pseudos.families import (
 )
 from mlip_autopipec.engines.dft.quantum_espresso.pseudos.installed import (
     FamilyStatus,
+    check_recorded,
     folder_of,
     install,
     list_families,
@@ -32,6 +33,7 @@ __all__ = [
     "Facts",
     "Family",
     "FamilyStatus",
+    "check_recorded",
     "cutoffs",
     "data_folder",
     "density_cutoffs_ry",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,7 +23,7 @@ from mlip_autopipec.engines.dft.quantum_espresso.pseudos.families import (
 from mlip_autopipec.errors import InputError, MissingProgramError, MlipError
 from mlip_autopipec.files import atomic_write
 
-__all__ = ["FamilyStatus", "State", "folder_of", "install", "list_families", "locate", "verify"]
+__all__ = ["FamilyStatus", "State", "check_recorded", "folder_of", "install", "list_families", "locate", "verify"]
 
 State = Literal["ok", "missing", "damaged"]
 
@@ -67,6 +67,27 @@ def locate(family: str, element: str) -> Path:
         source = " --from FOLDER" if family.startswith(OWN) else ""
         raise MissingProgramError(what, f"mlip-auto pseudos install {family}{source}")
     return _path(family, element)
+
+
+def check_recorded(paths: Mapping[str, Path], recorded: Mapping[str, str]) -> None:
+    """Compare the files (element -> path) with the checksums that a method carries, element by element.
+
+    A family can change after a method was written (the user's own above all, which is installed anew under its name):
+    labels of another file would be of another physics under the same method hash. Elements without a recorded checksum
+    are left out. Raises InputError that names the file, the wanted and the found checksum.
+    """
+    for element, path in paths.items():
+        wanted = recorded.get(element)
+        found = checksums(path.read_bytes())
+        if wanted is not None and wanted not in found:
+            same_kind = next(name for name in found if name.startswith("md5:") is wanted.startswith("md5:"))
+            raise InputError(
+                f"the pseudopotential of {element} is not the one that the method was made with",
+                file=path,
+                key=f"dft.pseudo_sha256.{element}",
+                value=same_kind,
+                hint=f"wanted {wanted}: install that file again, or start a new run with this one",
+            )
 
 
 def verify(family: str = DEFAULT_FAMILY, elements: Iterable[str] | None = None) -> dict[str, State]:
