@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from mlip_autopipec.runtime import layout
 from mlip_autopipec.runtime.executors.orphans import run_label
 from mlip_autopipec.runtime.executors.ports import Executor, JobRequest
 from mlip_autopipec.runtime.executors.queues import Queue
+from mlip_autopipec.runtime.heartbeat import block_of
 from mlip_autopipec.runtime.store import EventStore
 from mlip_autopipec.testing import simulated_plan
 from mlip_autopipec.types import Candidate, Json, Label, LabelJob, Outcome, Provenance, Task, TaskSpec
@@ -90,6 +91,11 @@ class Run:
     def outcomes(self) -> int:
         """Label attempts that ended."""
         return len(list((self.root / "tasks").glob(f"label-*/attempt-*/{layout.OUTCOME}")))
+
+    def at_work(self, blocks: Collection[str]) -> list[Path]:
+        """Attempts whose calculation runs in one of these blocks."""
+        begun = [Path(line) for line in self.starts.read_text().split()] if self.starts.exists() else []
+        return [one for one in begun if not (one / layout.OUTCOME).exists() and block_of(one) in blocks]
 
     def state(self) -> CampaignState:
         """What the log says; no driver may live."""
@@ -174,9 +180,14 @@ def prepare(plan: Plan, root: Path, structures: Sequence[Atoms]) -> list[JobRequ
 
 
 def await_labels(executor: Executor, requests: Sequence[JobRequest], times: int = 1) -> list[Label]:
-    """Submit each request (``times`` times), and wait until all its jobs have ended."""
+    """Submit each request (``times`` times), and wait until all have their outcomes and their jobs have ended."""
     jobs = [executor.submit(request) for request in requests for _ in range(times)]
-    wait_until(lambda: not any(executor.poll(jobs).values()), f"{len(requests)} labels")
+
+    def all_ended() -> bool:
+        live = any(executor.poll(jobs).values())
+        return not live and all((request.folder / layout.OUTCOME).exists() for request in requests)
+
+    wait_until(all_ended, f"{len(requests)} labels in {requests[0].folder.parents[2]}")
     found = []
     for request in requests:
         outcome = Outcome.from_json(read_json(request.folder / layout.OUTCOME))

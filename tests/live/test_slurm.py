@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,18 +66,21 @@ def slurm_with(outage: object = frozen_controller, **changes: object) -> Schedul
     return Scheduler({**EXECUTOR, **changes}, SlurmQueue(), outage)  # type: ignore[arg-type]
 
 
+def jobs_on(node: str) -> set[str]:
+    listed = subprocess.run(["squeue", "-h", "-w", node, "-o", "%i"], check=True, capture_output=True, text=True)
+    return set(listed.stdout.split())
+
+
 def kill_node(node: str) -> None:
     """What a power cut does to a node: its daemon and everything in its jobs are gone, and nobody says good-bye."""
-    listed = subprocess.run(["squeue", "-h", "-w", node, "-o", "%i"], check=True, capture_output=True, text=True)
-    jobs = listed.stdout.split()
-    assert jobs, f"nothing runs on {node}"
+    jobs = jobs_on(node)
     daemon(f"slurmd-{node}").kill()
     for process in psutil.process_iter(["cmdline"]):
         title = " ".join(process.info["cmdline"] or [])
         with contextlib.suppress(psutil.Error):
             inside = process.environ()
             named = any(title.startswith(f"slurmstepd: [{job}.") for job in jobs)
-            if named or {inside.get("SLURM_JOB_ID"), inside.get(BLOCK)} & set(jobs):
+            if named or {inside.get("SLURM_JOB_ID"), inside.get(BLOCK)} & jobs:
                 process.kill()
 
 
@@ -96,16 +98,16 @@ def test_labels_survive_the_death_of_a_node(tmp_path: Path) -> None:
     run = Run(tmp_path, "labels", scheduler.executor)
     driver = run.drive()
     wait_until(lambda: len(scheduler.blocks(run.root, running=True)) == 2, "a block on each node")
-    wait_until(lambda: run.outcomes() >= 3, "labels of both")
+    wait_until(lambda: run.outcomes() >= 3 and len(run.at_work(jobs_on("n2"))) == 2, "two calculations on n2")
     kill_node("n2")
-    before, moment = run.outcomes(), time.time()
+    before = run.outcomes()
     wait_until(lambda: run.outcomes() >= before + 4, "labels of the other node")
     setup(CORES_PER_NODE, NODES)  # the node is mended
     wait_until(lambda: driver.poll() is not None, "the last label")
     assert driver.returncode == 0, run.log()
     cases.all_labelled_once(run)
-    failures = [failure for record in run.state().tasks.values() for failure in record.failures]
-    assert "lost" in {failure.kind for failure in failures}, f"nothing ran on n2 at {moment:.0f}"
+    failures = [failure.kind for record in run.state().tasks.values() for failure in record.failures]
+    assert 1 <= failures.count("lost") <= 2
     cases.nothing_is_left(scheduler, run)
 
 
