@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
-import psutil
 import pytest
 from ase.build import bulk
-from ase.db import connect
 from ase.io import read, write
+from killing import kill, label_names, launch, times_done, workers
 
 from mlip_autopipec.files import read_json
 
@@ -25,30 +21,8 @@ pytestmark = pytest.mark.xdist_group("factory-crash")
 
 def start(folder: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "mlip_autopipec.cli", "dft", "cells.extxyz", "--out", "dft", "--cores", "2"]
-    with (folder / "driver.log").open("ab") as log:
-        return subprocess.Popen(
-            [*command, "--engine", "mlip_autopipec.testing:SimulatedDft"],
-            cwd=folder,
-            env={**os.environ, "MLIP_TESTING_LEDGER": str(folder / "ledger.txt")},
-            stdout=log,
-            stderr=log,
-        )
-
-
-def workers(folder: Path) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        command = process.info["cmdline"] or []
-        if "mlip_autopipec.runtime.worker" in command and any(str(folder) in part for part in command):
-            found.append(process)
-    return found
-
-
-def kill(process: psutil.Process) -> None:
-    try:
-        process.send_signal(signal.SIGKILL)
-    except psutil.NoSuchProcess:
-        return
+    command += ["--engine", "mlip_autopipec.testing:SimulatedDft"]
+    return launch(command, folder / "ledger.txt", folder / "driver.log", cwd=folder)
 
 
 @pytest.fixture(scope="module")
@@ -90,15 +64,14 @@ def test_every_structure_is_a_label_or_given_up(survivor: tuple[Path, int]) -> N
 
 
 def test_no_finished_calculation_was_done_twice(survivor: tuple[Path, int]) -> None:
-    """The simulated program writes its ledger line as its last act, after the result."""
-    done = Counter((survivor[0] / "ledger.txt").read_text().split())
+    done = times_done(survivor[0] / "ledger.txt")
     assert set(done.values()) == {1}
     assert len(done) == read_json(survivor[0] / "dft" / "summary.json")["labelled"]
 
 
 def test_database_and_file_hold_each_label_once(survivor: tuple[Path, int]) -> None:
     root = survivor[0] / "dft"
-    names = [row.name for row in connect(root / "dataset.db", use_lock_file=False).select()]
+    names = label_names(root / "dataset.db")
     frames = [frame.info["name"] for frame in read(root / "labels.extxyz", ":")]
     assert len(set(names)) == len(names) == len(frames) == read_json(root / "summary.json")["labelled"]
     assert set(names) == set(frames)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from pathlib import Path
 
-import psutil
 import pytest
-from ase.db import connect
+from killing import kill, label_names, launch, times_done, workers
 
 from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.files import read_json
@@ -31,29 +28,7 @@ run_campaign(simulated_plan(initial=10), {}, Path(sys.argv[1]), tick_s=0.05)
 
 
 def start_driver(root: Path, ledger: Path, log: Path) -> subprocess.Popen[bytes]:
-    with log.open("ab") as out:
-        return subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(root)],
-            env={**os.environ, "MLIP_TESTING_LEDGER": str(ledger)},
-            stdout=out,
-            stderr=out,
-        )
-
-
-def workers(root: Path) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        command = process.info["cmdline"] or []
-        if "mlip_autopipec.runtime.worker" in command and any(str(root) in part for part in command):
-            found.append(process)
-    return found
-
-
-def kill(process: psutil.Process) -> None:
-    try:
-        process.send_signal(signal.SIGKILL)
-    except psutil.NoSuchProcess:
-        return
+    return launch([sys.executable, "-c", SCRIPT, str(root)], ledger, log)
 
 
 def state_of(root: Path) -> CampaignState:
@@ -107,8 +82,7 @@ def test_the_campaign_ends_as_it_would_have(survivor: tuple[Path, Path, int]) ->
 
 
 def test_no_finished_calculation_was_done_twice(survivor: tuple[Path, Path, int]) -> None:
-    """The simulated program writes its ledger line as its last act, after the result."""
-    done = Counter(survivor[1].read_text().split())
+    done = times_done(survivor[1])
     assert {name: count for name, count in done.items() if count > 1} == {}
 
 
@@ -117,7 +91,7 @@ def test_no_label_is_missing_and_none_is_there_twice(survivor: tuple[Path, Path,
     state = state_of(root)
     planned = [record for record in state.of_kind("label") if record.status != "cancelled"]
     assert planned and all(record.status in ("done", "quarantined") for record in planned)
-    names = Counter(row.name for row in connect(root / "dataset.db", use_lock_file=False).select())
+    names = Counter(label_names(root / "dataset.db"))
     assert set(names.values()) == {1}
     assert set(names) == {record.task.id for record in planned if record.status == "done"}
 
@@ -125,7 +99,7 @@ def test_no_label_is_missing_and_none_is_there_twice(survivor: tuple[Path, Path,
 def test_every_finished_calculation_became_a_label(survivor: tuple[Path, Path, int]) -> None:
     root, ledger, _ = survivor
     done = [record for record in state_of(root).of_kind("label") if record.status == "done"]
-    assert len(set(ledger.read_text().split())) == len(done)
+    assert len(times_done(ledger)) == len(done)
 
 
 def test_a_run_that_has_ended_is_not_run_again(survivor: tuple[Path, Path, int]) -> None:
@@ -139,7 +113,7 @@ def test_a_run_that_has_ended_is_not_run_again(survivor: tuple[Path, Path, int])
 
 def test_the_data_base_is_rebuilt_from_the_attempt_folders(survivor: tuple[Path, Path, int]) -> None:
     root, ledger, _ = survivor
-    rows = connect(root / "dataset.db", use_lock_file=False).count()
+    rows = label_names(root / "dataset.db")
     (root / "dataset.db").unlink()
     assert start_driver(root, ledger, root.parent / "again.log").wait(timeout=120) == 0
-    assert connect(root / "dataset.db", use_lock_file=False).count() == rows
+    assert sorted(label_names(root / "dataset.db")) == sorted(rows)

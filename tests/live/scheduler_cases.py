@@ -1,139 +1,118 @@
-"""What the live tests of Slurm and of the PBS stand-ins have in common: a campaign, real labels, and how to look on."""
+"""The cases that every scheduler must pass; ``test_slurm.py`` and ``test_pbs_standin.py`` call them."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import psutil
-from ase import Atoms
-from ase.build import bulk
-from ase.db import connect
+import numpy as np
+import pytest
+import slow_dft
+from driver_process import CELLS, copper
+from scheduler_tools import Run, Scheduler, await_labels, check_labels, prepare, real_plan, strained, wait_until
 
-from mlip_autopipec.campaign.state import CampaignState
-from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.engines.dft.quantum_espresso import pseudos
-from mlip_autopipec.files import read_json, write_json
+from mlip_autopipec.files import read_json
 from mlip_autopipec.runtime import layout
-from mlip_autopipec.runtime.executors.ports import Executor, JobRequest
-from mlip_autopipec.runtime.store import EventStore
+from mlip_autopipec.runtime.executors.local import LocalExecutor
+from mlip_autopipec.runtime.executors.registry import opened
+from mlip_autopipec.runtime.heartbeat import block_of
 from mlip_autopipec.testing import simulated_plan
-from mlip_autopipec.types import Candidate, Json, Label, LabelJob, Outcome, Provenance, Task, TaskSpec
-
-FAMILY = pseudos.DEFAULT_FAMILY
-PATIENCE_S = float(os.environ.get("MLIP_LIVE_PATIENCE_S", "1800"))
 
 
-def start_driver(root: Path, executor: Json, ledger: Path) -> subprocess.Popen[bytes]:
-    """A driver of the simulated campaign in a process of its own."""
-    script = Path(__file__).with_name("campaign_driver.py")
-    with (root.parent / "driver.log").open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, str(script), str(root), json.dumps(executor)],
-            env={**os.environ, "MLIP_TESTING_LEDGER": str(ledger)},
-            stdout=log,
-            stderr=log,
-        )
+def campaign_survives(scheduler: Scheduler, folder: Path) -> None:
+    """The whole simulated loop: its driver is killed, a block is cancelled, the scheduler is away for a while."""
+    run = Run(folder, "campaign", scheduler.executor)
+    driver = run.drive()
+    wait_until(lambda: run.outcomes() >= 3 or driver.poll() is not None, "three labels")
+    before = run.outcomes()
+    driver.kill()
+    driver.wait()
+    assert scheduler.blocks(run.root), "the blocks outlive their driver"
+    driver = run.drive()
+    wait_until(lambda: run.outcomes() >= before + 3, "labels of the second driver")
+    assert driver.poll() is None
+    scheduler.queue.cancel(scheduler.blocks(run.root)[-1:])
+    with scheduler.outage():
+        assert scheduler.queue.jobs() is None
+    wait_until(lambda: driver.poll() is not None, "the end of the campaign")
+    assert driver.returncode == 0, run.log()
+    assert read_json(run.root / layout.RESULT / "summary.json")["end_state"] == "converged"
+    check_labels(run)
+    nothing_is_left(scheduler, run)
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {PATIENCE_S:.0f} s for: {what}"
-        time.sleep(0.5)
+def labels_survive(scheduler: Scheduler, folder: Path) -> None:
+    """The DFT factory: tasks go on and end while the scheduler is away, a block is cancelled, the driver is killed."""
+    run = Run(folder, "labels", scheduler.executor)
+    driver = run.drive()
+    wait_until(lambda: run.outcomes() >= 2 or driver.poll() is not None, "two labels")
+    second = run.drive()
+    assert second.wait(timeout=300) != 0 and "another run works here" in run.log()
+    with scheduler.outage():
+        assert scheduler.queue.jobs() is None
+        before = run.outcomes()
+        wait_until(lambda: run.outcomes() >= before + 3, "labels while the scheduler is away")
+        assert driver.poll() is None, run.log()
+    wait_until(lambda: bool(scheduler.blocks(run.root, running=True)), "a block in the queue again")
+    scheduler.queue.cancel(scheduler.blocks(run.root, running=True)[:1])
+    before = run.outcomes()
+    wait_until(lambda: run.outcomes() >= before + 3 or driver.poll() is not None, "labels of another block")
+    driver.kill()
+    driver.wait()
+    driver = run.drive()
+    wait_until(lambda: driver.poll() is not None, "the last label")
+    assert driver.returncode == 0, run.log()
+    all_labelled_once(run)
+    nothing_is_left(scheduler, run)
 
 
-def outcomes(root: Path, kind: str = "label") -> list[Path]:
-    return sorted((root / "tasks").glob(f"{kind}-*/attempt-*/{layout.OUTCOME}"))
+def all_labelled_once(run: Run) -> None:
+    """Every cell of ``labels`` became a label or was given up, and no attempt was begun twice."""
+    check_labels(run)
+    summary = read_json(run.root / "summary.json")
+    assert summary["end_state"] == "complete"
+    assert summary["labelled"] + summary["quarantined"] == CELLS == summary["structures"]
+    assert max(Counter(run.starts.read_text().split()).values()) == 1
 
 
-def leftovers(root: Path) -> list[str]:
-    """Command lines of processes that still work for the run folder (its interchange reads a folder below it)."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "cwd"]):
-        command = " ".join(process.info["cmdline"] or [])
-        if str(root) in command and "pytest" not in command:
-            found.append(command)
-    return found
+def nothing_is_left(scheduler: Scheduler, run: Run) -> None:
+    wait_until(lambda: scheduler.queue.jobs() is not None and not scheduler.blocks(run.root), "no block is left")
+    wait_until(lambda: not run.leftovers(), "no process is left")
 
 
-def check_campaign(root: Path, ledger: Path) -> None:
-    """It converged; no finished calculation was done twice; every label is in the data set once."""
-    assert read_json(root / "result" / "summary.json")["end_state"] == "converged"
-    done = Counter(ledger.read_text().split())
-    assert {name: count for name, count in done.items() if count > 1} == {}
-    store = EventStore(root / layout.DATABASE)
-    state = CampaignState()
-    for _, event in store.load():
-        state.apply(event)
-    store.close()
-    planned = [record for record in state.of_kind("label") if record.status != "cancelled"]
-    assert planned and all(record.status in ("done", "quarantined") for record in planned)
-    names = Counter(row.name for row in connect(root / layout.DATASET, use_lock_file=False).select())
-    assert names == Counter({record.task.id: 1 for record in planned if record.status == "done"})
-    assert len(done) == len(names)
+def labels_are_the_same_there_and_here(scheduler: Scheduler, folder: Path, count: int, cores: int) -> None:
+    """Labels of pw.x in one block, several side by side in it, equal those of this machine without any scheduler."""
+    executor = {**scheduler.executor, "max_blocks": 1}
+    plan, structures = real_plan(cores, executor=executor), strained(count)
+    requests = prepare(plan, folder / "blocks", structures)
+    with opened(plan, folder / "blocks") as cluster:
+        there = await_labels(cluster, requests)
+    local = LocalExecutor()
+    # One after the other: the local executor starts whatever it is given.
+    here = [await_labels(local, [request])[0] for request in prepare(plan, folder / "here", structures)]
+    energies = np.array([[one.energy_ev for one in side] for side in (here, there)])
+    assert np.abs(energies[0] - energies[1]).max() < 1e-6
+    assert max(np.abs(a.forces - b.forces).max() for a, b in zip(here, there, strict=True)) < 1e-4
+    assert len(set(np.round(energies[0], 6))) == count  # they were different structures
+    folders = [request.folder for request in requests]
+    blocks = {block_of(one) for one in folders}
+    assert len(blocks) == 1 and "" not in blocks
+    assert _side_by_side(folders) == scheduler.executor["cores_per_node"] // cores
 
 
-def real_plan(cores: int = 1, **changes: object) -> Plan:
-    """A plan whose labels are real and cost a second."""
-    dft = {
-        "engine": "quantum_espresso",
-        "pseudo_family": FAMILY,
-        "pseudos": {"Al": pseudos.locate(FAMILY, "Al").name},
-        "pseudo_sha256": {"Al": "not checked here"},
-        "cutoff_ry": 20,
-        "rho_cutoff_ry": 80,
-        "kspacing_per_a": 0.8,
-        "kmesh_shifted": False,
-        "walltime_s": 600,
-        "cores": cores,
-    }
-    material = {"formula": "Al", "fractions": {"Al": 1.0}}
-    return simulated_plan("aluminium", material=material, dft=dft, **changes)
+def _side_by_side(folders: list[Path]) -> int:
+    """How many attempts ran at the same time at most."""
+    spans = [((one / layout.CLAIM).stat().st_mtime, (one / layout.OUTCOME).stat().st_mtime) for one in folders]
+    return max(sum(begun <= moment < ended for begun, ended in spans) for moment, _ in spans)
 
 
-def strained(count: int) -> list[Atoms]:
-    """Aluminium cells of one and two atoms, no two of them alike."""
-    found = []
-    for index in range(count):
-        atoms = bulk("Al", "fcc", a=3.9 + 0.02 * index) * (1, 1, 1 + index % 2)
-        atoms.rattle(0.02, seed=index)
-        found.append(atoms)
-    return found
-
-
-def labels(plan: Plan, executor: Executor, root: Path, structures: Sequence[Atoms]) -> list[Label]:
-    """Label the structures through ``executor`` as a driver would, and wait for all."""
-    root.mkdir(parents=True, exist_ok=True)
-    (root / layout.PLAN_JSON).write_text(plan.model_dump_json())
-    folders, jobs = [], []
-    for index, atoms in enumerate(structures):
-        candidate = Candidate(atoms, Provenance("strain", f"cell-{index}"))
-        job = LabelJob(atoms, plan.dft.method(), kmesh=(2, 2, 2))
-        payload: Json = {"candidate": candidate.to_json(), "job": job.to_json(), "purpose": "train", "index": index}
-        task = Task("label", payload, cores=plan.dft.cores)
-        folder = root / layout.attempt_folder(task.id, 1)
-        folder.mkdir(parents=True)
-        spec = TaskSpec(task=task, attempt=1, root=str(root), payload=payload, inputs={}, salvage=None)
-        write_json(folder / layout.SPEC, spec.to_json())
-        command = (sys.executable, "-m", "mlip_autopipec.runtime.worker", str(folder))
-        jobs.append(executor.submit(JobRequest(f"{task.id}.1", command, folder, task.cores)))
-        folders.append(folder)
-
-    def all_ended() -> bool:
-        executor.poll(jobs)
-        return all((folder / layout.OUTCOME).exists() for folder in folders)
-
-    wait_until(all_ended, f"{len(folders)} labels in {root}")
-    found = []
-    for folder in folders:
-        outcome = Outcome.from_json(read_json(folder / layout.OUTCOME))
-        assert outcome.result is not None, outcome.failure
-        found.append(Label.from_json(outcome.result))
-    return found
+def twice_submitted_runs_once(scheduler: Scheduler, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each attempt is handed over twice, as by a driver that was killed before it could note the first time."""
+    run = Run(folder, "labels", scheduler.executor)
+    for name, value in run.environment().items():
+        monkeypatch.setenv(name, value)
+    plan = simulated_plan(executor=scheduler.executor, dft=slow_dft.SECTION)
+    requests = prepare(plan, run.root, copper(4))
+    with opened(plan, run.root) as cluster:
+        await_labels(cluster, requests, times=2)
+    assert Counter(run.starts.read_text().split()) == Counter(str(request.folder) for request in requests)

@@ -8,68 +8,52 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pytest
-from scheduler_cases import (
-    check_campaign,
-    labels,
-    leftovers,
-    outcomes,
-    real_plan,
-    start_driver,
-    strained,
-    wait_until,
-)
+import scheduler_cases as cases
+from scheduler_tools import Scheduler
 
-from mlip_autopipec.runtime.executors.local import LocalExecutor
 from mlip_autopipec.runtime.executors.queues import PbsQueue
-from mlip_autopipec.runtime.executors.registry import opened
 
 EXECUTOR = {"name": "pbs", "cores": 4, "cores_per_node": 2, "max_blocks": 2, "walltime_minutes": 60, "queue": "workq"}
 
 
-@pytest.fixture(autouse=True)
-def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+@pytest.fixture
+def pbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scheduler]:
     home = tmp_path / "pbs"
     home.mkdir()
     monkeypatch.setenv("PATH", f"{Path(__file__).with_name('pbs_standin')}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PBS_STANDIN", str(home))
     monkeypatch.setenv("PBS_STANDIN_SLOTS", "2")
     assert PbsQueue().jobs() == {}
-    yield home
+
+    @contextmanager
+    def outage() -> Iterator[None]:
+        (home / "outage").touch()
+        try:
+            yield
+        finally:
+            (home / "outage").unlink()
+
+    yield Scheduler(EXECUTOR, PbsQueue(), outage)
     PbsQueue().cancel(PbsQueue().jobs() or [])
 
 
-def test_a_campaign_survives_a_killed_driver_a_deleted_block_and_an_outage(tmp_path: Path, standin: Path) -> None:
-    root, ledger = tmp_path / "run", tmp_path / "ledger.txt"
-    driver = start_driver(root, EXECUTOR, ledger)
-    wait_until(lambda: len(outcomes(root)) >= 3 or driver.poll() is not None, "three labels")
-    before = len(outcomes(root))
-    driver.kill()
-    driver.wait()
-    assert PbsQueue().jobs(), "the blocks outlive their driver"
-    driver = start_driver(root, EXECUTOR, ledger)
-    wait_until(lambda: len(outcomes(root)) >= before + 3, "labels of the second driver")
-    assert driver.poll() is None
-    (standin / "outage").touch()
-    assert PbsQueue().jobs() is None
-    wait_until(lambda: len(outcomes(root)) >= before + 6, "labels while qstat fails")
-    (standin / "outage").unlink()
-    jobs = PbsQueue().jobs()
-    assert jobs
-    PbsQueue().cancel(list(jobs)[-1:])
-    wait_until(lambda: driver.poll() is not None, "the end of the campaign")
-    assert driver.returncode == 0, (tmp_path / "driver.log").read_text()[-3000:]
-    check_campaign(root, ledger)
-    wait_until(lambda: PbsQueue().jobs() == {}, "no block is left")
-    wait_until(lambda: not leftovers(root), "no process is left")
+def test_a_campaign_survives_a_killed_driver_a_deleted_block_and_an_outage(tmp_path: Path, pbs: Scheduler) -> None:
+    cases.campaign_survives(pbs, tmp_path)
 
 
-def test_labels_are_the_same_in_blocks_and_here(tmp_path: Path) -> None:
-    plan, structures = real_plan(executor=EXECUTOR), strained(4)
-    with opened(plan, tmp_path / "pbs-run") as cluster:
-        there = labels(plan, cluster, tmp_path / "pbs-run", structures)
-    here = labels(plan, LocalExecutor(), tmp_path / "local", structures)
-    assert np.abs([a.energy_ev - b.energy_ev for a, b in zip(here, there, strict=True)]).max() < 1e-6
+def test_labels_survive_an_outage_a_deleted_block_and_a_killed_driver(tmp_path: Path, pbs: Scheduler) -> None:
+    cases.labels_survive(pbs, tmp_path)
+
+
+def test_labels_are_the_same_in_blocks_and_here(tmp_path: Path, pbs: Scheduler) -> None:
+    cases.labels_are_the_same_there_and_here(pbs, tmp_path, count=4, cores=1)
+
+
+def test_an_attempt_that_is_submitted_twice_runs_once(
+    tmp_path: Path, pbs: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases.twice_submitted_runs_once(pbs, tmp_path, monkeypatch)

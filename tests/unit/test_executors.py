@@ -100,6 +100,7 @@ def _script(plan: dict[str, Any], monkeypatch: pytest.MonkeyPatch, folder: Path)
 
 def test_a_block_of_slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MLIP_PW", "/opt/with space/pw.x")
+    monkeypatch.setenv("PYTHONPATH", f"src{os.pathsep}/opt/mine")
     more = {"queue": "long", "account": "me", "memory_per_node_gb": 12, "exclusive": True, "nodes_per_block": 3}
     init = {"worker_init": "module load qe", "scheduler_options": "#SBATCH --constraint=x"}
     script, command = _script({**SLURM, **more, **init}, monkeypatch, tmp_path)
@@ -109,6 +110,7 @@ def test_a_block_of_slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert "#SBATCH --time=90" in script and "srun" in script and "PILOT" in script
     assert script.index("module load qe") < script.index(f"export PATH={Path(sys.executable).parent}")
     assert "export MLIP_PW='/opt/with space/pw.x'" in script
+    assert f"export PYTHONPATH={Path.cwd() / 'src'}:/opt/mine\n" in script
     assert f"export {block.ENDS}=$(($(date +%s) + 5400))" in script
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +58,7 @@ class Orphans:
         self._idle: dict[str, int] = {}
         self._watch = Watch(_SILENT_S)
         self._settled = False
+        self._unfinished: list[Path] | None = None
 
     def look(self, session: str) -> int:
         """One look (call it every few seconds; ``session`` is the living one); returns how many blocks are left."""
@@ -86,16 +86,13 @@ class Orphans:
 
     def _busy(self) -> set[str]:
         """Blocks in which an unfinished attempt gives signs of life."""
-        found = set()
-        tasks = self._root / "tasks"
-        for task in os.scandir(tasks) if tasks.is_dir() else ():
-            for attempt in Path(task.path).glob("attempt-*"):
-                beat = attempt / FILE
-                if not beat.exists() or (attempt / layout.OUTCOME).exists():
-                    continue
-                if not self._watch.silent(beat):
-                    found.add(short_id(block_of(attempt)))
-        return found
+        if self._unfinished is None:
+            # Once: the folders of what a dead driver handed over are all there, and those of ten thousand finished
+            # attempts are not looked at again every few seconds.
+            self._unfinished = list((self._root / "tasks").glob("*/attempt-*"))
+        self._unfinished = [attempt for attempt in self._unfinished if not (attempt / layout.OUTCOME).exists()]
+        beats = [(attempt, attempt / FILE) for attempt in self._unfinished]
+        return {short_id(block_of(one)) for one, beat in beats if beat.exists() and not self._watch.silent(beat)}
 
     def _end_interchanges(self, session: str) -> None:
         for entry in _lines(self._home / _SESSIONS):

@@ -39,6 +39,9 @@ _START_MARGIN_S = 60.0
 _LOOK_EVERY_S = 10.0
 _JOIN_S = 20.0
 _HEARTBEAT_S, _SILENT_S = 15, 90
+#: Engines that a thread of Parsl's may still use. As garbage they could stop this process for ever: an open socket may
+#: be collected after its context, whose end waits for it.
+_KEPT: list[Any] = []
 
 
 class ParslExecutor:
@@ -125,7 +128,11 @@ class ParslExecutor:
         engine.interchange_proc.wait()
         kernel._task_launch_pool.shutdown()
         engine._result_queue_thread.join(timeout=_JOIN_S)
-        engine.outgoing_q.zmq_context.destroy(linger=0)
+        if kernel.job_status_poller._thread.is_alive() or engine._result_queue_thread.is_alive():
+            _KEPT.append(engine)
+            return
+        for pipe in (engine.outgoing_q, engine.incoming_q, engine.command_client):
+            pipe.zmq_context.destroy(linger=0)
 
     # --- Parsl -------------------------------------------------------------------------------------------------------
 
@@ -184,7 +191,9 @@ class ParslExecutor:
     def _abandon(self) -> None:
         """Forget a session whose interchange died: its blocks are orphans now, its unclaimed tasks ended."""
         self._record_blocks()
-        kernel, self._kernel, self._engine = self._kernel, None, None
+        kernel = self._kernel
+        _KEPT.append(self._engine)  # a thread may wait for an answer of the dead interchange
+        self._kernel = self._engine = None
         self._forget(kernel)
         self.orphans = Orphans(self.root, self._home, self.queue)
 

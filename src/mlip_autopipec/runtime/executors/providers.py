@@ -37,7 +37,9 @@ def queue(plan: ExecutorPlan) -> Queue:
 
 def worker_init(plan: ExecutorPlan) -> str:
     """Shell lines at the start of a block: the user's own, then this interpreter, and what a task has to know."""
-    passed = {key: value for key, value in os.environ.items() if key.startswith("MLIP_") or key == "PYTHONPATH"}
+    passed = {key: value for key, value in os.environ.items() if key.startswith("MLIP_")}
+    if path := os.environ.get("PYTHONPATH"):  # a block begins in another folder
+        passed["PYTHONPATH"] = os.pathsep.join(str(Path(part).absolute()) for part in path.split(os.pathsep) if part)
     lines = [
         *([plan.worker_init] if plan.worker_init else []),
         f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH",
