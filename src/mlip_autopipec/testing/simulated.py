@@ -129,11 +129,12 @@ class SimulatedMd:
         stream = folder / "stream.jsonl"
         done: Json = {"steps": 0, "swaps": 0, "breaks": 0, "candidates": 0, "gamma_max": 0.0}
         pointer = read_json(job.pointer)
-        clean_ps, ps, streamed = 0.0, 0.0, 0
-        since_ps = 0.0
+        clean_ps, ps, since_ps, gamma, streamed = 0.0, 0.0, 0.0, 0.0, 0
         while clean_ps < job.clean_ps:
-            if ps - since_ps >= job.max_ps and not _wait(job, pointer["name"]):
-                break
+            if ps - since_ps >= job.max_ps:
+                append_line(stream, _line("progress", done, ps=ps, clean_ps=clean_ps, gamma_max=gamma, state="waiting"))
+                if not _wait(job, pointer["name"]):
+                    break
             newer = read_json(job.pointer)
             if newer["name"] != pointer["name"]:
                 append_line(stream, _line("swap", done, old=pointer["name"], new=newer["name"]))
