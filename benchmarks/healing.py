@@ -46,7 +46,7 @@ class Case:
     expected: str
     fault: Fault = lambda prepared, folder, number: prepared
     numerics: dict[str, Any] = field(default_factory=dict)
-    walltime_s: float = 300.0
+    walltime_s: float = 1800.0
     keep_state: bool = False
 
 
@@ -144,10 +144,11 @@ def heal(case: Case, root: Path) -> Healed:
     while job is not None and len(failures) < MAX_ATTEMPTS:
         number = len(failures) + 1
         folder = root / f"attempt-{number}"
-        prepared = ENGINE.prepare(job, walltime_s=case.walltime_s, cores=1)
+        walltime_s = case.walltime_s * float(job.numerics.get("walltime_factor", 1.0))
+        prepared = ENGINE.prepare(job, walltime_s=walltime_s, cores=1)
         if case.keep_state and number > 1:
             prepared = ENGINE.resume(prepared, root / f"attempt-{number - 1}", folder)
-        code = run_prepared(case.fault(prepared, folder, number), folder, case.walltime_s)
+        code = run_prepared(case.fault(prepared, folder, number), folder, walltime_s, ENGINE.watch)
         result = ENGINE.parse(folder, job, code)
         if isinstance(result, Label):
             break
