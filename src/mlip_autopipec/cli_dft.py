@@ -53,17 +53,25 @@ def label(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="replace a derived value, e.g. cutoff_ry=40")
     ] = None,
     engine: Annotated[str | None, typer.Option(help="DFT engine", show_default="quantum_espresso")] = None,
+    calculator: Annotated[
+        str | None, typer.Option(metavar="MODULE:CLASS", help="label with this ASE calculator, e.g. tblite.ase:TBLite")
+    ] = None,
+    argument: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="argument of the calculator, e.g. method=GFN2-xTB")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Label every structure of the files: energy, forces and stress into an ASE database and an extended XYZ file."""
     from mlip_autopipec.runtime import factory
-    from mlip_autopipec.runtime.factory.factory import parse_budget, parse_settings
+    from mlip_autopipec.runtime.factory.factory import parse_arguments, parse_budget, parse_settings
 
     options = factory.Options(
         family=family,
         elements=tuple(element or ()),
         settings=parse_settings(setting or []),
         engine=engine,
+        calculator=calculator,
+        arguments=parse_arguments(argument or []),
         cores=cores,
         budget=parse_budget(budget),
     )
@@ -107,10 +115,6 @@ def diagnose(
     from mlip_autopipec.runtime.diagnose import run
 
     raise typer.Exit(run(folders, as_json))
-
-
-if __name__ == "__main__":
-    dft_app()
 
 
 @dft_app.command()

@@ -145,8 +145,9 @@ def test_budgets_are_calculations_or_time() -> None:
 
 PLAN = LabelPlan(
     name="dft", elements=("Cu",), budget=LabelBudget(dft_calls=3), executor=ExecutorPlan(cores=2),
-    dft=DftPlan(pseudo_family="none", pseudos={}, pseudo_sha256={}, cutoff_ry=1, rho_cutoff_ry=1, kspacing_per_a=1,
-                kmesh_shifted=False),
+    dft=DftPlan(functional="none", pseudo_family="none", pseudos={}, pseudo_sha256={}, cutoff_ry=1, rho_cutoff_ry=1,
+                kspacing_per_a=1, kmesh_shifted=False, smearing="mv", degauss_ry=0.01, spin_polarized=False,
+                starting_moments={}),
 )  # fmt: skip
 TASKS = [Task("label", {"number": number, "purpose": "train"}) for number in range(3)]
 

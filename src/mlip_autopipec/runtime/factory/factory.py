@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 
+from mlip_autopipec.config.dft_plan import ASE_CALCULATOR
 from mlip_autopipec.config.label_plan import LabelBudget, LabelPlan
 from mlip_autopipec.config.plan import DftPlan, ExecutorPlan
 from mlip_autopipec.engines.dft.quantum_espresso import config, pseudos
@@ -20,6 +22,7 @@ from mlip_autopipec.runtime import layout
 from mlip_autopipec.runtime.driver import carry_out
 from mlip_autopipec.runtime.executors.ports import Executor
 from mlip_autopipec.runtime.factory import parameters
+from mlip_autopipec.runtime.factory.calculator import check_calculator
 from mlip_autopipec.runtime.factory.labelling import Labelling, given, label_task
 from mlip_autopipec.runtime.factory.outputs import PARAMETERS
 from mlip_autopipec.runtime.factory.parameters import Parameters
@@ -32,6 +35,7 @@ __all__ = [
     "label_atoms",
     "label_files",
     "make_plan",
+    "parse_arguments",
     "parse_budget",
     "parse_settings",
     "plan_for",
@@ -46,12 +50,15 @@ class Options:
     """What a user may choose. ``elements``: further ones that the method should serve, for files to be added later.
 
     ``settings`` replace derived values of the method; ``cores``: None takes every core this process may use.
+    ``calculator`` (``module:attribute``) and its ``arguments`` are labelled with by the engine ``ase_calculator``.
     """
 
     family: str | None = None
     elements: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     engine: str | None = None
+    calculator: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
     cores: int | None = None
     budget: LabelBudget = field(default_factory=LabelBudget)
 
@@ -128,10 +135,15 @@ def make_plan(
     """
     begun = _begun(root) if root else None
     cores = options.cores or len(os.sched_getaffinity(0))
-    engine = options.engine or (begun.dft.engine if begun else parameters.DEFAULT_ENGINE)
-    family = options.family or (begun.dft.pseudo_family if begun and begun.dft.pseudo_family != "none" else None)
+    options = _as_begun(options, begun.dft if begun else None)
     derived = parameters.derive_dft(
-        structures, family=family, elements=options.elements, settings=options.settings, engine=engine
+        structures,
+        family=options.family,
+        elements=options.elements,
+        settings=options.settings,
+        engine=options.engine or parameters.DEFAULT_ENGINE,
+        calculator=options.calculator,
+        arguments=options.arguments,
     )
     if root is None or begun is None:
         elements = tuple(sorted({*options.elements, *parameters.elements_of(structures)}))
@@ -147,6 +159,18 @@ def make_plan(
         executor=ExecutorPlan(cores=cores),
     )
     return plan, reasons, notes
+
+
+def _as_begun(options: Options, dft: DftPlan | None) -> Options:
+    """Options with what a call may leave out: the folder's engine, family and calculator."""
+    engine = options.engine or (ASE_CALCULATOR if options.calculator else dft.engine if dft else None)
+    if dft is None or engine != dft.engine:
+        return replace(options, engine=engine)
+    family = options.family or (dft.pseudo_family if dft.pseudo_family != "none" else None)
+    calculator = options.calculator or dft.calculator
+    same = calculator == dft.calculator
+    arguments = options.arguments or (dft.arguments if same else {})
+    return replace(options, engine=engine, family=family, calculator=calculator, arguments=arguments)
 
 
 def _begun(root: Path) -> LabelPlan | None:
@@ -172,14 +196,13 @@ def _kept(
         )
     old, today = begun.dft.method(), derived.dft.method()
     fixed = {key for key in options.settings if key in old}
-    fixed |= {"pseudo_family"} if options.family else set()
-    fixed |= {"engine"} if options.engine else set()
-    for key in sorted(fixed):
-        if today[key] != old[key]:
+    fixed |= {"engine", "pseudo_family", "calculator", "arguments", "calculator_version"} & {*old, *today}
+    for key in sorted(fixed, key=lambda key: (key != "engine", key)):
+        if today.get(key) != old.get(key):
             raise InputError(
-                f"{root} was begun with {old[key]!r}",
+                f"{root} was begun with {old.get(key)!r}",
                 key=key,
-                value=today[key],
+                value=today.get(key),
                 hint="choose another folder with --out",
             )
     changes: dict[str, Any] = {"walltime_s": max(begun.dft.walltime_s, derived.dft.walltime_s)}
@@ -187,13 +210,15 @@ def _kept(
     differing = [
         f"{key} {today[key]} would be chosen today, {old[key]} of this folder is kept"
         for key in ("kspacing_per_a", "kmesh_shifted", "smearing", "spin_polarized")
-        if today[key] != old[key] and key not in fixed
+        if key in old and today[key] != old[key] and key not in fixed
     ]
     return begun.dft.model_copy(update=changes), differing
 
 
 def _check_programs(dft: DftPlan, elements: Sequence[str]) -> None:
-    """Raises MissingProgramError before anything is begun."""
+    """Raises MissingProgramError (InputError for a calculator that cannot be made) before anything is begun."""
+    if dft.engine == ASE_CALCULATOR:
+        check_calculator(dft.method())
     if dft.engine == parameters.DEFAULT_ENGINE:
         config.command(dft.cores, {})
         for symbol in elements:
@@ -239,7 +264,28 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+def parse_arguments(texts: Sequence[str]) -> dict[str, Any]:
+    """``["method=GFN2-xTB", "accuracy=0.1", "kpts=[2, 2, 2]"]`` as values: JSON where it is, else text.
+
+    Raises InputError.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, sign, value = (part.strip() for part in text.partition("="))
+        if not sign or not key:
+            hint = "write KEY=VALUE, for example method=GFN2-xTB"
+            raise InputError("not an argument of a calculator", key="--argument", value=text, hint=hint)
+        try:
+            found[key] = json.loads(value)
+        except json.JSONDecodeError:
+            found[key] = {"True": True, "False": False, "None": None}.get(value, value)
+    return found
+
+
 def _in_words(dft: DftPlan) -> str:
+    if not dft.plane_waves:
+        given = ", ".join(f"{key}={value}" for key, value in dft.arguments.items())
+        return f"{dft.calculator}({given}) of {dft.calculator_version or 'no package'} (method {dft.method_hash})"
     spin = ", spin-polarised" if dft.spin_polarized else ""
     mesh = "shifted" if dft.kmesh_shifted else "Gamma-centred"
     return (
