@@ -184,11 +184,17 @@ def _newest_run(runs: Path) -> Path:
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    plan_file: Annotated[
+        Path | None, typer.Option("--plan", metavar="FILE", help="input.yaml or plan.yaml: try its executor as well")
+    ] = None,
+    runs_dir: RunsDir = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
     """Check what is installed, and say how to get what is not."""
     from mlip_autopipec.runtime import doctor as checks
 
-    raise typer.Exit(checks.run(as_json))
+    raise typer.Exit(checks.run(as_json, plan_file, runs_dir))
 
 
 @app.command()
