@@ -148,9 +148,9 @@ def run(file: InputFile, runs_dir: RunsDir = Path("runs"), cores: Cores = None, 
 
     prepared = prepare.load(file, runs_dir=runs_dir, cores=cores)
     prepare.check_same_plan(prepared)
-    from mlip_autopipec.runtime.driver import run_campaign
+    from mlip_autopipec.runtime import convergence_campaign
 
-    summary = run_campaign(prepared.plan, prepared.reasons, prepared.root)
+    summary = convergence_campaign.run(prepared)
     end, reason = summary.get("end_state"), summary.get("reason")
     if as_json:
         _print_json(summary)

@@ -59,11 +59,14 @@ def label(
     argument: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="argument of the calculator, e.g. method=GFN2-xTB")
     ] = None,
+    converge_first: Annotated[
+        bool, typer.Option("--converge", help="choose cutoff and k-points by calculations on one structure first")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Label every structure of the files: energy, forces and stress into an ASE database and an extended XYZ file."""
     from mlip_autopipec.runtime import factory
-    from mlip_autopipec.runtime.factory.factory import parse_arguments, parse_budget, parse_settings
+    from mlip_autopipec.runtime.factory.options import parse_arguments, parse_budget, parse_settings
 
     options = factory.Options(
         family=family,
@@ -72,6 +75,7 @@ def label(
         engine=engine,
         calculator=calculator,
         arguments=parse_arguments(argument or []),
+        converge=converge_first,
         cores=cores,
         budget=parse_budget(budget),
     )
@@ -86,6 +90,8 @@ def label(
 
 def _print_summary(summary: dict[str, Any]) -> None:
     print(f"{summary['end_state'] or 'not finished'}: {summary['reason']}")
+    if "files" not in summary:
+        return
     for row in summary["failures"]:
         print(f"  {row['class']}: met {row['met']} times, {row['healed']} healed, {row['quarantined']} given up")
     files = summary["files"]
@@ -127,7 +133,7 @@ def converge(
 ) -> None:
     """Run cutoff and k-point series on one cell and pick the cheapest settings that hold."""
     from mlip_autopipec.runtime.convergence_check import converge_file
-    from mlip_autopipec.runtime.factory.factory import parse_settings
+    from mlip_autopipec.runtime.factory.options import parse_settings
     from mlip_autopipec.types import Failure
 
     result = converge_file(file, out, family=family, settings=parse_settings(setting or []))

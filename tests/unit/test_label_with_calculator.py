@@ -20,7 +20,7 @@ from mlip_autopipec.config.dft_plan import DftPlan
 from mlip_autopipec.config.files import validate
 from mlip_autopipec.errors import InputError, MissingProgramError
 from mlip_autopipec.runtime.factory import Options, label_atoms, plan_for
-from mlip_autopipec.runtime.factory.factory import parse_arguments
+from mlip_autopipec.runtime.factory.options import parse_arguments
 from mlip_autopipec.runtime.factory.parameters import derive_dft
 
 ENGINE, EMT_PATH = "ase_calculator", "ase.calculators.emt:EMT"

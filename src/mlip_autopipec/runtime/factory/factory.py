@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 
 from mlip_autopipec.config.dft_plan import ASE_CALCULATOR
-from mlip_autopipec.config.label_plan import LabelBudget, LabelPlan
+from mlip_autopipec.config.label_plan import LabelPlan
 from mlip_autopipec.config.plan import DftPlan, ExecutorPlan
 from mlip_autopipec.engines.dft.quantum_espresso import config, pseudos
 from mlip_autopipec.errors import CampaignStateError, InputError
@@ -23,44 +21,18 @@ from mlip_autopipec.runtime.driver import carry_out
 from mlip_autopipec.runtime.executors.ports import Executor
 from mlip_autopipec.runtime.factory import parameters
 from mlip_autopipec.runtime.factory.calculator import check_calculator
+from mlip_autopipec.runtime.factory.checked import asking_for_check, with_checked_settings
 from mlip_autopipec.runtime.factory.labelling import Labelling, given, label_task
+from mlip_autopipec.runtime.factory.options import Options
 from mlip_autopipec.runtime.factory.outputs import PARAMETERS
 from mlip_autopipec.runtime.factory.parameters import Parameters
 from mlip_autopipec.runtime.factory.structures import Structure, as_calculated, read_structures
 from mlip_autopipec.runtime.progress import Progress
-from mlip_autopipec.types import Json, Task, atoms_to_json
+from mlip_autopipec.types import Failure, Json, Task, atoms_to_json
 
-__all__ = [
-    "Options",
-    "label_atoms",
-    "label_files",
-    "make_plan",
-    "parse_arguments",
-    "parse_budget",
-    "parse_settings",
-    "plan_for",
-    "tasks_of",
-]
+__all__ = ["label_atoms", "label_files", "make_plan", "plan_for", "tasks_of"]
 
 TICK_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a user may choose. ``elements``: further ones that the method should serve, for files to be added later.
-
-    ``settings`` replace derived values of the method; ``cores``: None takes every core this process may use.
-    ``calculator`` (``module:attribute``) and its ``arguments`` are labelled with by the engine ``ase_calculator``.
-    """
-
-    family: str | None = None
-    elements: tuple[str, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    engine: str | None = None
-    calculator: str | None = None
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    cores: int | None = None
-    budget: LabelBudget = field(default_factory=LabelBudget)
 
 
 def label_files(
@@ -96,7 +68,10 @@ def label_atoms(
 
 def plan_for(structures: Sequence[Atoms], options: Options | None = None) -> LabelPlan:
     """The plan that serves these structures, without a folder. Raises InputError."""
-    return make_plan([item.atoms for item in _ready(structures)], None, options or Options())[0]
+    options = options or Options()
+    if options.converge:
+        raise InputError("a convergence series needs a folder", key="converge", hint="use DFTFactory.run")
+    return make_plan([item.atoms for item in _ready(structures)], None, options)[0]
 
 
 def _ready(structures: Sequence[Atoms]) -> list[Structure]:
@@ -115,6 +90,12 @@ def _label(
     root, progress = out.resolve(), progress or Progress()
     plan, reasons, notes = make_plan([item.atoms for item in found], root, options)
     _check_programs(plan.dft, plan.elements)
+    if plan.dft.convergence == "check":
+        checked = with_checked_settings(plan, reasons, [item.atoms for item in found], root, progress, executor)
+        if isinstance(checked, Failure):
+            return _unchecked(root, len(found), checked)
+        plan, reasons = checked
+        plan = plan.model_copy(update={"dft": _with_time_for(plan.dft, found, options)})
     tasks, sources = tasks_of(plan, found)
     progress.log(f"{len(found)} structures, {len(tasks)} different; {_in_words(plan.dft)}")
     for note in notes:
@@ -123,6 +104,24 @@ def _label(
     if reasons:
         atomic_write(root / PARAMETERS, _parameters_text(plan, reasons))
     return carry_out(Labelling(plan, tasks, sources), root, progress=progress, executor=executor, tick_s=TICK_S)
+
+
+def _with_time_for(dft: DftPlan, found: Sequence[Structure], options: Options) -> DftPlan:
+    """The wall time that the largest structure needs with the checked settings, unless one was given."""
+    return dft if "walltime_s" in options.settings else parameters.with_walltime(dft, [item.atoms for item in found])
+
+
+def _unchecked(root: Path, structures: int, failure: Failure) -> Json:
+    """The summary of a call that got no further than its convergence check."""
+    return {
+        "end_state": "needs_attention",
+        "reason": f"the convergence check failed, {failure.kind}: {failure.message}",
+        "folder": str(root),
+        "structures": structures,
+        "labelled": 0,
+        "quarantined": 0,
+        "left": structures,
+    }
 
 
 def make_plan(
@@ -148,6 +147,8 @@ def make_plan(
     if root is None or begun is None:
         elements = tuple(sorted({*options.elements, *parameters.elements_of(structures)}))
         dft, reasons, notes = derived.dft, derived.reasons, list[str]()
+        if options.converge:
+            dft = asking_for_check(dft, options.settings)
     else:
         dft, notes = _kept(begun, derived, options, structures, root)
         elements, reasons = begun.elements, {}
@@ -187,6 +188,8 @@ def _kept(
     begun: LabelPlan, derived: Parameters, options: Options, structures: Sequence[Atoms], root: Path
 ) -> tuple[DftPlan, list[str]]:
     """The folder's method with the wall time that the largest structure now needs, and what would be chosen today."""
+    if options.converge and begun.dft.convergence != "checked":
+        raise InputError(f"{root} was begun without it", key="--converge", hint="choose another folder with --out")
     wanted = {*options.elements, *parameters.elements_of(structures)}
     if new := sorted(wanted - set(begun.elements)):
         raise InputError(
@@ -210,7 +213,10 @@ def _kept(
     differing = [
         f"{key} {today[key]} would be chosen today, {old[key]} of this folder is kept"
         for key in ("kspacing_per_a", "kmesh_shifted", "smearing", "spin_polarized")
-        if key in old and today[key] != old[key] and key not in fixed
+        if key in old
+        and today[key] != old[key]
+        and key not in fixed
+        and not (key == "kspacing_per_a" and begun.dft.convergence == "checked")
     ]
     return begun.dft.model_copy(update=changes), differing
 
@@ -235,51 +241,6 @@ def tasks_of(plan: LabelPlan, found: Sequence[Structure]) -> tuple[dict[str, Tas
         tasks.setdefault(name, task)
         sources.setdefault(name, []).append(item.source)
     return tasks, sources
-
-
-def parse_budget(text: str | None) -> LabelBudget:
-    """``"200"``: calculations; ``"90min"``, ``"8h"``: wall time; both: ``"200,8h"``. Raises InputError."""
-    calls: int | None = None
-    minutes: float | None = None
-    for part in (text or "").replace(" ", "").split(",") if text else []:
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)(min|m|h|d)?", part)
-        number = float(found[1]) if found else 0.0
-        if found is None or number <= 0 or (not found[2] and not number.is_integer()):
-            raise InputError("not a budget", key="--budget", value=text, hint="write 200 (calculations), 90min or 8h")
-        if found[2]:
-            minutes = number * {"min": 1, "m": 1, "h": 60, "d": 1440}[found[2]]
-        else:
-            calls = int(number)
-    return LabelBudget(dft_calls=calls, wall_minutes=minutes)
-
-
-def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
-    """``["cutoff_ry=40", "kmesh_shifted=true"]`` as values. Raises InputError."""
-    found: dict[str, Any] = {}
-    for text in texts:
-        key, sign, value = text.partition("=")
-        if not sign or not value:
-            raise InputError("not a setting", key="--set", value=text, hint="write KEY=VALUE, for example cutoff_ry=40")
-        found[key.strip()] = {"true": True, "false": False}.get(value.strip().lower(), value.strip())
-    return found
-
-
-def parse_arguments(texts: Sequence[str]) -> dict[str, Any]:
-    """``["method=GFN2-xTB", "accuracy=0.1", "kpts=[2, 2, 2]"]`` as values: JSON where it is, else text.
-
-    Raises InputError.
-    """
-    found: dict[str, Any] = {}
-    for text in texts:
-        key, sign, value = (part.strip() for part in text.partition("="))
-        if not sign or not key:
-            hint = "write KEY=VALUE, for example method=GFN2-xTB"
-            raise InputError("not an argument of a calculator", key="--argument", value=text, hint=hint)
-        try:
-            found[key] = json.loads(value)
-        except json.JSONDecodeError:
-            found[key] = {"True": True, "False": False, "None": None}.get(value, value)
-    return found
 
 
 def _in_words(dft: DftPlan) -> str:

@@ -20,7 +20,7 @@ from mlip_autopipec.kpoints import choose_grid
 from mlip_autopipec.science import dft_parameters
 from mlip_autopipec.science.dft_parameters import Choice
 
-__all__ = ["DEFAULT_ENGINE", "Parameters", "derive_dft", "elements_of", "expected_cpu_s", "with_walltime"]
+__all__ = ["DEFAULT_ENGINE", "Parameters", "derive_dft", "elements_of", "expected_cpu_s", "least", "with_walltime"]
 
 DEFAULT_ENGINE = QUANTUM_ESPRESSO
 #: Keys with an option of their own, or none.
@@ -159,6 +159,23 @@ def _spacing(kinds: Kinds) -> Choice[float]:
     return densest if len(choices) == 1 else Choice(densest.value, f"the densest that is needed: {densest.reason}")
 
 
+def least(structures: Sequence[Atoms], cell: Atoms, family: str) -> dict[str, tuple[float, str]]:
+    """Cutoff (Ry) and k-point spacing (1/Å) that the rules ask for what ``cell`` does not stand for, each with why.
+
+    That is: elements that it lacks, and crystals of other compositions. Nothing of that kind, no entry.
+    """
+    found: dict[str, tuple[float, str]] = {}
+    others = set(elements_of(structures)) - set(elements_of([cell]))
+    if others:
+        cutoff = dft_parameters.wavefunction_cutoff_ry({one: pseudos.cutoffs(family, one) for one in others})
+        found["cutoff_ry"] = cutoff.value, cutoff.reason
+    rest = {_composition(atoms): atoms for atoms in structures if _composition(atoms) != _composition(cell)}
+    if _crystals(rest):
+        spacing = _spacing(rest)
+        found["kspacing_per_a"] = spacing.value, spacing.reason
+    return found
+
+
 def _shifted(kinds: Kinds) -> Choice[bool]:
     choices = [dft_parameters.kmesh_shifted(composition) for composition in _crystals(kinds)]
     if not choices:
@@ -177,10 +194,13 @@ def _smearing(kinds: Kinds) -> Choice[tuple[Any, float]]:
 
 def _moments(symbols: Sequence[str], kinds: Kinds) -> Choice[dict[str, float]]:
     moments = dft_parameters.starting_moments(symbols)
-    pure_oxygen = any({s for s, _ in kind if s != "molecule"} == {"O"} for kind in kinds)
-    if moments.value or not pure_oxygen:
+    if not any({s for s, _ in kind if s != "molecule"} == {"O"} for kind in kinds):
         return moments
-    return dft_parameters.starting_moments(["O"])
+    oxygen = dft_parameters.starting_moments(["O"])
+    if not moments.value:
+        return oxygen
+    # Without a moment to start from, O2 beside iron would stay unpolarised in its own cell.
+    return Choice({**moments.value, **oxygen.value}, f"{moments.reason}; {oxygen.reason}")
 
 
 def _family_values(symbols: Sequence[str], family: str, engine: str, because: Any) -> dict[str, Any]:
