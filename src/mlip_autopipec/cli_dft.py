@@ -129,6 +129,7 @@ def converge(
     out: Annotated[Path, typer.Option(help="folder of the series")] = Path("convergence"),
     family: Annotated[str | None, typer.Option(help="pseudopotential family")] = None,
     setting: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
+    cores: Annotated[int | None, typer.Option(min=1, help="cores to use at once", show_default="all")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run cutoff and k-point series on one cell and pick the cheapest settings that hold."""
@@ -136,7 +137,7 @@ def converge(
     from mlip_autopipec.runtime.factory.options import parse_settings
     from mlip_autopipec.types import Failure
 
-    result = converge_file(file, out, family=family, settings=parse_settings(setting or []))
+    result = converge_file(file, out, family=family, settings=parse_settings(setting or []), cores=cores)
     if isinstance(result, Failure):
         print(json.dumps({"failure": result.to_json()}) if as_json else f"{result.kind}: {result.message}")
         raise typer.Exit(NOT_ALL)

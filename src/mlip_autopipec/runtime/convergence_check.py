@@ -5,6 +5,7 @@ Every calculation is kept below the folder, so a series that was interrupted goe
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,19 +42,20 @@ def converge_file(
     family: str | None = None,
     settings: Mapping[str, Any] | None = None,
     engine: str = DEFAULT_ENGINE,
-    cores: int = 1,
+    cores: int | None = None,
     label: Labeller | None = None,
 ) -> Json | Failure:
     """:func:`run_series` for the first structure of a file, from the settings that ``mlip-auto dft`` derives for it.
 
-    The result also says what those were (``derived``). Raises InputError for a file that cannot be read, unknown
-    families or settings, and engines without plane waves.
+    The result also says what those were (``derived``). ``cores``: None takes every core this process may use. Raises
+    InputError for a file that cannot be read, unknown families or settings, and engines without plane waves.
     """
     if engine != DEFAULT_ENGINE:
         raise InputError("only plane waves have a cutoff to converge", key="--engine", value=engine)
     structure = read_structures([file])[0].atoms
     dft = derive_dft([structure], family=family, settings=settings, engine=engine).dft
-    return converge_cell(structure, dft, folder, ExecutorPlan(cores=cores), label=label)
+    executor = ExecutorPlan(cores=cores or len(os.sched_getaffinity(0)))
+    return converge_cell(structure, dft, folder, executor, label=label)
 
 
 def converge_cell(
@@ -70,7 +72,6 @@ def converge_cell(
     """:func:`run_series` for a cell, from the settings of ``dft``, on as many cores as ``executor`` has.
 
     A crystal of one atom is doubled, since nothing can be displaced in it and it has no forces to judge.
-
     The result, also in ``folder``, has besides ``derived`` (the settings that it began with), ``calculations`` as they
     were started (repairs included), ``cpu_s`` and ``key`` (what the series belongs to). ``label``: as there.
     """

@@ -193,7 +193,7 @@ def simulated_plan(name: str = "copper", *, initial: int = 8, cores: int = 2, **
         "material": {"formula": "Cu", "fractions": {"Cu": 1.0}},
         "dft": {
             "engine": f"{here}:SimulatedDft",
-            "functional": "none",
+            "functional": "PBE",
             "pseudo_family": "none",
             "pseudos": {"Cu": "none"},
             "pseudo_sha256": {"Cu": "none"},
