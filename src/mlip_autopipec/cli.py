@@ -148,9 +148,9 @@ def run(file: InputFile, runs_dir: RunsDir = Path("runs"), cores: Cores = None, 
 
     prepared = prepare.load(file, runs_dir=runs_dir, cores=cores)
     prepare.check_same_plan(prepared)
-    from mlip_autopipec.runtime.driver import run_campaign
+    from mlip_autopipec.runtime import convergence_campaign
 
-    summary = run_campaign(prepared.plan, prepared.reasons, prepared.root)
+    summary = convergence_campaign.run(prepared)
     end, reason = summary.get("end_state"), summary.get("reason")
     if as_json:
         _print_json(summary)
@@ -184,11 +184,17 @@ def _newest_run(runs: Path) -> Path:
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    plan_file: Annotated[
+        Path | None, typer.Option("--plan", metavar="FILE", help="input.yaml or plan.yaml: try its executor as well")
+    ] = None,
+    runs_dir: RunsDir = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
     """Check what is installed, and say how to get what is not."""
     from mlip_autopipec.runtime import doctor as checks
 
-    raise typer.Exit(checks.run(as_json))
+    raise typer.Exit(checks.run(as_json, plan_file, runs_dir))
 
 
 @app.command()

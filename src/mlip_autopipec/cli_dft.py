@@ -53,17 +53,29 @@ def label(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="replace a derived value, e.g. cutoff_ry=40")
     ] = None,
     engine: Annotated[str | None, typer.Option(help="DFT engine", show_default="quantum_espresso")] = None,
+    calculator: Annotated[
+        str | None, typer.Option(metavar="MODULE:CLASS", help="label with this ASE calculator, e.g. tblite.ase:TBLite")
+    ] = None,
+    argument: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="argument of the calculator, e.g. method=GFN2-xTB")
+    ] = None,
+    converge_first: Annotated[
+        bool, typer.Option("--converge", help="choose cutoff and k-points by calculations on one structure first")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Label every structure of the files: energy, forces and stress into an ASE database and an extended XYZ file."""
     from mlip_autopipec.runtime import factory
-    from mlip_autopipec.runtime.factory.factory import parse_budget, parse_settings
+    from mlip_autopipec.runtime.factory.options import parse_arguments, parse_budget, parse_settings
 
     options = factory.Options(
         family=family,
         elements=tuple(element or ()),
         settings=parse_settings(setting or []),
         engine=engine,
+        calculator=calculator,
+        arguments=parse_arguments(argument or []),
+        converge=converge_first,
         cores=cores,
         budget=parse_budget(budget),
     )
@@ -78,6 +90,8 @@ def label(
 
 def _print_summary(summary: dict[str, Any]) -> None:
     print(f"{summary['end_state'] or 'not finished'}: {summary['reason']}")
+    if "files" not in summary:
+        return
     for row in summary["failures"]:
         print(f"  {row['class']}: met {row['met']} times, {row['healed']} healed, {row['quarantined']} given up")
     files = summary["files"]
@@ -109,24 +123,21 @@ def diagnose(
     raise typer.Exit(run(folders, as_json))
 
 
-if __name__ == "__main__":
-    dft_app()
-
-
 @dft_app.command()
 def converge(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="a small cell of the material")],
     out: Annotated[Path, typer.Option(help="folder of the series")] = Path("convergence"),
     family: Annotated[str | None, typer.Option(help="pseudopotential family")] = None,
     setting: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
+    cores: Annotated[int | None, typer.Option(min=1, help="cores to use at once", show_default="all")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run cutoff and k-point series on one cell and pick the cheapest settings that hold."""
     from mlip_autopipec.runtime.convergence_check import converge_file
-    from mlip_autopipec.runtime.factory.factory import parse_settings
+    from mlip_autopipec.runtime.factory.options import parse_settings
     from mlip_autopipec.types import Failure
 
-    result = converge_file(file, out, family=family, settings=parse_settings(setting or []))
+    result = converge_file(file, out, family=family, settings=parse_settings(setting or []), cores=cores)
     if isinstance(result, Failure):
         print(json.dumps({"failure": result.to_json()}) if as_json else f"{result.kind}: {result.message}")
         raise typer.Exit(NOT_ALL)

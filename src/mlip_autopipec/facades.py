@@ -21,6 +21,7 @@ from mlip_autopipec.config.derive import derive
 from mlip_autopipec.config.files import validate
 from mlip_autopipec.config.label_plan import LabelPlan
 from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.config.prepare import PreparedPlan
 from mlip_autopipec.config.user_input import UserInput
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import MdJob
@@ -256,17 +257,36 @@ class WorkflowManager:
     def __init__(self, source: Path | str | Plan, *, runs_dir: Path | str = "runs", cores: int | None = None) -> None:
         """``source``: an input.yaml, a plan.yaml or a plan. Raises InputError."""
         if isinstance(source, Plan):
-            self.plan, self.reasons, self.root = source, dict[str, str](), Path(runs_dir).resolve() / source.name
+            root = Path(runs_dir).resolve() / source.name
+            self._prepared = prepare.with_stored_check(PreparedPlan(source, {}, root, root / "plan.yaml"))
         else:
-            prepared = prepare.load(Path(source), runs_dir=Path(runs_dir), cores=cores)
-            prepare.check_same_plan(prepared)
-            self.plan, self.reasons, self.root = prepared.plan, prepared.reasons, prepared.root
+            self._prepared = prepare.load(Path(source), runs_dir=Path(runs_dir), cores=cores)
+            prepare.check_same_plan(self._prepared)
+
+    @property
+    def plan(self) -> Plan:
+        return self._prepared.plan
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Dotted key of the plan -> why."""
+        return self._prepared.reasons
+
+    @property
+    def root(self) -> Path:
+        """The run folder."""
+        return self._prepared.root
 
     def run(self) -> Json:
-        """Carry the campaign to its end, or go on with it; the summary that is also in ``result/``."""
-        from mlip_autopipec.runtime.driver import run_campaign
+        """Carry the campaign to its end, or go on with it; the summary that is also in ``result/``.
 
-        return run_campaign(self.plan, self.reasons, self.root)
+        A plan that asks for a convergence check gets it first.
+        """
+        from mlip_autopipec.runtime import convergence_campaign
+
+        summary = convergence_campaign.run(self._prepared)
+        self._prepared = prepare.with_stored_check(self._prepared)
+        return summary
 
     def status(self) -> Json:
         """What the campaign is doing. Raises InputError before it has begun."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,20 +94,20 @@ class Made:
     def __init__(self) -> None:
         self.jobs: list[LabelJob] = []
 
-    def __call__(self, job: LabelJob) -> Label | Failure:
-        self.jobs.append(job)
+    def __call__(self, jobs: Sequence[LabelJob]) -> list[Label | Failure]:
+        self.jobs += jobs
+        return [self.label(job) for job in jobs]
+
+    def label(self, job: LabelJob) -> Label | Failure:
         off_ev = 0.5 * np.exp(-(job.method["cutoff_ry"] - 20) / 3) + self.k_factor * job.method["kspacing_per_a"] ** 4
         forces = np.full((len(job.atoms), 3), off_ev)
         return Label(0.01 * off_ev * job.atoms.get_volume(), forces, None, job.method_hash, 5, 1.0)
 
 
-def test_the_series_picks_settings_and_leaves_a_table_and_pictures(tmp_path: Path) -> None:
+def test_the_series_picks_the_cheapest_settings_that_hold() -> None:
     machine = Made()
-    result = run_series(bulk("Si"), METHOD, tmp_path, label=machine, hardest_cutoff_ry=40.0)
+    result = run_series(bulk("Si"), METHOD, machine, hardest_cutoff_ry=40.0)
     assert isinstance(result, dict), result
-    assert read_json(tmp_path / "convergence.json") == result
-    for suffix in ("png", "svg"):
-        assert (tmp_path / f"convergence.{suffix}").stat().st_size > 5000
     cutoff, spacing = result["chosen"]["cutoff_ry"], result["chosen"]["kspacing_per_a"]
     # 0.5 exp(-(E - 20) / 3) falls below 10 meV/Å at 31.7 Ry: the first cutoff tried above it.
     assert cutoff == min(value for value in series.cutoffs_to_try_ry(30.0, 40.0) if value > 31.8)
@@ -119,8 +120,8 @@ def test_the_series_picks_settings_and_leaves_a_table_and_pictures(tmp_path: Pat
     assert {job.method["cutoff_ry"] for job in machine.jobs[-10:]} == {cutoff}
 
 
-def test_a_molecule_has_no_k_point_series(tmp_path: Path) -> None:
-    result = run_series(molecule("H2O", vacuum=6.0), METHOD, tmp_path, label=Made(), hardest_cutoff_ry=40.0)
+def test_a_molecule_has_no_k_point_series() -> None:
+    result = run_series(molecule("H2O", vacuum=6.0), METHOD, Made(), hardest_cutoff_ry=40.0)
     assert isinstance(result, dict)
     assert [item["setting"] for item in result["series"]] == ["cutoff_ry"]
     assert result["chosen"]["kspacing_per_a"] == METHOD["kspacing_per_a"]
@@ -136,14 +137,18 @@ def test_a_file_is_converged_with_the_settings_that_it_would_be_labelled_with(tm
     assert {job.method["degauss_ry"] for job in machine.jobs} == {0.02}
     assert result["derived"] == {"cutoff_ry": 28.0, "rho_cutoff_ry": 112.0, "kspacing_per_a": 0.36}
     assert result["series"][0]["points"][-1]["value"] == 60.0  # the reference passes the high hint, 48
+    assert read_json(tmp_path / "out" / "convergence.json") == result
+    for suffix in ("png", "svg"):
+        assert (tmp_path / "out" / f"convergence.{suffix}").stat().st_size > 5000
     with pytest.raises(InputError, match="plane waves"):
         converge_file(tmp_path / "si.xyz", tmp_path / "other", engine="ase_calculator", label=machine)
 
 
 def test_a_calculation_that_fails_ends_the_series_with_its_setting_named(tmp_path: Path) -> None:
-    result = run_series(bulk("Si"), METHOD, tmp_path, label=lambda job: Failure("disk", "full"))
+    bulk("Si").write(tmp_path / "si.xyz")
+    result = converge_file(tmp_path / "si.xyz", tmp_path, label=lambda jobs: [Failure("disk", "full")] * len(jobs))
     assert isinstance(result, Failure) and result.kind == "disk"
-    assert "cutoff_ry" in result.message
+    assert "cutoff_ry 22" in result.message
     assert not (tmp_path / "convergence.json").exists()
 
 

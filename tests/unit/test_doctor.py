@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from mlip_autopipec import cli, make_plan
 from mlip_autopipec.engines.dft.quantum_espresso import pseudos
 from mlip_autopipec.runtime import doctor, probes
 from mlip_autopipec.runtime.doctor import Check
@@ -45,6 +47,49 @@ def test_json_has_every_field_and_the_same_verdict(
     assert rows[1] == {
         "name": "bad", "ok": False, "version": "", "detail": "broken", "mend": "mend it", "optional": False,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("file", ["input.yaml", "plan.yaml"])
+def test_the_executor_of_a_plan_is_tried_with_a_job(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "iter_checks", lambda *_: iter([GOOD]))
+    monkeypatch.chdir(tmp_path)
+    Path("input.yaml").write_text("material: Si\n")
+    if file == "plan.yaml":
+        with pytest.raises(SystemExit):
+            cli.main(["plan", "input.yaml", "--out", file])
+        capsys.readouterr()
+    with pytest.raises(SystemExit) as left:
+        cli.main(["doctor", "--plan", file, "--json"])
+    good, executor = json.loads(capsys.readouterr().out)
+    assert not left.value.code and good["name"] == "good"
+    assert (executor["name"], executor["ok"]) == ("works: executor local", True)
+    assert socket.gethostname() in executor["detail"]
+    assert not Path("runs").exists(), "the folder of the probe was left behind"
+
+
+def test_an_executor_whose_jobs_end_without_an_answer_is_bad_and_its_logs_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, folder = make_plan(material="Si"), tmp_path / "runs" / "Si" / "doctor"
+    folder.mkdir(parents=True)
+    (folder / "job").mkdir()
+    (folder / "job" / "answer.json").write_text('{"host": "earlier", "block": ""}')
+    _fake_python(monkeypatch, tmp_path, "echo 'no such module: mlip_autopipec' >&2\nexit 1\n")
+    check = doctor.executor_check(plan, folder, timeout_s=20)
+    assert not check.ok and "no such module" in check.detail
+    assert str(folder) in check.mend and list(folder.glob("job-*/worker.log"))
+
+
+def test_a_plan_that_cannot_be_read_is_no_matter_of_the_installation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "input.yaml").write_text("matrial: Si\n")
+    with pytest.raises(SystemExit) as left:
+        cli.main(["doctor", "--plan", str(tmp_path / "input.yaml")])
+    captured = capsys.readouterr()
+    assert (left.value.code, captured.out) == (2, "") and "did you mean 'material'" in captured.err
 
 
 def test_packages_are_judged_by_our_own_requirements() -> None:

@@ -28,7 +28,7 @@ from mlip_autopipec.errors import InputError
 from mlip_autopipec.kpoints import choose_grid
 from mlip_autopipec.runtime import dataset_db
 from mlip_autopipec.runtime.factory import Options, label_atoms, label_files, plan_for
-from mlip_autopipec.runtime.factory.factory import parse_budget, parse_settings
+from mlip_autopipec.runtime.factory.options import parse_budget, parse_settings
 from mlip_autopipec.runtime.factory.structures import as_calculated, read_structures
 from mlip_autopipec.runtime.progress import Progress
 from mlip_autopipec.types import Failure, Label, Outcome, Task
@@ -123,6 +123,8 @@ def test_oxygen_molecules_are_triplets_and_water_has_no_spin() -> None:
     assert plan_for([molecule("O2")]).dft.spin_polarized
     assert plan_for([molecule("O2"), WATER]).dft.spin_polarized
     assert not plan_for([WATER]).dft.spin_polarized
+    beside_iron = plan_for([molecule("O2"), bulk("Fe")]).dft.starting_moments
+    assert beside_iron["O"] == 1.0 and beside_iron["Fe"] > 2
 
 
 def test_a_cutoff_that_is_given_keeps_the_dual() -> None:
@@ -145,8 +147,9 @@ def test_budgets_are_calculations_or_time() -> None:
 
 PLAN = LabelPlan(
     name="dft", elements=("Cu",), budget=LabelBudget(dft_calls=3), executor=ExecutorPlan(cores=2),
-    dft=DftPlan(pseudo_family="none", pseudos={}, pseudo_sha256={}, cutoff_ry=1, rho_cutoff_ry=1, kspacing_per_a=1,
-                kmesh_shifted=False),
+    dft=DftPlan(functional="none", pseudo_family="none", pseudos={}, pseudo_sha256={}, cutoff_ry=1, rho_cutoff_ry=1,
+                kspacing_per_a=1, kmesh_shifted=False, smearing="mv", degauss_ry=0.01, spin_polarized=False,
+                starting_moments={}),
 )  # fmt: skip
 TASKS = [Task("label", {"number": number, "purpose": "train"}) for number in range(3)]
 

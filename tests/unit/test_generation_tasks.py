@@ -58,6 +58,7 @@ def _plan(symbol: str = "Cu", **surrogate: Any) -> Plan:
         seed=5,
         material=Material(formula=symbol, fractions={symbol: 1.0}),
         dft=DftPlan(
+            functional="PBE",
             pseudo_family="x",
             pseudos={},
             pseudo_sha256={},
@@ -65,6 +66,10 @@ def _plan(symbol: str = "Cu", **surrogate: Any) -> Plan:
             rho_cutoff_ry=120,
             kspacing_per_a=0.6,
             kmesh_shifted=True,
+            smearing="mv",
+            degauss_ry=0.01,
+            spin_polarized=False,
+            starting_moments={},
         ),
         generation=Generation(batches=[]),
         surrogate=SurrogatePlan(engine="emt", **surrogate),

@@ -9,7 +9,7 @@ import pytest
 from ase.build import bulk
 from ase.io import write
 
-from mlip_autopipec.config.user_input import BudgetInput, UserInput, load_user_input, material_of, schema
+from mlip_autopipec.config.user_input import BudgetInput, DftInput, UserInput, load_user_input, material_of, schema
 from mlip_autopipec.errors import InputError
 
 
@@ -85,6 +85,8 @@ WRONG = {
     "material: Si\nbudget: {wall_minutes: 0}": ("budget.wall_minutes", "1 to 1e6"),
     "material: Si\nbudget: {dft_cals: 9}": ("budget.dft_cals", "did you mean 'dft_calls'"),
     "material: Si\nbudget: 80": ("budget", "mapping"),
+    "material: Si\ndft: {convergence: chek}": ("dft.convergence", "did you mean 'check'"),
+    "material: Si\ndft: {cutoff_ry: 30}": ("dft.cutoff_ry", "unknown key"),
     "material: Si\nseed: 1.5": ("seed", "integer"),
     "material: Si\nname: a/b": ("name", "folder name"),
     "material: Si\nmaterial: Ge": ("line 2", "duplicate"),
@@ -152,5 +154,9 @@ def test_inputs_in_the_documentation_are_valid(tmp_path: Path, page: Path) -> No
 
 def test_every_key_is_documented() -> None:
     page = (ROOT / "docs/reference/input.md").read_text()
-    keys = [*(set(UserInput.model_fields) - {"budget"}), *(f"budget.{key}" for key in BudgetInput.model_fields)]
+    keys = [
+        *(set(UserInput.model_fields) - {"budget", "dft"}),
+        *(f"budget.{key}" for key in BudgetInput.model_fields),
+        *(f"dft.{key}" for key in DftInput.model_fields),
+    ]
     assert [key for key in keys if f"| `{key}` |" not in page] == []

@@ -20,6 +20,7 @@ __all__ = [
     "Event",
     "MdReported",
     "PotentialPublished",
+    "SettingsChecked",
     "TaskCancelled",
     "TaskPlanned",
     "Verdict",
@@ -48,6 +49,21 @@ class DriverStarted:
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> DriverStarted:
         return cls(data["plan_hash"], data["elapsed_s"], data["budget"])
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsChecked:
+    """The DFT settings were chosen by a convergence series before this log began: calculations started, CPU seconds."""
+
+    calculations: int
+    cpu_s: float
+
+    def data(self) -> Json:
+        return {"calculations": self.calculations, "cpu_s": self.cpu_s}
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> SettingsChecked:
+        return cls(data["calculations"], data["cpu_s"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +209,7 @@ class CampaignEnded:
 
 Event = (
     DriverStarted
+    | SettingsChecked
     | TaskPlanned
     | AttemptPlanned
     | AttemptSubmitted
@@ -206,6 +223,7 @@ _KINDS: dict[str, type[Event]] = {
     cls.__name__: cls
     for cls in (
         DriverStarted,
+        SettingsChecked,
         TaskPlanned,
         AttemptPlanned,
         AttemptSubmitted,

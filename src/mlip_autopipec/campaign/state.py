@@ -16,6 +16,7 @@ from mlip_autopipec.campaign.events import (
     Event,
     MdReported,
     PotentialPublished,
+    SettingsChecked,
     TaskCancelled,
     TaskPlanned,
     Verdict,
@@ -96,6 +97,7 @@ class CampaignState:
     budget: Json = field(default_factory=dict)
     elapsed_before_s: float = 0.0
     end: CampaignEnded | None = None
+    settings_checked: SettingsChecked | None = None
     # Indices, so that no question costs more when there are more tasks.
     _kinds: dict[TaskKind, list[TaskRecord]] = field(default_factory=dict, repr=False, compare=False)
     _statuses: dict[TaskStatus, dict[str, TaskRecord]] = field(default_factory=dict, repr=False, compare=False)
@@ -133,8 +135,8 @@ class CampaignState:
 
     @property
     def dft_calls(self) -> int:
-        """Every label attempt that was started, repairs and validation included."""
-        return self._label_attempts
+        """Every label attempt that was started, repairs, validation and the convergence check included."""
+        return self._label_attempts + (self.settings_checked.calculations if self.settings_checked else 0)
 
     @property
     def current(self) -> PotentialRef | None:
@@ -170,6 +172,8 @@ class CampaignState:
                 self.plan_hash, self.elapsed_before_s, self.budget = plan_hash, elapsed_s, budget
                 self.end = None
                 self._reopen()
+            case SettingsChecked():
+                self.settings_checked = event
             case TaskPlanned(task):
                 if task.id not in self.tasks:
                     self._plan(TaskRecord(task, order=len(self.tasks), payload=task.payload))

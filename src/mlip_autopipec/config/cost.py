@@ -8,15 +8,26 @@ of two of what was measured for Si16, Si32, Si64, NaCl8 and Cu4; larger cells of
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from ase.data import atomic_numbers, covalent_radii, reference_states
 
+from mlip_autopipec.config.dft_plan import QUANTUM_ESPRESSO
 from mlip_autopipec.config.plan import DftPlan, Material, Plan
+from mlip_autopipec.engines.dft.quantum_espresso import pseudos
 from mlip_autopipec.kpoints import choose_grid
+from mlip_autopipec.science import convergence_series as series
 from mlip_autopipec.types import Json
 
-__all__ = ["estimate", "label_cpu_s", "valence_electrons", "volume_per_atom_a3"]
+__all__ = [
+    "convergence_check",
+    "estimate",
+    "hardest_cutoff_ry",
+    "label_cpu_s",
+    "valence_electrons",
+    "volume_per_atom_a3",
+]
 
 _ATOMS_PER_CELL = {"fcc": 4, "bcc": 2, "diamond": 8, "sc": 1}
 _NOBLE = (0, 2, 10, 18, 36, 54, 86)
@@ -86,8 +97,40 @@ def _fit_cpu_s(functions: int, iterations: int, labels: int) -> float:
     return PACEMAKER_START_CPU_S + 200.0 * (functions / 150) * (labels / 60) * (iterations / 450)
 
 
+def hardest_cutoff_ry(dft: DftPlan, elements: Iterable[str]) -> float:
+    """The family's high hint (Ry) for the hardest element, which the reference of a series has to pass."""
+    if dft.engine != QUANTUM_ESPRESSO:
+        return dft.cutoff_ry
+    return max(pseudos.cutoffs(dft.pseudo_family, element)[2] for element in elements)
+
+
+def convergence_check(plan: Plan) -> Json:
+    """What the series will cost: ``{"calculations", "atoms", "core_hours"}``.
+
+    Two structures at each cutoff, then at each k-point spacing but the first one's own, at the derived cutoff.
+    Raises InputError where no start crystal is known.
+    """
+    dft, atoms = plan.dft, _atoms_of_the_check(plan.material)
+    highest = hardest_cutoff_ry(dft, plan.material.elements)
+    cutoffs = series.cutoffs_to_try_ry(dft.cutoff_ry, highest)
+    spacings = [value for value in series.spacings_to_try_per_a(dft.kspacing_per_a) if value != dft.kspacing_per_a]
+    settings = [*({"cutoff_ry": value} for value in cutoffs), *({"kspacing_per_a": value} for value in spacings)]
+    seconds = sum(label_cpu_s(plan.material, dft.model_copy(update=change), atoms) for change in settings)
+    return {"calculations": 2 * len(settings), "atoms": atoms, "core_hours": round(2 * seconds / 3600, 3)}
+
+
+def _atoms_of_the_check(material: Material) -> int:
+    """Atoms of the user's smallest structure, else of a primitive cell: one formula unit of a compound, roughly."""
+    from mlip_autopipec.science.generation import starts
+
+    if material.structure_file is not None:
+        return min(len(start.atoms) for start in starts.read_structure(material.structure_file))
+    first = starts.prototypes(material.fractions)[0]
+    return len(first.atoms) if len(material.fractions) == 1 else sum(starts.counts(material.fractions).values())
+
+
 def estimate(plan: Plan) -> Json:
-    """Expected DFT calls, CPU hours by stage and wall minutes.
+    """Expected DFT calls, CPU hours by stage and wall minutes; ``convergence_check``: its share, None without one.
 
     Assumes four rounds after the first fit, one small cell (12 atoms) per initial label, cells of ``max_dft_atoms``
     for half of the later ones, 5 % repeated calculations, and a quarter of the cores' time spent waiting.
@@ -99,8 +142,10 @@ def estimate(plan: Plan) -> Json:
 
     initial, points = plan.selection.initial_count, len(plan.validation.eos_strains)
     later = ROUNDS * plan.selection.batch_count
-    calls = min(plan.budget.dft_calls, math.ceil((initial + later + points) * (1 + RETRIES)))
-    later = max(0, calls - initial - points)
+    check = convergence_check(plan) if dft.convergence == "check" else None
+    checks, check_hours = (check["calculations"], check["core_hours"]) if check else (0, 0.0)
+    calls = min(plan.budget.dft_calls, checks + math.ceil((initial + later + points) * (1 + RETRIES)))
+    later = max(0, calls - checks - initial - points)
     largest, small = plan.embedding.max_dft_atoms, min(12, plan.embedding.max_dft_atoms)
     dft_s = (initial + points) * label(small) + later * (label(largest) + label(small)) / 2
     fits = FAST_FIT_CPU_S * 2 * elements + sum(
@@ -110,10 +155,12 @@ def estimate(plan: Plan) -> Json:
     steps = plan.exploration.max_ps * 1000 / plan.exploration.timestep_fs
     md_s = len(plan.exploration.conditions) * 2 * steps * plan.exploration.md_atoms * MD_CPU_S_PER_ATOM_STEP
     generation_s = SURROGATE_CPU_S * max(1, len(plan.generation.batches))
-    total = dft_s + fits + md_s + generation_s
+    total = dft_s + fits + md_s + generation_s + 3600 * check_hours
     return {
         "dft_calls": calls,
+        "convergence_check": check,
         "core_hours": {
+            **({"convergence": round(check_hours, 2)} if check else {}),
             "generation": round(generation_s / 3600, 2),
             "dft": round(dft_s / 3600, 2),
             "training": round(fits / 3600, 2),

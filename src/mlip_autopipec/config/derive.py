@@ -50,6 +50,10 @@ EOS_STRAINS = [-0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06]
 DEFAULT_TEMPERATURES_K = {"general": [300.0, 900.0], "crystal": [300.0, 600.0]}
 LABEL_CPU_S = 400.0
 DFT_CELL_SIZES = (32, 24, 16)
+CONVERGENCE = {
+    "derived": "these settings are taken as they are; 'check' runs a series of calculations first",
+    "check": "cutoff and k-points here are where a series begins, before the first label; its choice replaces them",
+}
 _IONIC = {"H", "N", "O", "F", "Cl", "Br", "I"}  # anions that make a compound with a gap an insulator
 ACE_FUNCTIONS = {1: 120, 2: 100}
 
@@ -74,7 +78,7 @@ def derive(user: UserInput, *, cores: int) -> tuple[Plan, dict[str, str]]:
     why = _Reasons()
     material = material_of(user)
     _check_elements(material)
-    dft = _dft(material, why)
+    dft = _dft(user, material, why)
     embedding = _embedding(material, dft, why)
     selection = _selection(user, why)
     plan = Plan(
@@ -113,7 +117,7 @@ def _radius_a(material: Material) -> float:
     return max(float(covalent_radii[atomic_numbers[element]]) for element in material.elements)
 
 
-def _dft(material: Material, why: _Reasons) -> DftPlan:
+def _dft(user: UserInput, material: Material, why: _Reasons) -> DftPlan:
     elements, composition = material.elements, material.fractions
     facts = pseudos.family_facts(FAMILY)
 
@@ -144,6 +148,7 @@ def _dft(material: Material, why: _Reasons) -> DftPlan:
         "degauss_ry": degauss_ry,
         "spin_polarized": chosen("spin_polarized", dft_parameters.spin_polarized(composition)),
         "starting_moments": chosen("starting_moments", dft_parameters.starting_moments(composition)),
+        "convergence": why.because("dft.convergence", user.dft.convergence, CONVERGENCE[user.dft.convergence]),
     })  # fmt: skip
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from mlip_autopipec.types import Json, content_hash
+from mlip_autopipec.config.dft_plan import DftPlan
+from mlip_autopipec.config.section import Count, Positive, Section, complaint
+from mlip_autopipec.types import content_hash
 
 __all__ = [
     "Budget",
@@ -31,20 +32,8 @@ __all__ = [
     "Validation",
 ]
 
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
 
-
-def _complaint(what: str, hint: str) -> PydanticCustomError:
-    """An error whose text reaches the user as it is."""
-    return PydanticCustomError("mlip", "{what}; {hint}", {"what": what, "hint": hint})
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Material(_Model):
+class Material(Section):
     """What is simulated. ``fractions`` sum to 1; ``structure_file`` (absolute path) replaces the start prototypes."""
 
     formula: str
@@ -57,44 +46,7 @@ class Material(_Model):
         return tuple(sorted(self.fractions))
 
 
-class DftPlan(_Model):
-    """Everything that fixes the DFT method (the physics) and the first numerical settings."""
-
-    engine: str = "quantum_espresso"
-    functional: str = "PBE"
-    pseudo_family: str
-    pseudos: dict[str, str]
-    pseudo_sha256: dict[str, str]
-    cutoff_ry: Positive
-    rho_cutoff_ry: Positive
-    kspacing_per_a: Positive
-    kmesh_shifted: bool
-    occupations: Literal["smearing", "fixed"] = "smearing"
-    smearing: Literal["mv", "gaussian", "fd", "mp"] = "mv"
-    degauss_ry: Positive = 0.01
-    spin_polarized: bool = False
-    starting_moments: dict[str, float] = Field(default_factory=dict)
-    conv_thr_ry_per_atom: Positive = 1e-9
-    max_force_ev_per_a: Positive = 50.0
-    walltime_s: Positive = 1800.0
-    max_attempts: Count = 5
-    cores: Count = 1
-
-    def method(self) -> Json:
-        """The physics alone (hashed into every label). Numerical settings are left out."""
-        physics = {
-            "engine", "functional", "pseudo_family", "pseudos", "pseudo_sha256", "cutoff_ry", "rho_cutoff_ry",
-            "kspacing_per_a", "kmesh_shifted", "occupations", "smearing", "degauss_ry", "spin_polarized",
-            "starting_moments", "conv_thr_ry_per_atom",
-        }  # fmt: skip
-        return self.model_dump(mode="json", include=physics)
-
-    @property
-    def method_hash(self) -> str:
-        return content_hash(self.method())
-
-
-class StrategyPlan(_Model):
+class StrategyPlan(Section):
     """One generation strategy and how many candidates it proposes."""
 
     name: str
@@ -102,13 +54,13 @@ class StrategyPlan(_Model):
     options: dict[str, float | int | str | bool] = Field(default_factory=dict)
 
 
-class Generation(_Model):
+class Generation(Section):
     """Batches of strategies; each batch is one task, so that batches run side by side."""
 
     batches: list[list[StrategyPlan]]
 
 
-class SurrogatePlan(_Model):
+class SurrogatePlan(Section):
     """The pretrained potential and the limits of the screen."""
 
     engine: str
@@ -117,7 +69,7 @@ class SurrogatePlan(_Model):
     min_distance_factor: Positive = 0.7
 
 
-class Selection(_Model):
+class Selection(Section):
     """How candidates are thinned: size of the first set and of each later batch."""
 
     method: Literal["fps", "random"] = "fps"
@@ -126,7 +78,7 @@ class Selection(_Model):
     random_fraction: Annotated[float, Field(ge=0, le=1)] = 0.33
 
 
-class Training(_Model):
+class Training(Section):
     """``fast_trainer`` fits the first ``fast_rounds`` rounds, ``trainer`` the later ones and the released potential."""
 
     fast_trainer: str = "linear"
@@ -144,7 +96,7 @@ class Training(_Model):
     cores: Count = 1
 
 
-class Condition(_Model):
+class Condition(Section):
     """One thermodynamic condition that MD has to visit. ``ensemble`` npt needs ``pressure_gpa``."""
 
     name: str
@@ -153,7 +105,7 @@ class Condition(_Model):
     pressure_gpa: float = 0.0
 
 
-class Exploration(_Model):
+class Exploration(Section):
     """MD with the potential. A condition is clean after ``clean_ps`` in a row with gamma below ``gamma_select``.
 
     ``max_ps``: time with one and the same potential; MD that is not clean by then waits for a better one.
@@ -172,7 +124,7 @@ class Exploration(_Model):
     wait_s: Positive = 3600.0
 
 
-class Embedding(_Model):
+class Embedding(Section):
     """Periodic cutouts (SCIENCE: periodic embedding with force masking)."""
 
     max_dft_atoms: Count
@@ -183,7 +135,7 @@ class Embedding(_Model):
     energy_weight: Annotated[float, Field(ge=0)] = 0.0
 
 
-class Validation(_Model):
+class Validation(Section):
     """Equation of state on the ground-state cell: DFT against potential."""
 
     eos_strains: list[float]
@@ -191,7 +143,7 @@ class Validation(_Model):
     bulk_modulus_tolerance: Positive = 0.05
 
 
-class Convergence(_Model):
+class Convergence(Section):
     """When the loop may stop."""
 
     force_rmse_change: Positive
@@ -201,14 +153,14 @@ class Convergence(_Model):
     rounds: Count = 2
 
 
-class Budget(_Model):
+class Budget(Section):
     """``dft_calls`` counts every started attempt, repairs and validation included."""
 
     dft_calls: Count
     wall_minutes: Positive
 
 
-class ExecutorPlan(_Model):
+class ExecutorPlan(Section):
     """Where tasks run. ``cores``: cores that may be used at once, of this machine or of all blocks together.
 
     ``slurm`` and ``pbs`` ask the scheduler for *blocks* (allocations of ``nodes_per_block`` whole or shared nodes) and
@@ -239,9 +191,9 @@ class ExecutorPlan(_Model):
         if self.name == "local":
             given = sorted(self.model_fields_set - {"name", "cores"})
             if given:
-                raise _complaint(f"{', '.join(given)} belongs to slurm and pbs only", "set 'name', or remove it")
+                raise complaint(f"{', '.join(given)} belongs to slurm and pbs only", "set 'name', or remove it")
         elif self.cores_per_node is None:
-            raise _complaint("cores_per_node is missing", "the cores of one node that tasks may use")
+            raise complaint("cores_per_node is missing", "the cores of one node that tasks may use")
         return self
 
     @model_serializer(mode="wrap")
@@ -251,7 +203,7 @@ class ExecutorPlan(_Model):
         return data if self.name != "local" else {key: data[key] for key in ("name", "cores") if key in data}
 
 
-class Plan(_Model):
+class Plan(Section):
     """A whole campaign."""
 
     version: Literal[1] = 1

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mlip_autopipec.config import convergence
 from mlip_autopipec.config.derive import derive
 from mlip_autopipec.config.files import is_plan, is_untouched, load_plan, load_reasons, read_yaml_mapping, validate
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.config.user_input import parse_user_input
 from mlip_autopipec.errors import InputError
+from mlip_autopipec.files import read_json
 
-__all__ = ["PreparedPlan", "check_same_plan", "differences", "load", "may_write"]
+__all__ = ["PreparedPlan", "check_same_plan", "differences", "load", "may_write", "with_stored_check"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,8 @@ class PreparedPlan:
 def load(path: Path, *, runs_dir: Path, cores: int | None) -> PreparedPlan:
     """Read ``path``. The run folder is ``runs_dir/<name>``, or the folder of a plan.yaml that lies in its own one.
 
-    ``cores``: None takes the plan's, or every core this process may use. Raises InputError.
+    ``cores``: None takes the plan's, or every core this process may use. Settings that a convergence check chose in the
+    run folder are in the plan already. Raises InputError.
     """
     data = read_yaml_mapping(path)
     if is_plan(data):
@@ -41,7 +44,7 @@ def load(path: Path, *, runs_dir: Path, cores: int | None) -> PreparedPlan:
         if cores is not None:
             executor = plan.executor.model_copy(update={"cores": cores})
             plan = plan.model_copy(update={"executor": executor})
-        return PreparedPlan(plan, reasons, root, path)
+        return with_stored_check(PreparedPlan(plan, reasons, root, path))
     try:
         plan, reasons = derive(parse_user_input(data, path), cores=cores or len(os.sched_getaffinity(0)))
     except InputError as error:
@@ -50,7 +53,19 @@ def load(path: Path, *, runs_dir: Path, cores: int | None) -> PreparedPlan:
             if error.file
             else InputError(error.message, file=path, key=error.key, value=error.value, hint=error.hint)
         ) from None
-    return PreparedPlan(plan, reasons, (runs_dir / plan.name).resolve(), path)
+    return with_stored_check(PreparedPlan(plan, reasons, (runs_dir / plan.name).resolve(), path))
+
+
+def with_stored_check(prepared: PreparedPlan) -> PreparedPlan:
+    """The plan with the settings that its convergence check chose, if that was made in its run folder already."""
+    table = prepared.root / convergence.FOLDER / convergence.RESULT
+    if prepared.plan.dft.convergence != "check" or not table.exists():
+        return prepared
+    result = read_json(table)
+    if result.get("key") != convergence.key_of(prepared.plan):
+        return prepared
+    plan, reasons = convergence.with_result(prepared.plan, prepared.reasons, result)
+    return replace(prepared, plan=plan, reasons=reasons)
 
 
 def check_same_plan(prepared: PreparedPlan) -> None:

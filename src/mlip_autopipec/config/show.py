@@ -61,6 +61,11 @@ def print_plan(plan: Plan, reasons: Mapping[str, str], estimate: Json, console: 
         table.add_row(key, escape(_short(value_at(data, key))), f"[dim]{escape(reasons[key])}[/dim]")
     console.print(table)
     console.print(f"\n[bold]Expected cost[/bold] (rough): {estimate['dft_calls']} DFT calls")
+    if check := estimate["convergence_check"]:
+        console.print(
+            f"convergence check, before the first label: {check['calculations']} of them, in a cell of about "
+            f"{check['atoms']} atoms, {check['core_hours']:g} core-hours"
+        )
     hours = estimate["core_hours"]
     console.print("core-hours: " + ", ".join(f"{stage} {value:g}" for stage, value in hours.items()))
     console.print("one label: " + ", ".join(f"{size} {cpu:g} s" for size, cpu in estimate["label_cpu_s"].items()))

@@ -24,7 +24,7 @@ from mlip_autopipec.config.plan import Material
 from mlip_autopipec.errors import InputError, nearest
 from mlip_autopipec.types import Json
 
-__all__ = ["BudgetInput", "UserInput", "load_user_input", "material_of", "schema"]
+__all__ = ["BudgetInput", "DftInput", "UserInput", "load_user_input", "material_of", "schema"]
 
 Goal = Literal["general", "crystal", "liquid"]
 
@@ -110,6 +110,15 @@ class BudgetInput(_Closed):
         return value
 
 
+class DftInput(_Closed):
+    """What a user may ask of the labelling method."""
+
+    convergence: Literal["derived", "check"] = Field(
+        "derived",
+        description="check: choose cutoff and k-points by a series of calculations; derived: from rules alone.",
+    )
+
+
 class UserInput(_Closed):
     """Everything a user may say; exactly one of ``material``, ``composition`` and ``structure`` is needed."""
 
@@ -135,6 +144,7 @@ class UserInput(_Closed):
     ] = Field(None, description="Temperatures in K that molecular dynamics has to visit: a number or a list.")
     pressure_gpa: float = Field(0.0, description="Pressure in GPa at every temperature.")
     budget: BudgetInput = Field(default_factory=lambda: BudgetInput.model_validate({}))
+    dft: DftInput = Field(default_factory=lambda: DftInput.model_validate({}))
     seed: int = Field(1, ge=0, le=2**31 - 1, description="Seed of every random choice.")
 
     @model_validator(mode="before")

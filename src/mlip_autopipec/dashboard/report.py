@@ -79,9 +79,9 @@ def _sentence(summary: Json) -> str:
     hours = sum(value for value in summary["core_hours"].values() if value)
     return (
         f"<p>{summary['dft_calls']} DFT calculations of at most {summary['budget']['dft_calls']} were started, failed "
-        f"ones and validation included, in {summary['wall_s'] / 60:.0f} minutes of wall time and {hours:.2f} core "
-        f"hours. {_plural(summary['potentials'], 'potential was', 'potentials were')} trained; MD took over a newer "
-        f"one {_plural(summary['swaps'], 'time', 'times')} without stopping; "
+        f"ones, convergence tests and validation included, in {summary['wall_s'] / 60:.0f} minutes of wall time and "
+        f"{hours:.2f} core hours. {_plural(summary['potentials'], 'potential was', 'potentials were')} trained; MD "
+        f"took over a newer one {_plural(summary['swaps'], 'time', 'times')} without stopping; "
         f"{_plural(summary['cutouts'], 'periodic cutout was', 'periodic cutouts were')} labelled with masked forces."
         "</p>"
     )
@@ -236,6 +236,7 @@ def _spend(data: Mapping[str, Any]) -> dict[str, dict[str, int]]:
         "validation" if item["purpose"] == "validate" else "training, cutouts" if item["masked"] else "training, whole"
         for item in data["labelled"]
     )
+    rows["convergence check"] = data["summary"].get("convergence_calls", 0)
     failed = max(0, data["summary"]["dft_calls"] - sum(rows.values()))
     return {**{name: {"labelled": count} for name, count in rows.items()}, "no label": {"failed": failed}}
 

@@ -1,32 +1,38 @@
 """The convergence series of a DFT method: runs it, keeps it as JSON and pictures, and picks the settings.
 
-Every calculation lies in a folder named by its content, so a series that was interrupted goes on where it stopped.
+Every calculation is kept below the folder, so a series that was interrupted goes on where it stopped.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 
+from mlip_autopipec.config.convergence import RESULT
+from mlip_autopipec.config.cost import hardest_cutoff_ry
+from mlip_autopipec.config.plan import DftPlan, ExecutorPlan
 from mlip_autopipec.engines import registry
-from mlip_autopipec.engines.dft.quantum_espresso import pseudos
 from mlip_autopipec.errors import InputError
 from mlip_autopipec.files import read_json, write_json
 from mlip_autopipec.runtime.factory.parameters import DEFAULT_ENGINE, derive_dft
 from mlip_autopipec.runtime.factory.structures import read_structures
 from mlip_autopipec.runtime.process import run_prepared
+from mlip_autopipec.runtime.progress import Progress
+from mlip_autopipec.runtime.series_labels import SeriesLabels
 from mlip_autopipec.science import convergence_series as series
 from mlip_autopipec.types import Failure, Json, Label, LabelJob, content_hash
 
-__all__ = ["RESULT", "converge_file", "label_in", "plot", "run_series"]
+__all__ = ["RESULT", "Labeller", "converge_cell", "converge_file", "label_in", "plot", "run_series"]
 
-RESULT = "convergence.json"
 _MOST_ATTEMPTS = 6
 
-Labeller = Callable[[LabelJob], Label | Failure]
+#: The labels of all jobs of one series, or the failures that were left, in their order.
+Labeller = Callable[[Sequence[LabelJob]], Sequence[Label | Failure]]
 
 
 def converge_file(
@@ -36,34 +42,58 @@ def converge_file(
     family: str | None = None,
     settings: Mapping[str, Any] | None = None,
     engine: str = DEFAULT_ENGINE,
-    cores: int = 1,
+    cores: int | None = None,
     label: Labeller | None = None,
 ) -> Json | Failure:
     """:func:`run_series` for the first structure of a file, from the settings that ``mlip-auto dft`` derives for it.
 
-    The result also says what those were (``derived``). Raises InputError for a file that cannot be read, unknown
-    families or settings, and engines without plane waves.
+    The result also says what those were (``derived``). ``cores``: None takes every core this process may use. Raises
+    InputError for a file that cannot be read, unknown families or settings, and engines without plane waves.
     """
     if engine != DEFAULT_ENGINE:
         raise InputError("only plane waves have a cutoff to converge", key="--engine", value=engine)
     structure = read_structures([file])[0].atoms
     dft = derive_dft([structure], family=family, settings=settings, engine=engine).dft
-    highest = max(pseudos.cutoffs(dft.pseudo_family, symbol)[2] for symbol in set(structure.get_chemical_symbols()))
-    method = dft.method()
-    result = run_series(
-        structure, method, folder, hardest_cutoff_ry=highest, walltime_s=dft.walltime_s, cores=cores, label=label
-    )
+    executor = ExecutorPlan(cores=cores or len(os.sched_getaffinity(0)))
+    return converge_cell(structure, dft, folder, executor, label=label)
+
+
+def converge_cell(
+    atoms: Atoms,
+    dft: DftPlan,
+    folder: Path,
+    executor: ExecutorPlan,
+    *,
+    key: str | None = None,
+    seed: int = 1,
+    progress: Progress | None = None,
+    label: Labeller | None = None,
+) -> Json | Failure:
+    """:func:`run_series` for a cell, from the settings of ``dft``, on as many cores as ``executor`` has.
+
+    A crystal of one atom is doubled, since nothing can be displaced in it and it has no forces to judge.
+    The result, also in ``folder``, has besides ``derived`` (the settings that it began with), ``calculations`` as they
+    were started (repairs included), ``cpu_s`` and ``key`` (what the series belongs to). ``label``: as there.
+    """
+    machine = label or SeriesLabels(folder, dft, executor, progress=progress)
+    if len(atoms) == 1 and any(atoms.pbc):
+        atoms = atoms.repeat([2 if axis == int(np.argmax(atoms.pbc)) else 1 for axis in range(3)])
+    method, highest = dft.method(), hardest_cutoff_ry(dft, set(atoms.get_chemical_symbols()))
+    result = run_series(atoms, method, machine, hardest_cutoff_ry=highest, seed=seed)
     if isinstance(result, Failure):
         return result
-    result = {**result, "derived": {key: method[key] for key in result["chosen"]}}
+    result |= {"derived": {name: method[name] for name in result["chosen"]}, "key": key}
+    if isinstance(machine, SeriesLabels):
+        result |= {"calculations": machine.calculations, "cpu_s": machine.cpu_s}
     write_json(folder / RESULT, result)
+    plot(result, folder)
     return result
 
 
 def run_series(
     atoms: Atoms,
     method: Json,
-    folder: Path,
+    labeller: Labeller,
     *,
     hardest_cutoff_ry: float | None = None,
     cutoffs_ry: Sequence[float] | None = None,
@@ -71,28 +101,17 @@ def run_series(
     force_limit_mev_per_a: float = series.FORCE_LIMIT_MEV_PER_A,
     energy_limit_mev_per_atom: float = series.ENERGY_LIMIT_MEV_PER_ATOM,
     seed: int = 1,
-    walltime_s: float = 3600.0,
-    cores: int = 1,
-    label: Labeller | None = None,
 ) -> Json | Failure:
     """Cutoff series at the method's k-points, then k-point series at the cutoff that was chosen.
 
     ``atoms``: a small cell of the material; ``hardest_cutoff_ry``: the high hint of its hardest element, which the
-    reference has to pass. A structure without periodicity has no k-point series. ``label``: how a calculation is
-    done; by default here, one after the other, in ``folder``.
+    reference has to pass. A structure without periodicity has no k-point series.
 
-    Writes ``convergence.json``, ``convergence.png`` and ``convergence.svg`` into ``folder`` and returns the content of
-    the first: ``{"method", "method_hash", "chosen": {"cutoff_ry", "rho_cutoff_ry", "kspacing_per_a"}, "limits",
-    "series": [...], "calculations", "wall_s"}``, where ``method`` has the chosen settings. A Failure when a
-    calculation cannot be done or a series ends before it is converged.
+    Returns ``{"method", "method_hash", "chosen": {"cutoff_ry", "rho_cutoff_ry", "kspacing_per_a"}, "limits",
+    "series": [...], "calculations", "wall_s", "cpu_s"}``, where ``method`` has the chosen settings; CPU time is
+    taken for wall time. A Failure when a calculation cannot be done or a series ends before it is converged.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     done: list[Label] = []
-
-    def default_label(job: LabelJob) -> Label | Failure:
-        return label_in(folder, job, walltime_s=walltime_s, cores=cores)
-
-    labeller = label or default_label
     pair = series.probe_pair(atoms, seed)
     dual = float(method["rho_cutoff_ry"]) / float(method["cutoff_ry"])
     start_ry = float(method["cutoff_ry"])
@@ -105,25 +124,30 @@ def run_series(
     current, found = dict(method), []
     for setting, values in plans:
         ordered = sorted(values, reverse=setting == series.KSPACING)
-        labels: list[tuple[Label, Label]] = []
-        for value in ordered:
-            changed = {**current, **_settings(setting, value, dual)}
-            both = [labeller(LabelJob(structure, changed)) for structure in pair]
-            for one in both:
-                if isinstance(one, Failure):
-                    return Failure(one.kind, f"{setting} {value:g}: {one.message}", one.evidence)
-            first, second = (one for one in both if isinstance(one, Label))
-            labels.append((first, second))
-            done += [first, second]
+        jobs = [
+            LabelJob(structure, {**current, **_settings(setting, value, dual)})
+            for value in ordered
+            for structure in pair
+        ]
+        labels: list[Label] = []
+        for job, one in zip(jobs, labeller(jobs), strict=True):
+            if isinstance(one, Failure):
+                return Failure(one.kind, f"{setting} {job.method[setting]:g}: {one.message}", one.evidence)
+            labels.append(one)
+        done += labels
         judged = series.judge(
-            setting, ordered, labels, force_limit=force_limit_mev_per_a, energy_limit=energy_limit_mev_per_atom
+            setting,
+            ordered,
+            list(zip(labels[::2], labels[1::2], strict=True)),
+            force_limit=force_limit_mev_per_a,
+            energy_limit=energy_limit_mev_per_atom,
         )
         if isinstance(judged, Failure):
             return judged
         found.append(judged)
         current |= _settings(setting, judged.chosen, dual)
     chosen = {key: current[key] for key in (series.CUTOFF, "rho_cutoff_ry", series.KSPACING)}
-    result: Json = {
+    return {
         "formula": atoms.get_chemical_formula(),
         "method": current,
         "method_hash": content_hash(current),
@@ -132,10 +156,8 @@ def run_series(
         "series": [item.to_json() for item in found],
         "calculations": len(done),
         "wall_s": sum(one.wall_s for one in done),
+        "cpu_s": sum(one.wall_s for one in done),
     }
-    write_json(folder / RESULT, result)
-    plot(result, folder)
-    return result
 
 
 def _settings(setting: str, value: float, dual: float) -> dict[str, Any]:

@@ -6,6 +6,7 @@ one small real calculation in a process of its own (:mod:`mlip_autopipec.runtime
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from mlip_autopipec.config import prepare
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines.dft.quantum_espresso import pseudos
 from mlip_autopipec.engines.md.lammps.plugin.build import plugin_folder
@@ -37,6 +39,7 @@ _PROBE_TIMEOUT_S = 300.0
 _APT = "sudo apt-get install --no-install-recommends"
 # Installed without their dependencies (they declare a CUDA build of TensorFlow), so they are in no extra.
 _WITHOUT_DEPENDENCIES = ("tf_keras==2.20.1", "tensorpotential==0.6.2.1")
+_FOLDER = "doctor"
 _CHGNET_WEIGHTS = "pretrained/0.3.0/*.tar"
 
 
@@ -188,16 +191,26 @@ _TITLES = {
 
 
 def executor_check(plan: Plan, folder: Path, timeout_s: float = 600.0) -> Check:
-    """One job of a second through the plan's executor; ``folder`` must lie where the nodes see it."""
+    """One job of a second through the plan's executor; ``folder`` must lie where the nodes see it.
+
+    The folder goes when all is well, and stays with its logs when it is not.
+    """
     name = f"works: executor {plan.executor.name}"
     mend = "see docs/how-to/run-on-a-cluster.md; the logs are in " + str(folder)
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    place = Path(tempfile.mkdtemp(prefix="job-", dir=folder))  # an answer of an earlier look must not count
     try:
         with opened(plan, folder) as executor:
-            answer = probe(executor, folder / "job", timeout_s)
+            answer = probe(executor, place, timeout_s)
     except MissingProgramError as error:
         return Check(name, False, detail=str(error), mend=error.install)
     except MlipError as error:
         return Check(name, False, detail=str(error), mend=mend)
+    shutil.rmtree(folder)
+    with contextlib.suppress(OSError):  # something else came to lie there meanwhile
+        for path in made[1:]:
+            path.rmdir()
     where = f"on {answer['host']}" + (f", job {answer['block']}" if answer["block"] else "")
     return Check(name, True, detail=f"a job of one second came back after {answer['wait_s']} s {where}")
 
@@ -241,13 +254,25 @@ def print_checks(found: Iterable[Check]) -> int:
     return 1 if bad else 0
 
 
-def run(as_json: bool = False) -> int:
-    """Check everything and print it, as text or as one JSON list; returns the exit code (0 or 1)."""
+def run(as_json: bool = False, plan_file: Path | None = None, runs_dir: Path = Path("runs")) -> int:
+    """Check everything and print it, as text or as one JSON list; returns the exit code (0 or 1).
+
+    ``plan_file``: an input.yaml or plan.yaml whose executor is tried as well, in its run folder below ``runs_dir``.
+    Raises InputError for a file that is neither.
+    """
+    prepared = prepare.load(plan_file, runs_dir=runs_dir, cores=None) if plan_file else None
+    found = _all(prepared)
     if not as_json:
-        return print_checks(iter_checks())
-    found = checks()
-    print(json.dumps([asdict(check) for check in found], indent=1))
-    return 0 if all(check.ok or check.optional for check in found) else 1
+        return print_checks(found)
+    rows = list(found)
+    print(json.dumps([asdict(check) for check in rows], indent=1))
+    return 0 if all(check.ok or check.optional for check in rows) else 1
+
+
+def _all(prepared: prepare.PreparedPlan | None) -> Iterator[Check]:
+    yield from iter_checks()
+    if prepared is not None:
+        yield executor_check(prepared.plan, prepared.root / _FOLDER)
 
 
 if __name__ == "__main__":

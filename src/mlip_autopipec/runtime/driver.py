@@ -142,6 +142,7 @@ class Driver:
             return self.work.write_result(self.root, self.state, self.history, _elapsed(self.history))
         budget = self.plan.budget.model_dump(mode="json")
         self._record(DriverStarted(self.plan.hash, _elapsed(self.history), budget))
+        self._record(*self.work.earlier(self.root, self.state))
         with _stop_on_signal(self._request_stop):
             while self.state.end is None and not self.stopping:
                 if not self._tick():

@@ -48,6 +48,7 @@ def dft(folder: Path) -> Json:
     family = pseudos.DEFAULT_FAMILY
     path = pseudos.locate(family, "Si")
     plan = DftPlan(
+        functional="PBE",
         pseudo_family=family,
         pseudos={"Si": path.name},
         pseudo_sha256={"Si": pseudos.family_facts(family).elements["Si"].sha256},
@@ -55,6 +56,10 @@ def dft(folder: Path) -> Json:
         rho_cutoff_ry=56.0,
         kspacing_per_a=10.0,
         kmesh_shifted=False,
+        smearing="gaussian",
+        degauss_ry=0.01,
+        spin_polarized=False,
+        starting_moments={},
     )
     atoms = bulk("Si", a=5.47)
     atoms.positions[1, 0] += 0.1

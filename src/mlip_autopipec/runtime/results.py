@@ -39,8 +39,8 @@ EXAMPLE_ATOMS = 512
 class CampaignSummary:
     """All that the result folder is made of.
 
-    ``dft_calls``: attempts started, failed ones and validation included. ``potentials``: oldest first; ``released``
-    names one of them (default: the last). ``validation``: result of its ``validate`` task.
+    ``dft_calls``: attempts started, failed ones, validation and the ``convergence_calls`` included. ``potentials``:
+    oldest first; ``released`` names one of them (default: the last). ``validation``: result of its ``validate`` task.
     ``train``, ``validate``: labelled structures by purpose. ``failures``: ``{"task", "kind", "message", "cure",
     "verdict"}`` each. ``rounds``: ``{"round", "potential", "labels", "train", "test"}``. ``gamma``: potential name ->
     extrapolation grades met in MD. ``timeline``: ``{"kind", "id", "start", "end", "ok"}``, times in seconds (epoch or
@@ -53,6 +53,7 @@ class CampaignSummary:
     reason: str
     wall_s: float
     dft_calls: int
+    convergence_calls: int = 0
     potentials: tuple[PotentialRef, ...] = ()
     published_at: Mapping[str, float | str] = field(default_factory=dict)
     released: str | None = None
@@ -220,6 +221,7 @@ def _summary(plan: Plan, campaign: CampaignSummary, files: list[str], notes: lis
         "reason": campaign.reason,
         "wall_s": campaign.wall_s,
         "dft_calls": campaign.dft_calls,
+        "convergence_calls": campaign.convergence_calls,
         "labels": {
             "train": len(campaign.train),
             "masked": sum(item.core is not None for item in campaign.train),

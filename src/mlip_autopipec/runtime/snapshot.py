@@ -16,6 +16,7 @@ from mlip_autopipec.campaign.events import (
     Event,
     MdReported,
     PotentialPublished,
+    SettingsChecked,
     TaskCancelled,
 )
 from mlip_autopipec.campaign.exploration import passed, visits
@@ -90,8 +91,9 @@ def cures(state: CampaignState) -> Json:
 
 
 def core_hours(state: CampaignState) -> Json:
-    """CPU hours that ended attempts used, by kind of task."""
-    hours: dict[str, float] = {}
+    """CPU hours that ended attempts used, by kind of task; ``convergence``: of the check before."""
+    check = state.settings_checked
+    hours: dict[str, float] = {"convergence": check.cpu_s / 3600} if check else {}
     for record in state.tasks.values():
         for attempt in record.attempts:
             if attempt.outcome is not None:
@@ -127,6 +129,8 @@ def describe(event: Event, state: CampaignState) -> str | None:
     match event:
         case DriverStarted(_, elapsed_s, _):
             return f"going on after {elapsed_s / 60:.0f} min" if elapsed_s else "started"
+        case SettingsChecked(calculations, _):
+            return f"DFT settings were checked before, with {calculations} calculations"
         case AttemptEnded():
             return _describe_end(event, state.tasks[event.task_id])
         case TaskCancelled(task_id, reason):

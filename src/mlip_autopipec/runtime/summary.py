@@ -41,6 +41,7 @@ def campaign_summary(plan: Plan, state: CampaignState, history: History, wall_s:
         reason=state.end.reason if state.end else "not ended",
         wall_s=wall_s,
         dft_calls=state.dft_calls,
+        convergence_calls=state.settings_checked.calculations if state.settings_checked else 0,
         potentials=tuple(state.potentials),
         published_at={e.potential.name: when for when, e in history if isinstance(e, PotentialPublished)},
         released=released.name if released else None,

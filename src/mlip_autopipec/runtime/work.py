@@ -12,18 +12,19 @@ from typing import Protocol
 
 from mlip_autopipec.campaign.commands import Command
 from mlip_autopipec.campaign.decide import decide
-from mlip_autopipec.campaign.events import Event
+from mlip_autopipec.campaign.events import Event, SettingsChecked
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
+from mlip_autopipec.config import convergence
 from mlip_autopipec.config.files import write_plan
 from mlip_autopipec.config.label_plan import LabelPlan
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.errors import CampaignStateError
+from mlip_autopipec.errors import CampaignStateError, InputError
 from mlip_autopipec.files import atomic_write, read_json
 from mlip_autopipec.runtime import layout, publish, snapshot
 from mlip_autopipec.runtime.summary import write_campaign_result
 from mlip_autopipec.types import Json, PotentialRef
 
-__all__ = ["ActiveLearning", "History", "Work"]
+__all__ = ["ActiveLearning", "History", "Work", "check_made"]
 
 History = Sequence[tuple[float, Event]]
 
@@ -36,6 +37,10 @@ class Work(Protocol):
 
     def settle(self, root: Path) -> None:
         """Write the plan into the run folder. Raises CampaignStateError when the folder belongs to another one."""
+        ...
+
+    def earlier(self, root: Path, state: CampaignState) -> list[Event]:
+        """Facts from before the log began that it still lacks."""
         ...
 
     def is_over(self, state: CampaignState) -> bool:
@@ -69,6 +74,15 @@ class Work(Protocol):
         ...
 
 
+def check_made(plan: Plan | LabelPlan, root: Path, state: CampaignState) -> list[Event]:
+    """What the convergence check in the run folder has cost, unless the log knows it or none was made here."""
+    table = root / convergence.FOLDER / convergence.RESULT
+    if plan.dft.convergence != "checked" or state.settings_checked is not None or not table.exists():
+        return []
+    result = read_json(table)
+    return [SettingsChecked(result["calculations"], result["cpu_s"])]
+
+
 @dataclass(frozen=True)
 class ActiveLearning:
     """The loop of :mod:`mlip_autopipec.campaign.decide`. ``reasons``: dotted key of the plan -> why."""
@@ -77,7 +91,13 @@ class ActiveLearning:
     reasons: Mapping[str, str]
 
     def settle(self, root: Path) -> None:
-        """Write the plan, or check that the folder was begun with the same one (limits may differ)."""
+        """Write the plan, or check that the folder was begun with the same one (limits may differ).
+
+        Raises InputError for a plan that still waits for its convergence check.
+        """
+        if self.plan.dft.convergence == "check":
+            hint = "start it with mlip-auto run or WorkflowManager"
+            raise InputError("the convergence check was not made", key="dft.convergence", hint=hint)
         path = root / layout.PLAN_JSON
         begun = Plan.model_validate(read_json(path)) if path.exists() else None
         if begun is not None and begun.hash != self.plan.hash:
@@ -85,6 +105,9 @@ class ActiveLearning:
         if begun != self.plan or not (root / layout.PLAN_YAML).exists():
             write_plan(self.plan, dict(self.reasons), root / layout.PLAN_YAML)
         atomic_write(path, self.plan.model_dump_json(indent=1))
+
+    def earlier(self, root: Path, state: CampaignState) -> list[Event]:
+        return check_made(self.plan, root, state)
 
     def is_over(self, state: CampaignState) -> bool:
         """Ended, and the limits are still the same."""

@@ -197,6 +197,7 @@ def simulated_plan(name: str = "copper", *, initial: int = 8, cores: int = 2, **
         "material": {"formula": "Cu", "fractions": {"Cu": 1.0}},
         "dft": {
             "engine": f"{here}:SimulatedDft",
+            "functional": "PBE",
             "pseudo_family": "none",
             "pseudos": {"Cu": "none"},
             "pseudo_sha256": {"Cu": "none"},
@@ -204,6 +205,10 @@ def simulated_plan(name: str = "copper", *, initial: int = 8, cores: int = 2, **
             "rho_cutoff_ry": 40,
             "kspacing_per_a": 0.6,
             "kmesh_shifted": True,
+            "smearing": "mv",
+            "degauss_ry": 0.01,
+            "spin_polarized": False,
+            "starting_moments": {},
         },
         "generation": {
             "batches": [

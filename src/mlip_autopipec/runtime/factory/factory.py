@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 
-from mlip_autopipec.config.label_plan import LabelBudget, LabelPlan
+from mlip_autopipec.config.dft_plan import ASE_CALCULATOR
+from mlip_autopipec.config.label_plan import LabelPlan
 from mlip_autopipec.config.plan import DftPlan, ExecutorPlan
 from mlip_autopipec.engines.dft.quantum_espresso import config, pseudos
 from mlip_autopipec.errors import CampaignStateError, InputError
@@ -20,40 +20,19 @@ from mlip_autopipec.runtime import layout
 from mlip_autopipec.runtime.driver import carry_out
 from mlip_autopipec.runtime.executors.ports import Executor
 from mlip_autopipec.runtime.factory import parameters
+from mlip_autopipec.runtime.factory.calculator import check_calculator
+from mlip_autopipec.runtime.factory.checked import asking_for_check, with_checked_settings
 from mlip_autopipec.runtime.factory.labelling import Labelling, given, label_task
+from mlip_autopipec.runtime.factory.options import Options
 from mlip_autopipec.runtime.factory.outputs import PARAMETERS
 from mlip_autopipec.runtime.factory.parameters import Parameters
 from mlip_autopipec.runtime.factory.structures import Structure, as_calculated, read_structures
 from mlip_autopipec.runtime.progress import Progress
-from mlip_autopipec.types import Json, Task, atoms_to_json
+from mlip_autopipec.types import Failure, Json, Task, atoms_to_json
 
-__all__ = [
-    "Options",
-    "label_atoms",
-    "label_files",
-    "make_plan",
-    "parse_budget",
-    "parse_settings",
-    "plan_for",
-    "tasks_of",
-]
+__all__ = ["label_atoms", "label_files", "make_plan", "plan_for", "tasks_of"]
 
 TICK_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a user may choose. ``elements``: further ones that the method should serve, for files to be added later.
-
-    ``settings`` replace derived values of the method; ``cores``: None takes every core this process may use.
-    """
-
-    family: str | None = None
-    elements: tuple[str, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    engine: str | None = None
-    cores: int | None = None
-    budget: LabelBudget = field(default_factory=LabelBudget)
 
 
 def label_files(
@@ -89,7 +68,10 @@ def label_atoms(
 
 def plan_for(structures: Sequence[Atoms], options: Options | None = None) -> LabelPlan:
     """The plan that serves these structures, without a folder. Raises InputError."""
-    return make_plan([item.atoms for item in _ready(structures)], None, options or Options())[0]
+    options = options or Options()
+    if options.converge:
+        raise InputError("a convergence series needs a folder", key="converge", hint="use DFTFactory.run")
+    return make_plan([item.atoms for item in _ready(structures)], None, options)[0]
 
 
 def _ready(structures: Sequence[Atoms]) -> list[Structure]:
@@ -108,6 +90,12 @@ def _label(
     root, progress = out.resolve(), progress or Progress()
     plan, reasons, notes = make_plan([item.atoms for item in found], root, options)
     _check_programs(plan.dft, plan.elements)
+    if plan.dft.convergence == "check":
+        checked = with_checked_settings(plan, reasons, [item.atoms for item in found], root, progress, executor)
+        if isinstance(checked, Failure):
+            return _unchecked(root, len(found), checked)
+        plan, reasons = checked
+        plan = plan.model_copy(update={"dft": _with_time_for(plan.dft, found, options)})
     tasks, sources = tasks_of(plan, found)
     progress.log(f"{len(found)} structures, {len(tasks)} different; {_in_words(plan.dft)}")
     for note in notes:
@@ -116,6 +104,24 @@ def _label(
     if reasons:
         atomic_write(root / PARAMETERS, _parameters_text(plan, reasons))
     return carry_out(Labelling(plan, tasks, sources), root, progress=progress, executor=executor, tick_s=TICK_S)
+
+
+def _with_time_for(dft: DftPlan, found: Sequence[Structure], options: Options) -> DftPlan:
+    """The wall time that the largest structure needs with the checked settings, unless one was given."""
+    return dft if "walltime_s" in options.settings else parameters.with_walltime(dft, [item.atoms for item in found])
+
+
+def _unchecked(root: Path, structures: int, failure: Failure) -> Json:
+    """The summary of a call that got no further than its convergence check."""
+    return {
+        "end_state": "needs_attention",
+        "reason": f"the convergence check failed, {failure.kind}: {failure.message}",
+        "folder": str(root),
+        "structures": structures,
+        "labelled": 0,
+        "quarantined": 0,
+        "left": structures,
+    }
 
 
 def make_plan(
@@ -128,14 +134,21 @@ def make_plan(
     """
     begun = _begun(root) if root else None
     cores = options.cores or len(os.sched_getaffinity(0))
-    engine = options.engine or (begun.dft.engine if begun else parameters.DEFAULT_ENGINE)
-    family = options.family or (begun.dft.pseudo_family if begun and begun.dft.pseudo_family != "none" else None)
+    options = _as_begun(options, begun.dft if begun else None)
     derived = parameters.derive_dft(
-        structures, family=family, elements=options.elements, settings=options.settings, engine=engine
+        structures,
+        family=options.family,
+        elements=options.elements,
+        settings=options.settings,
+        engine=options.engine or parameters.DEFAULT_ENGINE,
+        calculator=options.calculator,
+        arguments=options.arguments,
     )
     if root is None or begun is None:
         elements = tuple(sorted({*options.elements, *parameters.elements_of(structures)}))
         dft, reasons, notes = derived.dft, derived.reasons, list[str]()
+        if options.converge:
+            dft = asking_for_check(dft, options.settings)
     else:
         dft, notes = _kept(begun, derived, options, structures, root)
         elements, reasons = begun.elements, {}
@@ -147,6 +160,18 @@ def make_plan(
         executor=ExecutorPlan(cores=cores),
     )
     return plan, reasons, notes
+
+
+def _as_begun(options: Options, dft: DftPlan | None) -> Options:
+    """Options with what a call may leave out: the folder's engine, family and calculator."""
+    engine = options.engine or (ASE_CALCULATOR if options.calculator else dft.engine if dft else None)
+    if dft is None or engine != dft.engine:
+        return replace(options, engine=engine)
+    family = options.family or (dft.pseudo_family if dft.pseudo_family != "none" else None)
+    calculator = options.calculator or dft.calculator
+    same = calculator == dft.calculator
+    arguments = options.arguments or (dft.arguments if same else {})
+    return replace(options, engine=engine, family=family, calculator=calculator, arguments=arguments)
 
 
 def _begun(root: Path) -> LabelPlan | None:
@@ -163,6 +188,8 @@ def _kept(
     begun: LabelPlan, derived: Parameters, options: Options, structures: Sequence[Atoms], root: Path
 ) -> tuple[DftPlan, list[str]]:
     """The folder's method with the wall time that the largest structure now needs, and what would be chosen today."""
+    if options.converge and begun.dft.convergence != "checked":
+        raise InputError(f"{root} was begun without it", key="--converge", hint="choose another folder with --out")
     wanted = {*options.elements, *parameters.elements_of(structures)}
     if new := sorted(wanted - set(begun.elements)):
         raise InputError(
@@ -172,14 +199,13 @@ def _kept(
         )
     old, today = begun.dft.method(), derived.dft.method()
     fixed = {key for key in options.settings if key in old}
-    fixed |= {"pseudo_family"} if options.family else set()
-    fixed |= {"engine"} if options.engine else set()
-    for key in sorted(fixed):
-        if today[key] != old[key]:
+    fixed |= {"engine", "pseudo_family", "calculator", "arguments", "calculator_version"} & {*old, *today}
+    for key in sorted(fixed, key=lambda key: (key != "engine", key)):
+        if today.get(key) != old.get(key):
             raise InputError(
-                f"{root} was begun with {old[key]!r}",
+                f"{root} was begun with {old.get(key)!r}",
                 key=key,
-                value=today[key],
+                value=today.get(key),
                 hint="choose another folder with --out",
             )
     changes: dict[str, Any] = {"walltime_s": max(begun.dft.walltime_s, derived.dft.walltime_s)}
@@ -187,13 +213,18 @@ def _kept(
     differing = [
         f"{key} {today[key]} would be chosen today, {old[key]} of this folder is kept"
         for key in ("kspacing_per_a", "kmesh_shifted", "smearing", "spin_polarized")
-        if today[key] != old[key] and key not in fixed
+        if key in old
+        and today[key] != old[key]
+        and key not in fixed
+        and not (key == "kspacing_per_a" and begun.dft.convergence == "checked")
     ]
     return begun.dft.model_copy(update=changes), differing
 
 
 def _check_programs(dft: DftPlan, elements: Sequence[str]) -> None:
-    """Raises MissingProgramError before anything is begun."""
+    """Raises MissingProgramError (InputError for a calculator that cannot be made) before anything is begun."""
+    if dft.engine == ASE_CALCULATOR:
+        check_calculator(dft.method())
     if dft.engine == parameters.DEFAULT_ENGINE:
         config.command(dft.cores, {})
         for symbol in elements:
@@ -212,34 +243,10 @@ def tasks_of(plan: LabelPlan, found: Sequence[Structure]) -> tuple[dict[str, Tas
     return tasks, sources
 
 
-def parse_budget(text: str | None) -> LabelBudget:
-    """``"200"``: calculations; ``"90min"``, ``"8h"``: wall time; both: ``"200,8h"``. Raises InputError."""
-    calls: int | None = None
-    minutes: float | None = None
-    for part in (text or "").replace(" ", "").split(",") if text else []:
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)(min|m|h|d)?", part)
-        number = float(found[1]) if found else 0.0
-        if found is None or number <= 0 or (not found[2] and not number.is_integer()):
-            raise InputError("not a budget", key="--budget", value=text, hint="write 200 (calculations), 90min or 8h")
-        if found[2]:
-            minutes = number * {"min": 1, "m": 1, "h": 60, "d": 1440}[found[2]]
-        else:
-            calls = int(number)
-    return LabelBudget(dft_calls=calls, wall_minutes=minutes)
-
-
-def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
-    """``["cutoff_ry=40", "kmesh_shifted=true"]`` as values. Raises InputError."""
-    found: dict[str, Any] = {}
-    for text in texts:
-        key, sign, value = text.partition("=")
-        if not sign or not value:
-            raise InputError("not a setting", key="--set", value=text, hint="write KEY=VALUE, for example cutoff_ry=40")
-        found[key.strip()] = {"true": True, "false": False}.get(value.strip().lower(), value.strip())
-    return found
-
-
 def _in_words(dft: DftPlan) -> str:
+    if not dft.plane_waves:
+        given = ", ".join(f"{key}={value}" for key, value in dft.arguments.items())
+        return f"{dft.calculator}({given}) of {dft.calculator_version or 'no package'} (method {dft.method_hash})"
     spin = ", spin-polarised" if dft.spin_polarized else ""
     mesh = "shifted" if dft.kmesh_shifted else "Gamma-centred"
     return (

@@ -19,7 +19,7 @@ from mlip_autopipec.errors import CampaignStateError
 from mlip_autopipec.files import read_json, write_json
 from mlip_autopipec.runtime import layout, snapshot
 from mlip_autopipec.runtime.factory import outputs
-from mlip_autopipec.runtime.work import History
+from mlip_autopipec.runtime.work import History, check_made
 from mlip_autopipec.types import Candidate, Json, LabelJob, PotentialRef, Provenance, Task, content_hash
 
 __all__ = ["Labelling", "given", "label_task", "word"]
@@ -64,6 +64,9 @@ class Labelling:
         for name, places in self._sources.items():
             known[name] = list(dict.fromkeys([*known.get(name, []), *places]))
         write_json(path, known, indent=None)
+
+    def earlier(self, root: Path, state: CampaignState) -> list[Event]:
+        return check_made(self.plan, root, state)
 
     def _missing(self, state: CampaignState) -> list[Task]:
         """Tasks of this call that the log lacks; looked for once, for what is planned stays planned."""

@@ -14,7 +14,7 @@ from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.campaign.verdicts import STOPPED
 from mlip_autopipec.config.label_plan import LabelPlan
 from mlip_autopipec.files import atomic_write, read_json, write_json
-from mlip_autopipec.runtime import layout
+from mlip_autopipec.runtime import layout, snapshot
 from mlip_autopipec.runtime.dataset_db import labelled_structure, with_results
 from mlip_autopipec.types import Json
 
@@ -59,7 +59,7 @@ def write_outputs(
             "quarantined": of_call.count("quarantined"),
         },
         "calculations": state.dft_calls,
-        "core_hours": sum(a.outcome.cpu_s for r in state.tasks.values() for a in r.attempts if a.outcome) / 3600,
+        "core_hours": sum(snapshot.core_hours(state).values()),
         "core_hours_lost": sum(row["core_hours_lost"] for row in table),
         "wall_s": elapsed_s,
         "method_hash": plan.dft.method_hash,

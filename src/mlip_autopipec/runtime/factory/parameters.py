@@ -11,18 +11,23 @@ from ase import Atoms
 from pydantic import ValidationError
 
 from mlip_autopipec.config import cost
+from mlip_autopipec.config.dft_plan import ASE_CALCULATOR, QUANTUM_ESPRESSO, DftPlan
 from mlip_autopipec.config.files import to_input_error
-from mlip_autopipec.config.plan import DftPlan
+from mlip_autopipec.engines.dft.ase_calculator.engine import method_of
 from mlip_autopipec.engines.dft.quantum_espresso import pseudos
 from mlip_autopipec.errors import InputError, nearest
 from mlip_autopipec.kpoints import choose_grid
 from mlip_autopipec.science import dft_parameters
 from mlip_autopipec.science.dft_parameters import Choice
 
-__all__ = ["Parameters", "derive_dft", "elements_of", "expected_cpu_s", "with_walltime"]
+__all__ = ["DEFAULT_ENGINE", "Parameters", "derive_dft", "elements_of", "expected_cpu_s", "least", "with_walltime"]
 
-DEFAULT_ENGINE = "quantum_espresso"
-_DERIVED = {"pseudo_family", "pseudos", "pseudo_sha256", "max_attempts"}
+DEFAULT_ENGINE = QUANTUM_ESPRESSO
+#: Keys with an option of their own, or none.
+_NOT_SETTINGS = {
+    "engine", "calculator", "arguments", "calculator_version", "pseudo_family", "pseudos", "pseudo_sha256",
+    "convergence", "max_attempts",
+}  # fmt: skip
 _MIXED_SMEARING = Choice(
     ("gaussian", dft_parameters.DEGAUSS_RY),
     "metals and cells with a gap in one method: Gaussian, whose Fermi energy is unique in both",
@@ -48,13 +53,16 @@ def derive_dft(
     elements: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
     engine: str = DEFAULT_ENGINE,
+    calculator: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
 ) -> Parameters:
     """The method that serves every structure, and ``elements`` besides.
 
     Cutoffs: the largest over all elements. k-point spacing: the densest that any periodic structure needs, because
     labels of one set must share it. Cold smearing where all are metals, Gaussian otherwise. Spin where an element is
     magnetic, or a structure is pure oxygen. ``settings`` replace derived values (keys of the plan's ``dft`` section).
-    Raises InputError for unknown families, elements or settings.
+    ``calculator`` and ``arguments`` are the method of the engine ``ase_calculator``; only spin is derived there.
+    Raises InputError for unknown families, elements or settings, and for a calculator without that engine.
     """
     symbols = sorted({*elements, *elements_of(structures)})
     kinds = {_composition(atoms): atoms for atoms in structures}
@@ -64,22 +72,19 @@ def derive_dft(
         reasons.update(dict.fromkeys((f"dft.{key}" for key in keys.split()), choice.reason))
         return choice.value
 
-    smearing, degauss_ry = because("smearing degauss_ry", _smearing(kinds))
     moments = because("starting_moments spin_polarized", _moments(symbols, kinds))
-    values: dict[str, Any] = {
-        "engine": engine,
-        "kspacing_per_a": because("kspacing_per_a", _spacing(kinds)),
-        "kmesh_shifted": because("kmesh_shifted", _shifted(kinds)),
-        "smearing": smearing,
-        "degauss_ry": degauss_ry,
-        "spin_polarized": bool(moments),
-        "starting_moments": moments,
-        **_family_values(symbols, family or pseudos.DEFAULT_FAMILY, engine, because),
-    }
-    dual = values["rho_cutoff_ry"] / values["cutoff_ry"]
+    values: dict[str, Any] = {"engine": engine, "spin_polarized": bool(moments), "starting_moments": moments}
+    if engine == ASE_CALCULATOR:
+        values |= _calculator_values(family, calculator, arguments or {})
+    elif calculator or arguments:
+        raise InputError(
+            f"the engine {engine} takes no ASE calculator", key="--calculator", hint=f"--engine {ASE_CALCULATOR}"
+        )
+    else:
+        values |= _plane_wave_values(symbols, kinds, family or pseudos.DEFAULT_FAMILY, engine, because)
     given = _checked(settings or {})
-    if "cutoff_ry" in given:
-        values["rho_cutoff_ry"] = dual * float(given["cutoff_ry"])
+    if "cutoff_ry" in given and "cutoff_ry" in values:
+        values["rho_cutoff_ry"] = values["rho_cutoff_ry"] / values["cutoff_ry"] * _number(given["cutoff_ry"])
     reasons |= {f"dft.{key}": "given" for key in given}
     try:
         dft = DftPlan.model_validate({**values, **given})
@@ -88,8 +93,37 @@ def derive_dft(
     return Parameters(dft if "walltime_s" in given else with_walltime(dft, structures), reasons)
 
 
+def _number(value: Any) -> float:
+    """As pydantic will read it; what is no number is left to its complaint."""
+    try:
+        return float(value)
+    except ValueError:
+        return 1.0
+
+
+def _calculator_values(family: str | None, calculator: str | None, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The method of an ASE calculator, with the version of its package."""
+    if family:
+        raise InputError("an ASE calculator has no pseudopotential family", key="--family", value=family)
+    if not calculator:
+        hint = "write MODULE:CLASS, for example tblite.ase:TBLite"
+        raise InputError(f"the engine {ASE_CALCULATOR} needs a calculator", key="--calculator", hint=hint)
+    return method_of(calculator, arguments)
+
+
+def _plane_wave_values(symbols: Sequence[str], kinds: Kinds, family: str, engine: str, because: Any) -> dict[str, Any]:
+    smearing, degauss_ry = because("smearing degauss_ry", _smearing(kinds))
+    return {
+        "kspacing_per_a": because("kspacing_per_a", _spacing(kinds)),
+        "kmesh_shifted": because("kmesh_shifted", _shifted(kinds)),
+        "smearing": smearing,
+        "degauss_ry": degauss_ry,
+        **_family_values(symbols, family, engine, because),
+    }
+
+
 def _checked(settings: Mapping[str, Any]) -> dict[str, Any]:
-    allowed = set(DftPlan.model_fields) - _DERIVED
+    allowed = set(DftPlan.model_fields) - _NOT_SETTINGS
     for key in settings:
         if key not in allowed:
             raise InputError("unknown setting", key=f"--set {key}", hint=nearest(key, allowed))
@@ -125,6 +159,23 @@ def _spacing(kinds: Kinds) -> Choice[float]:
     return densest if len(choices) == 1 else Choice(densest.value, f"the densest that is needed: {densest.reason}")
 
 
+def least(structures: Sequence[Atoms], cell: Atoms, family: str) -> dict[str, tuple[float, str]]:
+    """Cutoff (Ry) and k-point spacing (1/Å) that the rules ask for what ``cell`` does not stand for, each with why.
+
+    That is: elements that it lacks, and crystals of other compositions. Nothing of that kind, no entry.
+    """
+    found: dict[str, tuple[float, str]] = {}
+    others = set(elements_of(structures)) - set(elements_of([cell]))
+    if others:
+        cutoff = dft_parameters.wavefunction_cutoff_ry({one: pseudos.cutoffs(family, one) for one in others})
+        found["cutoff_ry"] = cutoff.value, cutoff.reason
+    rest = {_composition(atoms): atoms for atoms in structures if _composition(atoms) != _composition(cell)}
+    if _crystals(rest):
+        spacing = _spacing(rest)
+        found["kspacing_per_a"] = spacing.value, spacing.reason
+    return found
+
+
 def _shifted(kinds: Kinds) -> Choice[bool]:
     choices = [dft_parameters.kmesh_shifted(composition) for composition in _crystals(kinds)]
     if not choices:
@@ -143,10 +194,13 @@ def _smearing(kinds: Kinds) -> Choice[tuple[Any, float]]:
 
 def _moments(symbols: Sequence[str], kinds: Kinds) -> Choice[dict[str, float]]:
     moments = dft_parameters.starting_moments(symbols)
-    pure_oxygen = any({s for s, _ in kind if s != "molecule"} == {"O"} for kind in kinds)
-    if moments.value or not pure_oxygen:
+    if not any({s for s, _ in kind if s != "molecule"} == {"O"} for kind in kinds):
         return moments
-    return dft_parameters.starting_moments(["O"])
+    oxygen = dft_parameters.starting_moments(["O"])
+    if not moments.value:
+        return oxygen
+    # Without a moment to start from, O2 beside iron would stay unpolarised in its own cell.
+    return Choice({**moments.value, **oxygen.value}, f"{moments.reason}; {oxygen.reason}")
 
 
 def _family_values(symbols: Sequence[str], family: str, engine: str, because: Any) -> dict[str, Any]:
@@ -154,7 +208,7 @@ def _family_values(symbols: Sequence[str], family: str, engine: str, because: An
     if engine != DEFAULT_ENGINE:
         nothing = Choice(1.0, f"not used by {engine}")
         cutoff = because("cutoff_ry rho_cutoff_ry", nothing)
-        return {"pseudo_family": "none", "pseudos": {}, "pseudo_sha256": {}, "cutoff_ry": cutoff,
+        return {"functional": "none", "pseudo_family": "none", "pseudos": {}, "pseudo_sha256": {}, "cutoff_ry": cutoff,
                 "rho_cutoff_ry": cutoff}  # fmt: skip
     facts = pseudos.family_facts(family)
     hints = {symbol: pseudos.cutoffs(family, symbol) for symbol in symbols}
@@ -173,7 +227,12 @@ def _family_values(symbols: Sequence[str], family: str, engine: str, because: An
 
 
 def with_walltime(dft: DftPlan, structures: Sequence[Atoms]) -> DftPlan:
-    """Wall time of one attempt: half an hour, or five times what the largest structure is expected to take."""
+    """Wall time of one attempt: half an hour, or five times what the largest structure is expected to take.
+
+    Nothing is expected of an ASE calculator: half an hour.
+    """
+    if not dft.plane_waves:
+        return dft
     sizes = {(len(atoms), round(abs(atoms.cell.volume))): atoms for atoms in structures}
     largest = sorted(sizes, key=lambda size: size[0] ** 1.4 * size[1])[-3:]
     seconds = 5 * max((expected_cpu_s(sizes[size], dft) for size in largest), default=0.0)

@@ -27,9 +27,11 @@ from ase.calculators.calculator import (
 from mlip_autopipec.files import read_json, write_json
 from mlip_autopipec.types import Json, atoms_from_json
 
-__all__ = ["INPUT", "OUTPUT", "VERSION", "main", "version_of"]
+__all__ = ["CHECK", "INPUT", "OUTPUT", "VERSION", "main", "version_of"]
 
 INPUT, OUTPUT = "job.json", "result.json"
+CHECK = "check"
+"""Argument of the process that makes the calculator and leaves it at that."""
 VERSION = "calculator_version"
 """Key of a method that holds ``package version``."""
 
@@ -46,11 +48,11 @@ def version_of(module: str) -> str | None:
         return f"{packages[0]} {metadata.version(packages[0])}" if packages else None
 
 
-def main(folder: Path) -> int:
-    """Label the job in ``folder``."""
+def main(folder: Path, *, check: bool = False) -> int:
+    """Label the job in ``folder``; with ``check`` only make its calculator."""
     job = read_json(folder / INPUT)
     try:
-        result = _label(job)
+        result = _label(job, check=check)
     except Exception as error:
         traceback.print_exc()
         kind, words = _kind(error), " ".join(str(error).split())
@@ -65,7 +67,7 @@ class _Unusable(Exception):
     """The job cannot be done by the calculator that is here."""
 
 
-def _label(job: Json) -> Json:
+def _label(job: Json, *, check: bool) -> Json:
     wanted, present = job[VERSION], version_of(job["calculator"].partition(":")[0])
     if wanted is not None and wanted != present:
         raise _Unusable(f"the method was made for {wanted}, this machine has {present or 'no such package'}")
@@ -73,6 +75,8 @@ def _label(job: Json) -> Json:
     if job["moments"]:
         atoms.set_initial_magnetic_moments([job["moments"].get(symbol, 0.0) for symbol in atoms.symbols])
     atoms.calc = _calculator(job["calculator"], job["arguments"])
+    if check:
+        return {}
     started = time.monotonic()
     forces = atoms.get_forces()
     return {
@@ -127,4 +131,4 @@ def _kind(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path.cwd()))
+    sys.exit(main(Path.cwd(), check=sys.argv[1:] == [CHECK]))

@@ -1,0 +1,77 @@
+"""Campaigns and folders of labels whose DFT settings are checked before the first label.
+
+The series lies in ``convergence/`` of the run folder. Until it is complete the plan says ``dft.convergence: check``;
+from then on the plan has what the series chose, whichever file it is derived from again.
+"""
+
+from __future__ import annotations
+
+from mlip_autopipec.config import convergence, prepare
+from mlip_autopipec.config.files import write_plan
+from mlip_autopipec.config.prepare import PreparedPlan
+from mlip_autopipec.errors import CampaignStateError
+from mlip_autopipec.runtime import driver, layout
+from mlip_autopipec.runtime.convergence_check import Labeller, converge_cell
+from mlip_autopipec.runtime.progress import Progress
+from mlip_autopipec.runtime.start_cell import start_cell
+from mlip_autopipec.types import Failure, Json
+
+__all__ = ["checked", "run"]
+
+
+def run(prepared: PreparedPlan, *, progress: Progress | None = None) -> Json:
+    """Check the settings where the plan asks for it, then carry the campaign to its end: what ``mlip-auto run`` does.
+
+    Returns and raises as :func:`mlip_autopipec.runtime.driver.run_campaign`; a check that fails ends the campaign as
+    ``needs_attention``.
+    """
+    found = checked(prepared, progress=progress)
+    if isinstance(found, Failure):
+        return {
+            "name": prepared.plan.name,
+            "end_state": "needs_attention",
+            "reason": f"the convergence check failed, {found.kind}: {found.message}",
+        }
+    return driver.run_campaign(found.plan, found.reasons, found.root)
+
+
+def checked(
+    prepared: PreparedPlan, *, progress: Progress | None = None, label: Labeller | None = None
+) -> PreparedPlan | Failure:
+    """The plan with the settings that its convergence check chose.
+
+    The check is made, gone on with after an interruption, or read. A plan that asks for none comes back as it is.
+    Raises InputError where no cell is known, CampaignLockedError, MissingProgramError, and KeyboardInterrupt when the
+    user stopped it.
+    """
+    if prepared.plan.dft.convergence != "check":
+        return prepared
+    prepared = prepare.with_stored_check(prepared)
+    plan, home = prepared.plan, prepared.root / convergence.FOLDER
+    if plan.dft.convergence == "checked":
+        return prepared
+    if (prepared.root / layout.PLAN_JSON).exists():
+        raise CampaignStateError(f"{prepared.root} was begun without a convergence check; choose another name")
+    progress = progress or Progress()
+    cell = start_cell(plan, home)
+    if isinstance(cell, Failure):
+        return cell
+    if not (prepared.root / layout.PLAN_YAML).exists():
+        write_plan(plan, prepared.reasons, prepared.root / layout.PLAN_YAML)
+    progress.log(f"convergence check of {cell.get_chemical_formula()}, from {plan.dft.cutoff_ry:g} Ry and "
+                 f"{plan.dft.kspacing_per_a:g} 1/Å")  # fmt: skip
+    result = converge_cell(
+        cell,
+        plan.dft,
+        home,
+        plan.executor,
+        key=convergence.key_of(plan),
+        seed=plan.seed,
+        progress=progress,
+        label=label,
+    )
+    if isinstance(result, Failure):
+        return result
+    chosen = result["chosen"]
+    progress.log(f"chosen: {chosen['cutoff_ry']:g} Ry, {chosen['kspacing_per_a']:g} 1/Å")
+    return prepare.with_stored_check(prepared)
