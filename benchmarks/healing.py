@@ -129,7 +129,7 @@ CASES = (
     Case("crash before the SCF cycle", "symmetry", signal("SEGV", "Program PWSCF")),
     Case("scratch folder blocked", "disk", first_only(blocked_scratch)),
     Case("density cut off", "restart_corrupt", first_only(broken_density)),
-    Case("XML cut off", "interrupted", first_only(lambda prepared, folder, number: shell(
+    Case("XML cut off", "disk", first_only(lambda prepared, folder, number: shell(
          prepared, "$PW; truncate -s 4000 out/p.save/data-file-schema.xml"))),
 )  # fmt: skip
 
