@@ -53,7 +53,7 @@ def checked(
     if (prepared.root / layout.PLAN_JSON).exists():
         raise CampaignStateError(f"{prepared.root} was begun without a convergence check; choose another name")
     progress = progress or Progress()
-    cell = start_cell(plan, home)
+    cell = start_cell(plan, home / "cell")
     if isinstance(cell, Failure):
         return cell
     if not (prepared.root / layout.PLAN_YAML).exists():
