@@ -118,6 +118,7 @@ def evaluate(atoms: Atoms, calculator: Calculator | None, limits: Limits) -> Eva
         return Evaluation()
     probe = atoms.copy()
     probe.calc = calculator
+    calculator.reset()  # a neighbour list kept from the structure before shows in the last digits
     try:
         forces = probe.get_forces(apply_constraint=False)
         energy = float(probe.get_potential_energy()) / len(probe)
