@@ -126,7 +126,7 @@ class SurrogateContract:
 
     def evaluated(self, atoms: Atoms) -> Atoms:
         """A copy with the calculator."""
-        probe = atoms.copy()
+        probe: Atoms = atoms.copy()
         probe.calc = self.surrogate.calculator()
         return probe
 

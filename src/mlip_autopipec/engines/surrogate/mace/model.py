@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+__all__ = ["load"]
+
 
 def load(options: dict[str, Any]) -> tuple[Any, list[str]]:
     """(ASE calculator, symbols of the elements it knows). ``options``: {"path": of the model file}."""
