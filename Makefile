@@ -6,13 +6,14 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help setup run test live lint format doctor plugin
+.PHONY: help setup run test live lint format doctor plugin surrogate-mace surrogate-sevennet
 
 help:
 	@echo 'make run [INPUT=$(INPUT)]   a whole campaign: input file in, potential and report out'
 	@echo 'make test      the test suite          make live   tests that run for longer'
 	@echo 'make lint      ruff, mypy, imports     make format ruff format'
 	@echo 'make doctor    does everything here work?           make setup  install only'
+	@echo 'make surrogate-mace, make surrogate-sevennet   an environment for each of these surrogates (1.4 GB)'
 	@echo 'make plugin    compile the pair style that mlip-auto lammps uses (needs g++)'
 
 setup:
@@ -24,7 +25,7 @@ run: setup
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-live: setup
+live: setup surrogate-mace surrogate-sevennet
 	$(BIN)/python -m pytest tests/live
 
 lint: setup
@@ -42,3 +43,6 @@ doctor: setup
 
 plugin: setup
 	$(BIN)/python -m mlip_autopipec.engines.md.lammps.plugin.build
+
+surrogate-mace surrogate-sevennet: setup
+	@scripts/surrogate.sh $(@:surrogate-%=%)

@@ -20,7 +20,6 @@ from mlip_autopipec.testing import (
     SimulatedMd,
     SimulatedSurrogate,
     SimulatedTrainer,
-    SurrogateContract,
     TrainerContract,
 )
 from mlip_autopipec.types import Label, LabelJob, LabelledStructure, Provenance
@@ -62,20 +61,6 @@ class TestQuantumEspresso(DftEngineContract):
             "spin_polarized": False, "starting_moments": {}, "conv_thr_ry_per_atom": 1e-9,
         },
     )  # fmt: skip
-
-
-class TestSimulatedSurrogate(SurrogateContract):
-    surrogate = SimulatedSurrogate()
-    atoms = rattled("Cu", 2)
-    unsupported = "Si"
-
-
-@pytest.mark.real
-class TestChgnet(SurrogateContract):
-    surrogate = registry.surrogate("chgnet")
-    atoms = rattled("Si", 2)
-    unsupported = "Rn"
-    tolerance = 1e-4
 
 
 class TestSimulatedTrainer(TrainerContract):

@@ -131,11 +131,17 @@ class Trainer(Protocol):
 
 @runtime_checkable
 class Surrogate(Protocol):
-    """A pretrained universal potential."""
+    """A pretrained universal potential. May take ``model`` (which weights, a name or a path) when it is made."""
 
-    def calculator(self) -> Calculator: ...
+    def calculator(self) -> Calculator:
+        """ASE calculator: energy, forces, stress. Raises InputError when asked for an element that it lacks."""
+        ...
 
     def supports(self, symbols: Sequence[str]) -> bool: ...
+
+    def require(self) -> object:
+        """Raises MissingProgramError when a package or its weights are absent; loads no model."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ is asked for, so ``--help`` never loads torch, TensorFlow or LAMMPS.
 from __future__ import annotations
 
 import importlib
+import inspect
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any, Literal, cast
 
@@ -26,7 +28,11 @@ BUILT_IN: dict[Port, dict[str, str]] = {
         "pacemaker": "mlip_autopipec.engines.train.pacemaker.engine:Pacemaker",
         "linear": "mlip_autopipec.engines.train.pacemaker.engine:LinearAce",
     },
-    "surrogate": {"chgnet": "mlip_autopipec.engines.surrogate.chgnet.engine:Chgnet"},
+    "surrogate": {
+        "chgnet": "mlip_autopipec.engines.surrogate.chgnet.engine:Chgnet",
+        "mace": "mlip_autopipec.engines.surrogate.mace.engine:Mace",
+        "sevennet": "mlip_autopipec.engines.surrogate.sevennet.engine:SevenNet",
+    },
     "md": {"lammps": "mlip_autopipec.engines.md.lammps.engine:Lammps"},
 }
 
@@ -42,12 +48,16 @@ def load(port: Port, name: str) -> Any:
 
     Raises InputError with the nearest known name when there is none.
     """
+    return _maker(port, name)()
+
+
+def _maker(port: Port, name: str) -> Callable[..., Any]:
     target = name if ":" in name else known(port).get(name)
     if target is None:
         raise InputError(f"unknown {port} engine", key=f"{port}.engine", value=name, hint=nearest(name, known(port)))
     module, _, attribute = target.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)()
+        return cast(Callable[..., Any], getattr(importlib.import_module(module), attribute))
     except (ModuleNotFoundError, AttributeError) as error:
         if isinstance(error, ModuleNotFoundError) and error.name and not module.startswith(error.name):
             raise
@@ -62,8 +72,14 @@ def trainer(name: str) -> Trainer:
     return cast(Trainer, load("train", name))
 
 
-def surrogate(name: str) -> Surrogate:
-    return cast(Surrogate, load("surrogate", name))
+def surrogate(name: str, model: str | None = None) -> Surrogate:
+    """``model``: which weights, for engines that have several (a name or a path); None: the engine's default."""
+    if model is None:
+        return cast(Surrogate, load("surrogate", name))
+    maker = _maker("surrogate", name)
+    if "model" not in inspect.signature(maker).parameters:
+        raise InputError(f"the surrogate {name} has one model only", key="surrogate.model", value=model)
+    return cast(Surrogate, maker(model=model))
 
 
 def md_engine(name: str) -> MdEngine:

@@ -18,7 +18,18 @@ from ase.neighborlist import neighbor_list
 
 from mlip_autopipec.types import Candidate
 
-__all__ = ["Limits", "Screened", "Verdict", "closest_contact", "composition", "screen"]
+__all__ = [
+    "Evaluation",
+    "Limits",
+    "Screened",
+    "Verdict",
+    "audit_sample",
+    "closest_contact",
+    "composition",
+    "evaluate",
+    "judge",
+    "screen",
+]
 
 # Hydrogen bends the rule of covalent radii most (H3+, hot protons): its pairs get a shorter limit.
 HYDROGEN_SLACK = 0.8
@@ -31,6 +42,16 @@ class Limits:
     min_distance_factor: float = 0.7
     max_force_ev_per_a: float = 25.0
     max_energy_above_lowest_ev_per_atom: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What can be said of one structure alone; ``kind`` and ``reason`` are None where nothing speaks against it."""
+
+    kind: str | None = None
+    reason: str | None = None
+    energy_ev_per_atom: float | None = None
+    max_force_ev_per_a: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,55 +105,83 @@ def composition(atoms: Atoms) -> str:
     return str(atoms.symbols.formula.reduce()[0].format("hill"))
 
 
+def evaluate(atoms: Atoms, calculator: Calculator | None, limits: Limits) -> Evaluation:
+    """Contact distance, then energy and forces (one call of ``calculator``), against the limits of one structure.
+
+    A structure whose atoms are too close is not calculated. ``calculator`` None: geometry alone.
+    """
+    contact = closest_contact(atoms)
+    if contact < limits.min_distance_factor:
+        text = f"closest pair at {contact:.2f} of its covalent distance, limit {limits.min_distance_factor}"
+        return Evaluation("too_close", text)
+    if calculator is None:
+        return Evaluation()
+    probe = atoms.copy()
+    probe.calc = calculator
+    calculator.reset()  # a neighbour list kept from the structure before shows in the last digits
+    try:
+        forces = probe.get_forces(apply_constraint=False)
+        energy = float(probe.get_potential_energy()) / len(probe)
+    except CalculationFailed as failure:
+        return Evaluation("surrogate_failed", str(failure))
+    if not (np.isfinite(forces).all() and np.isfinite(energy)):
+        return Evaluation("surrogate_failed", "the surrogate's energy or forces are not finite")
+    largest = float(np.linalg.norm(forces, axis=1).max())
+    if largest > limits.max_force_ev_per_a:
+        text = f"largest surrogate force {largest:.1f} eV/Å, limit {limits.max_force_ev_per_a:g}"
+        return Evaluation("large_force", text, energy, largest)
+    return Evaluation(None, None, energy, largest)
+
+
+def judge(
+    candidates: Sequence[Candidate],
+    evaluations: Sequence[Evaluation],
+    limits: Limits,
+    lowest_ev_per_atom: Mapping[str, float] | None = None,
+    *,
+    geometry_only: bool = False,
+) -> Screened:
+    """The verdicts that follow from the evaluations, by the energies of the whole set.
+
+    ``lowest_ev_per_atom``: surrogate energies of relaxed starts by :func:`composition`; lower ones among the
+    candidates replace them.
+    """
+    lowest = dict(lowest_ev_per_atom or {})
+    for candidate, found in zip(candidates, evaluations, strict=True):
+        if found.reason is None and found.energy_ev_per_atom is not None:
+            key = composition(candidate.atoms)
+            lowest[key] = min(lowest.get(key, np.inf), found.energy_ev_per_atom)
+    pairs = zip(candidates, evaluations, strict=True)
+    return Screened(tuple(_verdict(candidate, found, lowest, limits) for candidate, found in pairs), geometry_only)
+
+
 def screen(
     candidates: Sequence[Candidate],
     calculator: Calculator | None,
     limits: Limits,
     lowest_ev_per_atom: Mapping[str, float] | None = None,
 ) -> Screened:
-    """Judge every candidate; each is evaluated by the calculator at most once.
-
-    ``lowest_ev_per_atom``: surrogate energies of relaxed starts by :func:`composition`; lower ones among the
-    candidates replace them. ``calculator`` None: geometry alone (``geometry_only`` says so).
-    """
-    first = [_judge_one(candidate, calculator, limits) for candidate in candidates]
-    lowest = dict(lowest_ev_per_atom or {})
-    for verdict in first:
-        if verdict.reason is None and verdict.energy_ev_per_atom is not None:
-            key = composition(verdict.candidate.atoms)
-            lowest[key] = min(lowest.get(key, np.inf), verdict.energy_ev_per_atom)
-    return Screened(tuple(_judge_energy(verdict, lowest, limits) for verdict in first), calculator is None)
+    """:func:`evaluate` each candidate here, one after the other, and :func:`judge` them."""
+    found = [evaluate(candidate.atoms, calculator, limits) for candidate in candidates]
+    return judge(candidates, found, limits, lowest_ev_per_atom, geometry_only=calculator is None)
 
 
-def _judge_one(candidate: Candidate, calculator: Calculator | None, limits: Limits) -> Verdict:
-    contact = closest_contact(candidate.atoms)
-    if contact < limits.min_distance_factor:
-        text = f"closest pair at {contact:.2f} of its covalent distance, limit {limits.min_distance_factor}"
-        return Verdict(candidate, "too_close", text)
-    if calculator is None:
-        return Verdict(candidate)
-    atoms = candidate.atoms.copy()
-    atoms.calc = calculator
-    try:
-        forces = atoms.get_forces(apply_constraint=False)
-        energy = float(atoms.get_potential_energy()) / len(atoms)
-    except CalculationFailed as failure:
-        return Verdict(candidate, "surrogate_failed", str(failure))
-    if not (np.isfinite(forces).all() and np.isfinite(energy)):
-        return Verdict(candidate, "surrogate_failed", "the surrogate's energy or forces are not finite")
-    largest = float(np.linalg.norm(forces, axis=1).max())
-    if largest > limits.max_force_ev_per_a:
-        text = f"largest surrogate force {largest:.1f} eV/Å, limit {limits.max_force_ev_per_a:g}"
-        return Verdict(candidate, "large_force", text, energy, largest)
-    return Verdict(candidate, None, None, energy, largest)
-
-
-def _judge_energy(verdict: Verdict, lowest: Mapping[str, float], limits: Limits) -> Verdict:
-    if verdict.reason is not None or verdict.energy_ev_per_atom is None:
-        return verdict
-    above = verdict.energy_ev_per_atom - lowest[composition(verdict.candidate.atoms)]
+def _verdict(candidate: Candidate, found: Evaluation, lowest: Mapping[str, float], limits: Limits) -> Verdict:
+    kind, reason, energy = found.kind, found.reason, found.energy_ev_per_atom
     limit = limits.max_energy_above_lowest_ev_per_atom
-    if above <= limit:
-        return verdict
-    text = f"{above:.2f} eV/atom above the lowest of its composition, limit {limit:g}"
-    return Verdict(verdict.candidate, "high_energy", text, verdict.energy_ev_per_atom, verdict.max_force_ev_per_a)
+    if reason is None and energy is not None:
+        above = energy - lowest[composition(candidate.atoms)]
+        if above > limit:
+            kind, reason = "high_energy", f"{above:.2f} eV/atom above the lowest of its composition, limit {limit:g}"
+    return Verdict(candidate, kind, reason, energy, found.max_force_ev_per_a)
+
+
+def audit_sample(screened: Screened, count: int, rng: np.random.Generator) -> list[Verdict]:
+    """Up to ``count`` candidates that the surrogate rejected, drawn evenly, to be labelled all the same.
+
+    They tell how many good structures the screen throws away (:mod:`~mlip_autopipec.science.hit_rate`). Those that
+    geometry alone rejects are left out: DFT has no business with overlapping cores.
+    """
+    doubtful = [verdict for verdict in screened.rejected if verdict.kind != "too_close"]
+    picked = rng.permutation(len(doubtful))[:count]
+    return [doubtful[index] for index in sorted(picked)]

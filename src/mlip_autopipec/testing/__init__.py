@@ -9,7 +9,6 @@ No product module imports this one. A new backend proves itself with one line::
 from mlip_autopipec.testing.contracts import (
     DftEngineContract,
     MdEngineContract,
-    SurrogateContract,
     TrainerContract,
 )
 from mlip_autopipec.testing.simulated import (
@@ -20,6 +19,7 @@ from mlip_autopipec.testing.simulated import (
     SimulatedTrainer,
     simulated_plan,
 )
+from mlip_autopipec.testing.surrogate_contract import SurrogateContract
 
 __all__ = [
     "DftEngineContract",

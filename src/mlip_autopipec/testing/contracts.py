@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from mlip_autopipec.engines.ports import DftEngine, MdEngine, MdJob, Prepared, Surrogate, Trained, Trainer, TrainJob
+from mlip_autopipec.engines.ports import DftEngine, MdEngine, MdJob, Prepared, Trained, Trainer, TrainJob
 from mlip_autopipec.files import read_json
 from mlip_autopipec.types import Failure, Label, LabelJob
 
-__all__ = ["DftEngineContract", "MdEngineContract", "SurrogateContract", "TrainerContract"]
+__all__ = ["DftEngineContract", "MdEngineContract", "TrainerContract"]
 
 
 def execute(prepared: Prepared, folder: Path) -> int:
@@ -92,36 +91,6 @@ class DftEngineContract:
             assert following.method_hash == self.job.method_hash
             job = following
         raise AssertionError("repair never gives up")
-
-
-class SurrogateContract:
-    """``surrogate``; ``atoms``: a rattled crystal of supported elements; ``unsupported``: an element it lacks."""
-
-    surrogate: ClassVar[Surrogate]
-    atoms: ClassVar[Atoms]
-    unsupported: ClassVar[str]
-    tolerance: ClassVar[float] = 1e-3
-
-    def evaluated(self, atoms: Atoms) -> tuple[float, np.ndarray]:  # type: ignore[type-arg]
-        probe = atoms.copy()
-        probe.calc = self.surrogate.calculator()
-        return float(probe.get_potential_energy()), np.asarray(probe.get_forces())
-
-    def test_names_what_it_supports(self) -> None:
-        assert self.surrogate.supports(sorted(set(self.atoms.symbols)))
-        assert not self.surrogate.supports([self.unsupported])
-
-    def test_energy_does_not_change_under_translation_and_permutation(self) -> None:
-        energy, forces = self.evaluated(self.atoms)
-        moved = self.atoms.copy()
-        moved.positions += (0.3, -0.2, 0.1)
-        order = np.random.default_rng(0).permutation(len(moved))
-        again, shuffled = self.evaluated(moved[order])
-        assert abs(energy - again) < self.tolerance * len(moved)
-        assert np.abs(shuffled - forces[order]).max() < 10 * self.tolerance
-
-    def test_forces_sum_to_nothing(self) -> None:
-        assert np.abs(self.evaluated(self.atoms)[1].sum(axis=0)).max() < 10 * self.tolerance
 
 
 class TrainerContract:

@@ -22,6 +22,7 @@ from ase.data import covalent_radii
 
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines.ports import MdJob, Prepared, Trained, TrainJob
+from mlip_autopipec.engines.universal import refuse_unknown
 from mlip_autopipec.files import append_line, read_json, write_json
 from mlip_autopipec.types import Candidate, Failure, Json, Label, LabelJob, Provenance, content_hash
 
@@ -111,14 +112,28 @@ class SimulatedTrainer:
         return GradedEmt()
 
 
+class _Emt(EMT):
+    """Effective-medium theory that answers an unknown element as a surrogate has to."""
+
+    elements = frozenset({"Al", "Cu", "Ag", "Au", "Ni", "Pd", "Pt"})
+
+    def calculate(self, atoms: Atoms | None = None, *args: Any, **kwargs: Any) -> None:
+        if atoms is not None:
+            refuse_unknown(atoms.get_chemical_symbols(), self.elements, "EMT")
+        super().calculate(atoms, *args, **kwargs)
+
+
 class SimulatedSurrogate:
     """Effective-medium theory as the pretrained potential."""
 
     def calculator(self) -> Calculator:
-        return EMT()
+        return _Emt()
 
     def supports(self, symbols: Sequence[str]) -> bool:
-        return set(symbols) <= {"Al", "Cu", "Ag", "Au", "Ni", "Pd", "Pt"}
+        return set(symbols) <= _Emt.elements
+
+    def require(self) -> None:
+        """Nothing has to be installed."""
 
 
 class SimulatedMd:

@@ -6,6 +6,7 @@ Materials Project. Its forces are known to be softer than PBE's: good for propos
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -13,17 +14,13 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
-from ase.data import chemical_symbols
 
-from mlip_autopipec.errors import InputError, MissingProgramError
+from mlip_autopipec.engines.universal import MATERIALS_PROJECT_ELEMENTS, refuse_unknown
+from mlip_autopipec.errors import MissingProgramError
 
 __all__ = ["Chgnet", "ChgnetCalculator"]
 
 INSTALL = "pip install 'mlip-autopipec[chgnet]'"
-
-# The 89 elements of the training set: hydrogen to plutonium without these five.
-_UNKNOWN = frozenset({"Po", "At", "Rn", "Fr", "Ra"})
-SUPPORTED = frozenset(chemical_symbols[1:95]) - _UNKNOWN
 
 
 class ChgnetCalculator(Calculator):
@@ -53,7 +50,7 @@ class ChgnetCalculator(Calculator):
         properties = list(properties or self.implemented_properties)
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
-        _refuse_unknown(self.atoms.get_chemical_symbols())
+        refuse_unknown(self.atoms.get_chemical_symbols(), MATERIALS_PROJECT_ELEMENTS, "CHGNet")
         crystal = _as_periodic(self.atoms)
         structure = Structure(crystal.cell.array, crystal.numbers, crystal.get_scaled_positions(wrap=False))
         try:
@@ -76,17 +73,6 @@ class ChgnetCalculator(Calculator):
             s = np.asarray(predicted["s"], dtype=float) * units.GPa
             s = 0.5 * (s + s.T)
             self.results["stress"] = np.array([s[0, 0], s[1, 1], s[2, 2], s[1, 2], s[0, 2], s[0, 1]])
-
-
-def _refuse_unknown(symbols: Sequence[str]) -> None:
-    unknown = sorted(set(symbols) - SUPPORTED)
-    if unknown:
-        raise InputError(
-            "CHGNet was not trained on this element",
-            key="surrogate.engine",
-            value=", ".join(unknown),
-            hint="choose another surrogate, or let the screen use geometry alone",
-        )
 
 
 def _as_periodic(atoms: Atoms) -> Atoms:
@@ -114,7 +100,17 @@ class Chgnet:
 
     def supports(self, symbols: Sequence[str]) -> bool:
         """Whether every element was in the training set."""
-        return set(symbols) <= SUPPORTED
+        return set(symbols) <= MATERIALS_PROJECT_ELEMENTS
+
+    def require(self) -> None:
+        """Raises MissingProgramError when chgnet or torch is not installed; loads neither."""
+        for package in ("chgnet", "torch"):
+            if importlib.util.find_spec(package) is None:
+                raise _missing(package)
+
+
+def _missing(package: str) -> MissingProgramError:
+    return MissingProgramError(f"the Python package {package!r} (surrogate CHGNet)", INSTALL)
 
 
 def _load_model() -> Any:
@@ -122,7 +118,7 @@ def _load_model() -> Any:
         import torch
         from chgnet.model.model import CHGNet
     except ModuleNotFoundError as error:
-        raise MissingProgramError(f"the Python package {error.name!r} (surrogate CHGNet)", INSTALL) from error
+        raise _missing(str(error.name)) from error
     # Two workers that each start a thread per core slow each other down tenfold.
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad=True to a scalar")
