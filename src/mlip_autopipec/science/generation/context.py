@@ -12,16 +12,36 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
+from mlip_autopipec.kpoints import KPointGrid, shortest_vector_a
 from mlip_autopipec.science.screening import closest_contact
 from mlip_autopipec.types import Candidate
 
-__all__ = ["Context", "bare", "deformed", "lindemann_a", "random_strain", "rattled", "standard_cell", "supercell"]
+__all__ = [
+    "MIN_CONTACT",
+    "SEPARATION_A",
+    "Context",
+    "bare",
+    "contact_limit",
+    "defect_cell",
+    "deformed",
+    "in_a_box",
+    "lindemann_a",
+    "random_strain",
+    "rattled",
+    "separation_a",
+    "standard_cell",
+    "supercell",
+]
 
 FloatArray = NDArray[np.float64]
 
 # A rattled pair may come this near, in sums of covalent radii; a bit above the screen's limit of 0.7.
 MIN_CONTACT = 0.75
 SYMPREC_A = 0.01
+# Empty space between a molecule and the faces of its box (Å): images do not see each other.
+BOX_MARGIN_A = 6.0
+# Images of a defect farther apart than this hardly see each other.
+SEPARATION_A = 8.0
 
 
 def _silent(fraction: float) -> None:
@@ -102,14 +122,61 @@ def supercell(atoms: Atoms, max_atoms: int) -> Atoms:
     return cell
 
 
+def defect_cell(atoms: Atoms, max_atoms: int) -> Atoms:
+    """The smallest supercell whose defects' images are more than 8 Å apart (its shortest lattice vector).
+
+    Where none of at most ``max_atoms`` atoms is that large, the one whose images are farthest apart. The structure
+    itself when nothing fits or it is not periodic.
+    """
+    best: tuple[tuple[float, ...], Atoms, tuple[int, int, int]] | None = None
+    for primitive in (False, True) if atoms.pbc.all() else ():
+        unit = standard_cell(atoms, primitive=primitive)
+        limit = max_atoms // len(unit)
+        lengths = unit.cell.lengths()
+        for a, b in itertools.product(range(1, limit + 1), repeat=2):
+            for c in range(1, limit // (a * b) + 1):
+                n = (a, b, c)
+                bound = min(float((lengths * n).min()), SEPARATION_A)
+                if best is not None and (-bound, a * b * c * len(unit)) > best[0][:2]:
+                    continue
+                apart = min(round(separation_a(unit.cell.array * np.array(n)[:, None]), 6), SEPARATION_A)
+                # Sorted: isolated enough, few atoms, conventional, the last axis the long one.
+                key = (-apart, a * b * c * len(unit), primitive, *n)
+                if best is None or key < best[0]:
+                    best = (key, unit, n)
+    if best is None:
+        return bare(atoms)
+    cell: Atoms = best[1].repeat(best[2])
+    return cell
+
+
+def separation_a(cell: FloatArray) -> float:
+    """Shortest lattice vector (Å): the distance of an atom's nearest image."""
+    return shortest_vector_a(cell, KPointGrid((1, 1, 1), (0, 0, 0)))
+
+
+def in_a_box(atoms: Atoms) -> Atoms:
+    """The molecule in the middle of a rectangular cell with 6 Å on every side, without periodicity."""
+    boxed = Atoms(numbers=atoms.numbers, positions=atoms.positions)
+    boxed.center(vacuum=BOX_MARGIN_A)
+    return boxed
+
+
 def _heights(cell: FloatArray) -> FloatArray:
     """Distances (Å) between opposite faces of a cell."""
     return np.asarray(abs(np.linalg.det(cell)) / np.linalg.norm(np.cross(cell[[1, 2, 0]], cell[[2, 0, 1]]), axis=1))
 
 
 def deformed(atoms: Atoms, strain: FloatArray) -> Atoms:
-    """The crystal under the symmetric ``strain`` (3, 3): cell and positions go by 1 + strain."""
+    """The crystal under the symmetric ``strain`` (3, 3): cell and positions go by 1 + strain.
+
+    A molecule's bonds go the same way; a cell that it may have is its box and stays.
+    """
     changed = bare(atoms)
+    if not atoms.pbc.any():
+        centre = atoms.positions.mean(axis=0)
+        changed.positions = centre + (atoms.positions - centre) @ (np.eye(3) + strain)
+        return changed
     changed.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
     return changed
 
@@ -139,16 +206,22 @@ def lindemann_a(atoms: Atoms) -> float:
     return 0.06 * float(pairs.min()) if pairs.size else 0.25
 
 
+def contact_limit(atoms: Atoms) -> float:
+    """How near (sums of covalent radii) atoms may come: 0.75, or 0.9 of what a triple bond already has."""
+    return min(MIN_CONTACT, 0.9 * closest_contact(atoms))
+
+
 def rattled(atoms: Atoms, sigma_a: float, rng: np.random.Generator, tries: int = 20) -> Atoms:
     """Normal displacements of standard deviation ``sigma_a`` (Å) per coordinate, centre of mass kept.
 
-    A draw with a pair nearer than 0.75 of the sum of its covalent radii is drawn again, each time a tenth smaller.
+    A draw with a pair nearer than :func:`contact_limit` is drawn again, each time a tenth smaller.
     """
+    limit = contact_limit(atoms)
     for attempt in range(tries):
         step = rng.normal(size=(len(atoms), 3)) * sigma_a * 0.9**attempt
         step -= step.mean(axis=0)
         moved = bare(atoms)
         moved.positions += step
-        if closest_contact(moved) >= MIN_CONTACT:
+        if closest_contact(moved) >= limit:
             return moved
     return bare(atoms)

@@ -53,8 +53,8 @@ def generate(
     """
     if context.calculator is None:
         raise ValueError("strategy 'melt_quench' needs a surrogate that knows every element")
-    if not context.starts:
-        return []
+    if not context.starts or not context.starts[0].atoms.pbc.all():
+        return []  # a molecule in empty space does not melt
     hot = melt_k or max(3 * max(context.temperatures_k, default=0.0), 2500.0)
     largest = min(max_atoms, context.max_atoms)
     sizes = [largest, max(2, largest // 2)]
