@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from mlip_autopipec.science.generation.context import Context, FloatArray, bare,
 __all__ = [
     "Correlations",
     "Parent",
-    "at_vegard_volume",
+    "Sublattice",
     "compositions",
     "decorated",
     "mixing_groups",
@@ -33,6 +34,7 @@ IntArray = NDArray[np.int64]
 _ANION_SITES = frozenset({"H", "B", "C", "N", "O", "F", "P", "S", "Cl", "As", "Se", "Br", "Sb", "Te", "I"})
 # Steps of the grid of compositions around the asked one, in atomic fractions of a sublattice.
 GRID_STEPS = (0.125, 0.25)
+SITE_TOLERANCES_A = (0.01, 0.1, 0.3)
 
 
 def mixing_groups(elements: Sequence[str]) -> list[tuple[str, ...]]:
@@ -49,11 +51,24 @@ def mixing_partners(element: str, elements: Sequence[str]) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
+class Sublattice:
+    """Indices ``sites`` of a parent that ``elements`` share, and the counter of its ``correlations``."""
+
+    elements: tuple[str, ...]
+    sites: IntArray
+    correlations: Correlations
+
+
+@dataclass(frozen=True, slots=True)
 class Parent:
-    """A supercell whose sites of ``sublattices`` (elements -> indices) wait for their atoms. ``name``: of its start."""
+    """A supercell whose ``sublattices`` wait for their atoms.
+
+    ``bond_a``: mean bond of the start's own elements, to which its volume belongs. ``name``: of the start.
+    """
 
     atoms: Atoms
-    sublattices: tuple[tuple[tuple[str, ...], IntArray], ...]
+    sublattices: tuple[Sublattice, ...]
+    bond_a: float
     name: str
 
 
@@ -74,15 +89,20 @@ def parents(context: Context, sizes: Sequence[int]) -> list[Parent]:
             continue
         for size in sizes:
             cell = supercell(plain, size)
-            lattice = (len(cell), *np.round(np.sort(cell.get_all_distances(mic=True)[0]), 1))
+            spread = np.sort(cell.get_all_distances(mic=True)[0]) / (cell.get_volume() / len(cell)) ** (1 / 3)
+            lattice = (len(cell), *np.round(spread, 1))
             if len(cell) < 2 or len(cell) > context.max_atoms or lattice in seen:
                 continue
             seen.add(lattice)
-            held = tuple(
-                (group, np.flatnonzero(cell.numbers == atomic_numbers[group[0]])) for group in groups if len(group) > 1
-            )
-            found.append(Parent(cell, held, start.provenance.group))
+            held = tuple(_sublattice(cell, group) for group in groups if len(group) > 1)
+            bond = _mean_bond_a(start.atoms.get_chemical_symbols(), metal=len(groups) == 1)
+            found.append(Parent(cell, held, bond, start.provenance.group))
     return found
+
+
+def _sublattice(cell: Atoms, group: tuple[str, ...]) -> Sublattice:
+    sites = np.flatnonzero(cell.numbers == atomic_numbers[group[0]])
+    return Sublattice(group, sites, Correlations(cell, sites))
 
 
 def _undecorated(atoms: Atoms, groups: Sequence[tuple[str, ...]], fractions: Mapping[str, float]) -> Atoms | None:
@@ -99,7 +119,10 @@ def _undecorated(atoms: Atoms, groups: Sequence[tuple[str, ...]], fractions: Map
             return None
         plain.numbers[sites] = atomic_numbers[group[0]]
         taken |= sites
-    return standard_cell(plain, primitive=True) if taken.all() else None
+    if not taken.all():
+        return None
+    # Atoms of a relaxed alloy are off their sites by some tenths of an Å; the fewest atoms, at the finest tolerance.
+    return min((standard_cell(plain, primitive=True, symprec_a=a) for a in SITE_TOLERANCES_A), key=len)
 
 
 def compositions(fractions: Mapping[str, float], elements: Sequence[str], sites: int) -> list[dict[str, int]]:
@@ -128,31 +151,30 @@ def compositions(fractions: Mapping[str, float], elements: Sequence[str], sites:
 
 
 def decorated(parent: Parent, symbols: Sequence[tuple[IntArray, Sequence[str]]]) -> Atoms:
-    """The parent with the given symbols on the given sites, scaled to the volume that Vegard's rule gives them."""
+    """The parent with the given symbols on the given sites, scaled by Vegard's rule from the start's composition."""
     atoms = bare(parent.atoms)
     for sites, names in symbols:
         atoms.numbers[sites] = [atomic_numbers[name] for name in names]
-    return at_vegard_volume(atoms, parent.atoms)
+    metal = all(len(held.sites) == len(atoms) for held in parent.sublattices)
+    return deformed(atoms, np.eye(3) * (_mean_bond_a(atoms.get_chemical_symbols(), metal=metal) / parent.bond_a - 1))
 
 
-def at_vegard_volume(atoms: Atoms, reference: Atoms) -> Atoms:
-    """Touching as the elements' own crystals do on average: volume per atom by composition (Zen's form of the rule).
+def _mean_bond_a(symbols: Sequence[str], *, metal: bool) -> float:
+    """Average over the atoms of the bond (Å) of each with its own kind.
 
-    The lattice of ``reference`` is not known to be that of any one composition, so its volume is not used.
+    ``metal``: nearest distance in the element's own crystal where ASE knows it; else twice the covalent radius, as is
+    right where metals bond to anions.
     """
-    lattice = sum(_bond_a(symbol) for symbol in atoms.symbols) / len(atoms)
-    nearest = reference.get_all_distances(mic=True) if len(reference) > 1 else reference.cell.lengths()
-    shortest = float(nearest[nearest > 1e-3].min())
-    return deformed(atoms, np.eye(3) * (lattice / shortest - 1))
+    return sum(_bond_a(symbol, metal) for symbol in symbols) / len(symbols)
 
 
-def _bond_a(symbol: str) -> float:
-    """Nearest distance in the element's own crystal (Å); twice the covalent radius where ASE knows no crystal."""
-    with contextlib.suppress(ValueError, RuntimeError, KeyError, NotImplementedError):
-        crystal = bulk(symbol)
-        distances = neighbor_list("d", crystal, 8.0)
-        if len(distances):
-            return float(distances.min())
+@functools.cache
+def _bond_a(symbol: str, metal: bool) -> float:
+    if metal:
+        with contextlib.suppress(ValueError, RuntimeError, KeyError, NotImplementedError):
+            distances = neighbor_list("d", bulk(symbol), 5.6)
+            if len(distances):
+                return float(distances.min())
     return 2 * float(covalent_radii[atomic_numbers[symbol]])
 
 

@@ -12,23 +12,19 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
-from mlip_autopipec.kpoints import KPointGrid, shortest_vector_a
 from mlip_autopipec.science.screening import closest_contact
 from mlip_autopipec.types import Candidate
 
 __all__ = [
     "MIN_CONTACT",
-    "SEPARATION_A",
     "Context",
     "bare",
     "contact_limit",
-    "defect_cell",
     "deformed",
     "in_a_box",
     "lindemann_a",
     "random_strain",
     "rattled",
-    "separation_a",
     "standard_cell",
     "supercell",
 ]
@@ -40,8 +36,6 @@ MIN_CONTACT = 0.75
 SYMPREC_A = 0.01
 # Empty space between a molecule and the faces of its box (Å): images do not see each other.
 BOX_MARGIN_A = 6.0
-# Images of a defect farther apart than this hardly see each other.
-SEPARATION_A = 8.0
 
 
 def _silent(fraction: float) -> None:
@@ -107,7 +101,7 @@ def supercell(atoms: Atoms, max_atoms: int) -> Atoms:
         limit = max_atoms // len(unit)
         for a, b, c in itertools.product(range(1, limit + 1), repeat=3):
             n = (a, b, c)
-            size = int(np.prod(n)) * len(unit)
+            size = a * b * c * len(unit)
             if size > max_atoms:
                 continue
             heights = _heights(unit.cell.array * np.array(n)[:, None])
@@ -120,39 +114,6 @@ def supercell(atoms: Atoms, max_atoms: int) -> Atoms:
         return bare(atoms)
     cell: Atoms = best[1].repeat(best[2])
     return cell
-
-
-def defect_cell(atoms: Atoms, max_atoms: int) -> Atoms:
-    """The smallest supercell whose defects' images are more than 8 Å apart (its shortest lattice vector).
-
-    Where none of at most ``max_atoms`` atoms is that large, the one whose images are farthest apart. The structure
-    itself when nothing fits or it is not periodic.
-    """
-    best: tuple[tuple[float, ...], Atoms, tuple[int, int, int]] | None = None
-    for primitive in (False, True) if atoms.pbc.all() else ():
-        unit = standard_cell(atoms, primitive=primitive)
-        limit = max_atoms // len(unit)
-        lengths = unit.cell.lengths()
-        for a, b in itertools.product(range(1, limit + 1), repeat=2):
-            for c in range(1, limit // (a * b) + 1):
-                n = (a, b, c)
-                bound = min(float((lengths * n).min()), SEPARATION_A)
-                if best is not None and (-bound, a * b * c * len(unit)) > best[0][:2]:
-                    continue
-                apart = min(round(separation_a(unit.cell.array * np.array(n)[:, None]), 6), SEPARATION_A)
-                # Sorted: isolated enough, few atoms, conventional, the last axis the long one.
-                key = (-apart, a * b * c * len(unit), primitive, *n)
-                if best is None or key < best[0]:
-                    best = (key, unit, n)
-    if best is None:
-        return bare(atoms)
-    cell: Atoms = best[1].repeat(best[2])
-    return cell
-
-
-def separation_a(cell: FloatArray) -> float:
-    """Shortest lattice vector (Å): the distance of an atom's nearest image."""
-    return shortest_vector_a(cell, KPointGrid((1, 1, 1), (0, 0, 0)))
 
 
 def in_a_box(atoms: Atoms) -> Atoms:
@@ -207,8 +168,8 @@ def lindemann_a(atoms: Atoms) -> float:
 
 
 def contact_limit(atoms: Atoms) -> float:
-    """How near (sums of covalent radii) atoms may come: 0.75, or 0.9 of what a triple bond already has."""
-    return min(MIN_CONTACT, 0.9 * closest_contact(atoms))
+    """How near (sums of covalent radii) atoms may come: 0.75, in a molecule also 0.9 of what a triple bond has."""
+    return min(MIN_CONTACT, closest_contact(atoms) * (1.0 if atoms.pbc.any() else 0.9))
 
 
 def rattled(atoms: Atoms, sigma_a: float, rng: np.random.Generator, tries: int = 20) -> Atoms:

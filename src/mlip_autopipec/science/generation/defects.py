@@ -13,15 +13,15 @@ from ase import Atoms
 
 from mlip_autopipec.science.generation.alloying import mixing_partners
 from mlip_autopipec.science.generation.context import (
-    SEPARATION_A,
+    MIN_CONTACT,
     Context,
     bare,
-    defect_cell,
     rattled,
-    separation_a,
     supercell,
 )
+from mlip_autopipec.science.generation.defect_cells import SEPARATION_A, defect_cell, separation_a
 from mlip_autopipec.science.generation.relaxing import loosely_relaxed, separated
+from mlip_autopipec.science.screening import closest_contact
 from mlip_autopipec.types import Candidate, Json, Provenance
 
 __all__ = ["antisites", "divacancies", "family", "substitutions", "vacancies"]
@@ -183,7 +183,7 @@ def family(
     made: list[Candidate] = []
     limit = min(max_atoms, context.max_atoms)
     cells = [(_cell(s.atoms, limit, blocky), s.provenance.group) for s in context.starts if s.atoms.pbc.all()]
-    cells = [(cell, name) for cell, name in cells if 4 <= len(cell) <= limit]
+    cells = [(cell, name) for cell, name in cells if 4 <= len(cell) <= context.max_atoms]
     index, vain = 0, 0
     while cells and len(made) < count and vain < 2 * len(cells):
         cell, name = cells[index % len(cells)]
@@ -191,8 +191,11 @@ def family(
         if built is None or len(built[0]) > context.max_atoms:
             index, vain = index + 1, vain + 1
             continue
-        vain = 0
         defect = loosely_relaxed(separated(built[0]), context.calculator, relax_steps)
+        if closest_contact(defect) < MIN_CONTACT:  # no room for it in a cell this small
+            index, vain = index + 1, vain + 1
+            continue
+        vain = 0
         for _copy in range(min(copies, count - len(made))):
             sigma = float(rng.uniform(*sigmas_a))
             parameters = {"rattle_a": round(sigma, 6), "atoms": len(defect), **built[1]}

@@ -39,16 +39,21 @@ def generate(
     Atoms nearer than 0.77 sums of covalent radii are pushed apart before the surrogate relaxes.
     """
 
+    known: dict[int, tuple[list[float], list[tuple[FloatArray, float]]]] = {}
+
     def make(cell: Atoms, number: int) -> tuple[Atoms, Json] | None:
-        # Sites are looked for in the small cell, where there are few; the supercell holds each of them.
-        unit = standard_cell(cell, primitive=True)
-        sites = voids(unit if len(unit) < len(cell) else cell)
-        if not sites:
+        if id(cell) not in known:
+            # Distinct sites are looked for in the small cell, where there are few; the supercell holds each of them.
+            unit = standard_cell(cell, primitive=True)
+            distinct = voids(unit if len(unit) < len(cell) else cell)
+            known[id(cell)] = [distance for _, distance in distinct], _all_voids(cell)
+        distances, places = known[id(cell)]
+        if not distances:
             return None
         elements = sorted(set(cell.get_chemical_symbols()))
-        _, distance = sites[number % len(sites)]
-        element = elements[number // len(sites) % len(elements)]
-        alike = [place for place, size in _all_voids(cell) if abs(size - distance) < 0.02]
+        distance = distances[number % len(distances)]
+        element = elements[number // len(distances) % len(elements)]
+        alike = [place for place, size in places if abs(size - distance) < 0.02]
         if not alike:
             return None
         grown = bare(cell)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlip_autopipec.science.generation.alloying import Correlations, IntArray, Parent
+from mlip_autopipec.science.generation.alloying import Parent, Sublattice
 from mlip_autopipec.science.generation.context import Context
 from mlip_autopipec.science.generation.sqs import alloys
 from mlip_autopipec.types import Candidate, Json
@@ -28,12 +28,11 @@ def generate(
 ) -> list[Candidate]:
     """As the strategy ``sqs`` with the atoms of each composition dealt at random; ``pair_residual`` says how random."""
 
-    def fill(parent: Parent, sites: IntArray, numbers: dict[str, int]) -> tuple[list[str], Json]:
+    def fill(_parent: Parent, held: Sublattice, numbers: dict[str, int]) -> tuple[list[str], Json]:
         elements = [element for element, number in sorted(numbers.items()) if number]
-        symbols = [element for element in elements for _ in range(numbers[element])]
-        symbols = [symbols[index] for index in rng.permutation(len(symbols))]
-        kinds = np.array([elements.index(symbol) for symbol in symbols])
-        residual = Correlations(parent.atoms, sites).pair_residuals(kinds, len(elements))
-        return symbols, {"pair_residual": [round(float(value), 6) for value in residual]}
+        kinds = rng.permutation(np.repeat(np.arange(len(elements)), [numbers[element] for element in elements]))
+        residual = held.correlations.pair_residuals(kinds, len(elements))
+        parameters = {"pair_residual": [round(float(value), 6) for value in residual]}
+        return [elements[kind] for kind in kinds], parameters
 
     return alloys("random_substitution", fill, context, count, rng, max_atoms, copies, relax_steps)

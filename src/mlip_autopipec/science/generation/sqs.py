@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mlip_autopipec.errors import MissingProgramError
-from mlip_autopipec.science.generation.alloying import Correlations, IntArray, Parent, compositions, decorated, parents
+from mlip_autopipec.science.generation.alloying import IntArray, Parent, Sublattice, compositions, decorated, parents
 from mlip_autopipec.science.generation.context import Context, deformed, random_strain, rattled
 from mlip_autopipec.science.generation.relaxing import loosely_relaxed
 from mlip_autopipec.types import Candidate, Json, Provenance
@@ -46,8 +46,8 @@ def generate(
     which no two elements share a site. Raises MissingProgramError without sqsgenerator.
     """
 
-    def fill(parent: Parent, sites: IntArray, numbers: dict[str, int]) -> tuple[list[str], Json]:
-        return quasirandom(parent, sites, numbers, int(rng.integers(2**31)), iterations=iterations)
+    def fill(parent: Parent, held: Sublattice, numbers: dict[str, int]) -> tuple[list[str], Json]:
+        return quasirandom(parent, held, numbers, int(rng.integers(2**31)), iterations=iterations)
 
     return alloys("sqs", fill, context, count, rng, max_atoms, copies, relax_steps)
 
@@ -62,7 +62,7 @@ def alloys(
     copies: int,
     relax_steps: int,
 ) -> list[Candidate]:
-    """Decorated cells by ``fill(parent, sites, numbers) -> (symbols, parameters)``; one group each with its copies.
+    """Decorated cells by ``fill(parent, sublattice, numbers) -> (symbols, parameters)``; a group each with its copies.
 
     The first copy has its volume and atoms loosely relaxed, the others are also strained and rattled. Sizes (half of
     ``max_atoms`` and all of it) and lattices take turns within each composition, the asked composition first.
@@ -70,7 +70,9 @@ def alloys(
     largest = min(max_atoms, context.max_atoms)
     lattices = parents(context, [max(2, largest // 2), largest])
     grids = [
-        list(zip(*(_grid(context, elements, len(sites)) for elements, sites in parent.sublattices), strict=True))
+        list(
+            zip(*(compositions(context.fractions, h.elements, len(h.sites)) for h in parent.sublattices), strict=False)
+        )
         for parent in lattices
     ]
     order = [
@@ -82,15 +84,16 @@ def alloys(
     made: list[Candidate] = []
     for index in range(-(-count // copies) if order else 0):
         parent, chosen = order[index % len(order)]
-        filled = [
-            (sites, elements, *fill(parent, sites, numbers))
-            for (elements, sites), numbers in zip(parent.sublattices, chosen, strict=True)
-        ]
-        cell = decorated(parent, [(sites, symbols) for sites, _, symbols, _ in filled])
+        known: Json = {}
+        decoration = []
+        for held, numbers in zip(parent.sublattices, chosen, strict=True):
+            symbols, found = fill(parent, held, numbers)
+            decoration.append((held.sites, symbols))
+            # A second sublattice's numbers are named after its elements.
+            known |= {f"{key}:{'-'.join(held.elements)}": value for key, value in found.items()} if known else found
+        cell = decorated(parent, decoration)
+        known |= {"atoms": len(cell), "counts": dict(cell.symbols.formula.count())}
         relaxed = loosely_relaxed(cell, context.calculator, relax_steps, volume=True)
-        known: Json = {"atoms": len(cell), "counts": dict(cell.symbols.formula.count())}
-        for (_, elements, _, parameters), place in zip(filled, range(len(filled)), strict=True):
-            known |= parameters if place == 0 else {f"{key}:{'-'.join(elements)}": v for key, v in parameters.items()}
         for copy in range(min(copies, count - len(made))):
             sigma = float(rng.uniform(0.02, 0.12)) if copy else 0.01
             strain = random_strain(rng, (-0.06, 0.08), 0.04) if copy else np.zeros((3, 3))
@@ -101,16 +104,12 @@ def alloys(
     return made
 
 
-def _grid(context: Context, elements: tuple[str, ...], sites: int) -> list[dict[str, int]]:
-    return compositions(context.fractions, elements, sites)
-
-
 def quasirandom(
-    parent: Parent, sites: IntArray, numbers: dict[str, int], seed: int, *, iterations: int = 20000
+    parent: Parent, held: Sublattice, numbers: dict[str, int], seed: int, *, iterations: int = 20000
 ) -> tuple[list[str], Json]:
-    """Symbols on ``sites`` of ``parent`` with exactly these ``numbers``, and residuals. Equal seed, equal answer."""
+    """Symbols on the sites of ``held`` with exactly these ``numbers``, and residuals. Equal seed, equal answer."""
     elements = [element for element, number in sorted(numbers.items()) if number]
-    correlations = Correlations(parent.atoms, sites)
+    correlations = held.correlations
 
     def residual(kinds: IntArray) -> float:
         pairs = correlations.pair_residuals(kinds, len(elements))
@@ -119,7 +118,7 @@ def quasirandom(
 
     kinds = np.repeat(np.arange(len(elements)), [numbers[element] for element in elements])
     if len(elements) > 1:
-        proposed = _proposals(parent, sites, numbers, correlations.radii_a, seed, iterations)
+        proposed = _proposals(parent, held.sites, numbers, correlations.radii_a, seed, iterations)
         pool = [np.array([elements.index(symbol) for symbol in symbols]) for symbols in proposed]
         kinds = min((_polished(kinds, residual) for kinds in sorted(pool, key=residual)[:POLISHED]), key=residual)
     return [elements[kind] for kind in kinds], {
@@ -163,6 +162,13 @@ def _proposals(
     present = {element: number for element, number in numbers.items() if number}
     # Its own search for shells fails in cells of a few atoms: bounds between our shells instead.
     bounds = [0.0, *[(a + b) / 2 for a, b in itertools.pairwise(radii_a)], radii_a[-1] + 0.1]
+    # In a cell of a few atoms no nearest image may be left in a shell.
+    nearest = parent.atoms[sites].get_all_distances(mic=True)
+    weights = {
+        shell: weight
+        for shell, weight in SHELL_WEIGHTS.items()
+        if ((nearest > bounds[shell - 1] + 1e-3) & (nearest <= bounds[shell])).any()
+    }
     configuration = sqsgenerator.parse_config({
         "structure": {
             "lattice": parent.atoms.cell.array.tolist(),
@@ -173,7 +179,7 @@ def _proposals(
         "composition": [present],
         "iterations": iterations,
         "iteration_mode": "random",
-        "shell_weights": SHELL_WEIGHTS,
+        "shell_weights": weights,
         "shell_radii": bounds,
         "seed": seed,
         "thread_config": 1,
@@ -182,7 +188,8 @@ def _proposals(
         raise ValueError(f"sqsgenerator: {configuration.msg}")
     # Equal objectives come back in no fixed order: sorted, so that one seed gives one answer.
     found: list[list[str]] = []
-    for _, results in sqsgenerator.optimize(configuration):
+    pack = sqsgenerator.optimize(configuration)  # kept: its results point into it
+    for _, results in pack:
         species = sorted({tuple(int(number) for number in result.structure().species) for result in results})
         found += [[chemical_symbols[number] for number in numbers] for numbers in species[: JUDGED - len(found)]]
     return found
