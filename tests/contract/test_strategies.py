@@ -139,7 +139,7 @@ OFFERED = {
     "alloy": {"sqs", "random_substitution", "substitution", "strain", "rattle", "vacancy", "cluster"},
     "quaternary": {"sqs", "random_substitution", "substitution"},
     "compound": {"antisite", "interstitial", "vacancy", "divacancy", "surface", "normal_modes", "strain"},
-    "molecule": {"prototypes", "normal_modes", "rattle", "mc_rattle", "molecule_pair", "cluster", "strain", "thermal"},
+    "molecule": {"normal_modes", "rattle", "mc_rattle", "molecule_pair", "cluster", "strain", "thermal"},
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 
 import numpy as np
@@ -10,6 +11,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
+from mlip_autopipec.errors import MissingProgramError
 from mlip_autopipec.science import generation
 from mlip_autopipec.science.generation.alloying import Correlations, compositions, mixing_groups, parents
 from mlip_autopipec.science.generation.context import Context
@@ -157,3 +159,9 @@ def test_a_single_atom_alone_is_replaced_where_elements_mix() -> None:
     for item in made[1::2]:
         copper = np.flatnonzero(item.atoms.symbols == "Cu")
         assert item.atoms.get_distance(*copper, mic=True) < 1.2 * 4.05 / 2**0.5  # neighbours
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sqsgenerator", None)
+    with pytest.raises(MissingProgramError, match=r"sqsgenerator.*structures"):
+        generation.strategy("sqs")(_context(ALUMINIUM, {"Al": 0.5, "Cu": 0.5}), 2, np.random.default_rng(0))
