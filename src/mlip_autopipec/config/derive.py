@@ -15,7 +15,7 @@ from ase.data import atomic_masses, atomic_numbers, covalent_radii
 
 from mlip_autopipec.config import cost
 from mlip_autopipec.config.fixed_reasons import FIXED
-from mlip_autopipec.config.generation_plan import default_generation
+from mlip_autopipec.config.generation_plan import default_generation, form_of
 from mlip_autopipec.config.plan import (
     Budget,
     Condition,
@@ -177,7 +177,8 @@ def _generation(user: UserInput, material: Material, embedding: Embedding, count
     kind, temperatures = _kind(material), _temperatures_k(user)
     if user.goal == "crystal":
         kind, temperatures = "insulator", [min(t, 1500.0) for t in temperatures]  # the set without a melt
-    generation, reasons = default_generation(kind, embedding.max_dft_atoms, temperatures, count)
+    form = form_of(material.fractions, "solid_solution" if user.composition is not None else "crystal")
+    generation, reasons = default_generation(kind, embedding.max_dft_atoms, temperatures, count, form)
     if user.goal == "crystal":
         reasons["generation.batches.melt_quench"] = "left out: the goal is the crystal"
     if user.goal == "liquid":

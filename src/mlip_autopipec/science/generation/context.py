@@ -15,13 +15,27 @@ from numpy.typing import NDArray
 from mlip_autopipec.science.screening import closest_contact
 from mlip_autopipec.types import Candidate
 
-__all__ = ["Context", "bare", "deformed", "lindemann_a", "random_strain", "rattled", "standard_cell", "supercell"]
+__all__ = [
+    "MIN_CONTACT",
+    "Context",
+    "bare",
+    "contact_limit",
+    "deformed",
+    "in_a_box",
+    "lindemann_a",
+    "random_strain",
+    "rattled",
+    "standard_cell",
+    "supercell",
+]
 
 FloatArray = NDArray[np.float64]
 
 # A rattled pair may come this near, in sums of covalent radii; a bit above the screen's limit of 0.7.
 MIN_CONTACT = 0.75
 SYMPREC_A = 0.01
+# Empty space between a molecule and the faces of its box (Å): images do not see each other.
+BOX_MARGIN_A = 6.0
 
 
 def _silent(fraction: float) -> None:
@@ -87,7 +101,7 @@ def supercell(atoms: Atoms, max_atoms: int) -> Atoms:
         limit = max_atoms // len(unit)
         for a, b, c in itertools.product(range(1, limit + 1), repeat=3):
             n = (a, b, c)
-            size = int(np.prod(n)) * len(unit)
+            size = a * b * c * len(unit)
             if size > max_atoms:
                 continue
             heights = _heights(unit.cell.array * np.array(n)[:, None])
@@ -102,14 +116,28 @@ def supercell(atoms: Atoms, max_atoms: int) -> Atoms:
     return cell
 
 
+def in_a_box(atoms: Atoms) -> Atoms:
+    """The molecule in the middle of a rectangular cell with 6 Å on every side, without periodicity."""
+    boxed = Atoms(numbers=atoms.numbers, positions=atoms.positions)
+    boxed.center(vacuum=BOX_MARGIN_A)
+    return boxed
+
+
 def _heights(cell: FloatArray) -> FloatArray:
     """Distances (Å) between opposite faces of a cell."""
     return np.asarray(abs(np.linalg.det(cell)) / np.linalg.norm(np.cross(cell[[1, 2, 0]], cell[[2, 0, 1]]), axis=1))
 
 
 def deformed(atoms: Atoms, strain: FloatArray) -> Atoms:
-    """The crystal under the symmetric ``strain`` (3, 3): cell and positions go by 1 + strain."""
+    """The crystal under the symmetric ``strain`` (3, 3): cell and positions go by 1 + strain.
+
+    A molecule's bonds go the same way; a cell that it may have is its box and stays.
+    """
     changed = bare(atoms)
+    if not atoms.pbc.any():
+        centre = atoms.positions.mean(axis=0)
+        changed.positions = centre + (atoms.positions - centre) @ (np.eye(3) + strain)
+        return changed
     changed.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
     return changed
 
@@ -139,16 +167,22 @@ def lindemann_a(atoms: Atoms) -> float:
     return 0.06 * float(pairs.min()) if pairs.size else 0.25
 
 
+def contact_limit(atoms: Atoms) -> float:
+    """How near (sums of covalent radii) atoms may come: 0.75, in a molecule also 0.9 of what a triple bond has."""
+    return min(MIN_CONTACT, closest_contact(atoms) * (1.0 if atoms.pbc.any() else 0.9))
+
+
 def rattled(atoms: Atoms, sigma_a: float, rng: np.random.Generator, tries: int = 20) -> Atoms:
     """Normal displacements of standard deviation ``sigma_a`` (Å) per coordinate, centre of mass kept.
 
-    A draw with a pair nearer than 0.75 of the sum of its covalent radii is drawn again, each time a tenth smaller.
+    A draw with a pair nearer than :func:`contact_limit` is drawn again, each time a tenth smaller.
     """
+    limit = contact_limit(atoms)
     for attempt in range(tries):
         step = rng.normal(size=(len(atoms), 3)) * sigma_a * 0.9**attempt
         step -= step.mean(axis=0)
         moved = bare(atoms)
         moved.positions += step
-        if closest_contact(moved) >= MIN_CONTACT:
+        if closest_contact(moved) >= limit:
             return moved
     return bare(atoms)

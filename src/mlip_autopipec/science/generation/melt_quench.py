@@ -48,13 +48,14 @@ def generate(
     """Frames of two runs of the lowest start: cells of ``max_atoms`` and of half as many.
 
     ``melt_k``: temperature of the first heating block; 0: three times the highest asked one, at least 2500 K.
-    Segments of one temperature and volume are groups; ``parameters`` hold stage, temperature and volume change.
+    Segments of one temperature and volume are groups; ``parameters`` hold stage, temperature, volume change and
+    ``melted``, False where even the hottest block left the atoms on their sites (or the surrogate gave up).
     Raises ValueError without a calculator.
     """
     if context.calculator is None:
         raise ValueError("strategy 'melt_quench' needs a surrogate that knows every element")
-    if not context.starts:
-        return []
+    if not context.starts or not context.starts[0].atoms.pbc.all():
+        return []  # a molecule in empty space does not melt
     hot = melt_k or max(3 * max(context.temperatures_k, default=0.0), 2500.0)
     largest = min(max_atoms, context.max_atoms)
     sizes = [largest, max(2, largest // 2)]
@@ -100,7 +101,7 @@ def _one_run(
     start = context.starts[0]
     crystal = supercell(start.atoms, size)
     run = Run(rattled(crystal, 0.15, rng), context.calculator, hot_k, rng)
-    hot_k = _melt(run, crystal.positions, _neighbour_distance(crystal.get_volume(), len(crystal)), hot_k, told)
+    hot_k, melted = _melt(run, crystal.positions, _neighbour_distance(crystal.get_volume(), len(crystal)), hot_k, told)
     shares = [count // len(SEGMENTS) + (number < count % len(SEGMENTS)) for number in range(len(SEGMENTS))]
     made: list[Candidate] = []
     for number, ((stage, fraction), share) in enumerate(zip(SEGMENTS, shares, strict=True)):
@@ -110,6 +111,7 @@ def _one_run(
         told(SETTLING_STEPS)
         parameters = {
             "stage": stage,
+            "melted": melted,
             "temperature_k": round(fraction * hot_k, 1),
             "volume_change": round(change, 6),
             "atoms": len(crystal),
@@ -120,16 +122,18 @@ def _one_run(
     return made
 
 
-def _melt(run: Run, sites: FloatArray, neighbour_a: float, hot_k: float, told: Callable[[int], None]) -> float:
-    """Heat in blocks, each 15 % hotter, until the atoms have left their sites; the temperature that did it."""
+def _melt(
+    run: Run, sites: FloatArray, neighbour_a: float, hot_k: float, told: Callable[[int], None]
+) -> tuple[float, bool]:
+    """Heat in blocks, each 15 % hotter, until atoms leave their sites: the last temperature, and whether they did."""
     for _ in range(MAX_HEATING_BLOCKS):
         if not run.steps(HEATING_BLOCK_STEPS, hot_k):
             break
         told(HEATING_BLOCK_STEPS)
         if lindemann_ratio(run.atoms.positions, sites, neighbour_a) > LIQUID_RATIO:
-            break
+            return hot_k, True
         hot_k = min(1.15 * hot_k, MAX_TEMPERATURE_K)
-    return hot_k
+    return hot_k, False
 
 
 def lindemann_ratio(positions: FloatArray, sites: FloatArray, neighbour_a: float) -> float:
