@@ -44,6 +44,8 @@ T = TypeVar("T")
 
 FAMILY = pseudos.DEFAULT_FAMILY
 SURROGATE = "chgnet"
+MOLECULE_SURROGATE = "gfn2"
+CRYSTALS_ONLY = frozenset({"strain", "vacancy", "melt_quench"})
 CHGNET_LARGEST_Z = 94
 
 EOS_STRAINS = [-0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06]
@@ -84,7 +86,7 @@ def derive(user: UserInput, *, cores: int) -> tuple[Plan, dict[str, str]]:
         material=why.because("material", material, "atomic fractions of what was given"),
         dft=_with_walltime(material, dft, embedding.max_dft_atoms, why),
         generation=_generation(user, material, embedding, selection.initial_count, why),
-        surrogate=_surrogate(why),
+        surrogate=_surrogate(material, why),
         selection=selection,
         training=_training(material, why),
         exploration=_exploration(user, material, embedding, why),
@@ -104,7 +106,7 @@ def _given(user: UserInput, key: str) -> str:
 def _check_elements(material: Material) -> None:
     for element in material.elements:
         pseudos.cutoffs(FAMILY, element)  # InputError for an element that the family lacks
-        if atomic_numbers[element] > CHGNET_LARGEST_Z:
+        if material.kind != "molecule" and atomic_numbers[element] > CHGNET_LARGEST_Z:
             raise InputError(f"the surrogate {SURROGATE} does not know {element}", key="material", value=element)
 
 
@@ -115,6 +117,7 @@ def _radius_a(material: Material) -> float:
 
 def _dft(material: Material, why: _Reasons) -> DftPlan:
     elements, composition = material.elements, material.fractions
+    periodic = (material.kind != "molecule",) * 3
     facts = pseudos.family_facts(FAMILY)
 
     def chosen(keys: str, choice: Choice[T]) -> T:
@@ -138,8 +141,8 @@ def _dft(material: Material, why: _Reasons) -> DftPlan:
             "rho_cutoff_ry",
             dft_parameters.rho_cutoff_ry(cutoff, facts.dual, pseudos.density_cutoffs_ry(FAMILY, elements)),
         ),
-        "kspacing_per_a": chosen("kspacing_per_a", dft_parameters.kspacing_per_a(composition)),
-        "kmesh_shifted": chosen("kmesh_shifted", dft_parameters.kmesh_shifted(composition)),
+        "kspacing_per_a": chosen("kspacing_per_a", dft_parameters.kspacing_per_a(composition, periodic)),
+        "kmesh_shifted": chosen("kmesh_shifted", dft_parameters.kmesh_shifted(composition, periodic)),
         "smearing": smearing,
         "degauss_ry": degauss_ry,
         "spin_polarized": chosen("spin_polarized", dft_parameters.spin_polarized(composition)),
@@ -158,6 +161,8 @@ def _with_walltime(material: Material, dft: DftPlan, atoms: int, why: _Reasons) 
 
 
 def _kind(material: Material) -> str:
+    if material.kind == "molecule":
+        return "molecule"
     if dft_parameters.is_metal(material.fractions).value:
         return "metal"
     return "insulator" if _IONIC & set(material.elements) else "semiconductor"
@@ -175,6 +180,8 @@ def _generation(user: UserInput, material: Material, embedding: Embedding, count
     generation, reasons = default_generation(kind, embedding.max_dft_atoms, temperatures, count)
     if user.goal == "crystal":
         reasons["generation.batches.melt_quench"] = "left out: the goal is the crystal"
+    if material.kind == "molecule":
+        generation = _for_molecules(generation)
     if user.goal == "liquid":
         generation = Generation(
             batches=[
@@ -192,7 +199,16 @@ def _generation(user: UserInput, material: Material, embedding: Embedding, count
     return generation
 
 
-def _surrogate(why: _Reasons) -> SurrogatePlan:
+def _for_molecules(generation: Generation) -> Generation:
+    """Without what only a crystal has: a lattice to strain, sites to empty, a melt."""
+    kept = [[item for item in batch if item.name not in CRYSTALS_ONLY] for batch in generation.batches]
+    return Generation(batches=[batch for batch in kept if batch])
+
+
+def _surrogate(material: Material, why: _Reasons) -> SurrogatePlan:
+    if material.kind == "molecule":
+        reason = "GFN2-xTB is made for molecules; potentials learned from crystals have hardly seen one"
+        return SurrogatePlan(engine=why.because("surrogate.engine", MOLECULE_SURROGATE, reason))
     engine = why.because("surrogate.engine", SURROGATE, "pretrained, its weights come with the package")
     return SurrogatePlan(engine=engine)
 
@@ -240,11 +256,12 @@ def _timestep_fs(material: Material, highest_k: float) -> tuple[float, str]:
 def _exploration(user: UserInput, material: Material, embedding: Embedding, why: _Reasons) -> Exploration:
     temperatures = _temperatures_k(user)
     asked = "given" if user.temperatures_k else f"default of the goal {user.goal!r}"
+    fixed = temperatures if material.kind == "molecule" else temperatures[-1:]  # a molecule has no pressure
     conditions = [
         Condition(name=f"npt-{t:g}K", ensemble="npt", temperature_k=t, pressure_gpa=user.pressure_gpa)
-        for t in temperatures
+        for t in (temperatures if material.kind != "molecule" else [])
     ]
-    conditions.append(Condition(name=f"nvt-{temperatures[-1]:g}K", ensemble="nvt", temperature_k=temperatures[-1]))
+    conditions += [Condition(name=f"nvt-{t:g}K", ensemble="nvt", temperature_k=t) for t in fixed]
     step, step_reason = _timestep_fs(material, temperatures[-1])
     return Exploration(
         conditions=why.because(

@@ -45,16 +45,27 @@ class _Model(BaseModel):
 
 
 class Material(_Model):
-    """What is simulated. ``fractions`` sum to 1; ``structure_file`` (absolute path) replaces the start prototypes."""
+    """What is simulated. ``fractions`` sum to 1; ``structure_file`` (absolute path) replaces the start prototypes.
+
+    ``molecule``: the name or SMILES that the user gave, for the kind ``molecule``.
+    """
 
     formula: str
     fractions: dict[str, float]
     structure_file: str | None = None
+    kind: Literal["crystal", "solid_solution", "molecule"] = "crystal"
+    molecule: str | None = None
 
     @property
     def elements(self) -> tuple[str, ...]:
         """Chemical symbols, sorted."""
         return tuple(sorted(self.fractions))
+
+    @model_serializer(mode="wrap")
+    def _only_what_counts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """``molecule`` is left out where it says nothing."""
+        data: dict[str, Any] = handler(self)
+        return {key: value for key, value in data.items() if key != "molecule" or value is not None}
 
 
 class DftPlan(_Model):

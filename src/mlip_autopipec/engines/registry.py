@@ -26,7 +26,10 @@ BUILT_IN: dict[Port, dict[str, str]] = {
         "pacemaker": "mlip_autopipec.engines.train.pacemaker.engine:Pacemaker",
         "linear": "mlip_autopipec.engines.train.pacemaker.engine:LinearAce",
     },
-    "surrogate": {"chgnet": "mlip_autopipec.engines.surrogate.chgnet.engine:Chgnet"},
+    "surrogate": {
+        "chgnet": "mlip_autopipec.engines.surrogate.chgnet.engine:Chgnet",
+        "gfn2": "mlip_autopipec.engines.surrogate.gfn2.engine:Gfn2",
+    },
     "md": {"lammps": "mlip_autopipec.engines.md.lammps.engine:Lammps"},
 }
 

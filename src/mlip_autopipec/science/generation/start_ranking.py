@@ -1,0 +1,368 @@
+"""Start crystals relaxed and ranked by the surrogate, dear steps for the promising ones only.
+
+Each rung of the ladder sees fewer structures than the one before: energies of every proposal on a few volumes, a short
+relaxation of the best of these, a longer one of the best of those, and a tight one of what is kept. Proposals that end
+in one crystal are merged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from ase import Atoms, units
+from ase.calculators.calculator import CalculationFailed, Calculator
+from ase.constraints import FixSymmetry
+from ase.filters import FrechetCellFilter, UnitCellFilter
+from ase.optimize import BFGS
+
+from mlip_autopipec.science.generation.context import FloatArray, bare, standard_cell
+from mlip_autopipec.science.generation.matching import same_structure
+from mlip_autopipec.science.screening import closest_contact, composition
+from mlip_autopipec.types import Candidate
+
+__all__ = ["Evaluate", "Start", "one_by_one", "ranked", "relaxed", "scanned", "unranked"]
+
+KEPT_ABOVE_LOWEST_EV_PER_ATOM = 0.1
+# Close-packed stackings lie within the surrogate's error of each other: there the crystal known for the element wins.
+REFERENCE_BONUS_EV_PER_ATOM = 0.02
+#: Temperature (K) of the ideal mixing entropy that disordered cells are credited with: where alloys are annealed.
+MIXING_K = 1000.0
+MOST_NEAR, MOST_HIGH = 8, 3
+HIGHEST_EV_PER_ATOM = 1.0
+# Structures that reach the short and the long relaxation: of the asked composition, of every other one.
+SHORT, LONG = {True: 24, False: 8}, {True: 10, False: 4}
+SHORT_STEPS, LONG_STEPS, TIGHT_STEPS = 6, 80, 150
+LONG_FORCE_EV_PER_A, TIGHT_FORCE_EV_PER_A = 0.03, 0.005
+# Linear factors of the first volumes that are tried; the scan goes on outward until the lowest is bracketed.
+SCALES, SCALE_STEP, SCALE_RANGE = (0.93, 1.0, 1.07), 1.07, (0.7, 1.5)
+MIN_CONTACT = 0.65
+SAME_ENERGY_EV_PER_ATOM = 0.01
+
+R = TypeVar("R")
+Relaxed = tuple[Atoms, float] | None
+
+
+class Evaluate(Protocol):
+    """Applies ``work`` to many structures, in one process or in many; results in the order of the structures.
+
+    ``what``: a word for it, shown to people. ``work`` can be pickled.
+    """
+
+    def __call__(self, what: str, work: Callable[[Atoms, Calculator], R], structures: Sequence[Atoms]) -> list[R]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A start structure. Energies are None where no surrogate ranked it.
+
+    ``above_ev_per_atom``: above the lowest start; of a solid solution, above the convex hull of the ordered ones.
+    ``near``: one of those that everything else is built on; the others are far above, and few.
+    """
+
+    candidate: Candidate
+    energy_ev_per_atom: float | None = None
+    above_ev_per_atom: float | None = None
+    near: bool = True
+
+
+def one_by_one(calculator: Calculator) -> Evaluate:
+    """:class:`Evaluate` in this process."""
+
+    def evaluate(what: str, work: Callable[[Atoms, Calculator], R], structures: Sequence[Atoms]) -> list[R]:
+        return [work(atoms, calculator) for atoms in structures]
+
+    return evaluate
+
+
+def scanned(atoms: Atoms, calculator: Calculator) -> Relaxed:
+    """The structure scaled to the lowest energy of a few volumes, and that energy (eV/atom).
+
+    None where the surrogate fails or atoms would have to overlap; molecules keep their size.
+    """
+    if not atoms.pbc.all():
+        return _with_energy(bare(atoms), calculator)
+    energies = {scale: _energy(_scaled(atoms, scale), calculator) for scale in SCALES}
+    while True:
+        lowest = min(energies, key=lambda scale: energies[scale])
+        further = lowest / SCALE_STEP if lowest == min(energies) else lowest * SCALE_STEP
+        bracketed = min(energies) < lowest < max(energies)
+        if bracketed or not np.isfinite(energies[lowest]) or not SCALE_RANGE[0] <= further <= SCALE_RANGE[1]:
+            break
+        energies[further] = _energy(_scaled(atoms, further), calculator)
+    if not np.isfinite(energies[lowest]):
+        return None
+    ordered = sorted(energies)
+    around = ordered[max(0, ordered.index(lowest) - 1) :][:3]
+    values = [energies[scale] for scale in around]
+    if not bracketed or not np.isfinite(values).all():
+        return _scaled(atoms, lowest), energies[lowest]
+    curve = np.polyfit(around, values, 2)
+    best = float(np.clip(-curve[1] / (2 * curve[0]), around[0], around[-1]))
+    return _scaled(atoms, best), float(np.polyval(curve, best))
+
+
+def _scaled(atoms: Atoms, factor: float) -> Atoms:
+    changed = bare(atoms)
+    changed.set_cell(atoms.cell.array * factor, scale_atoms=True)
+    return changed
+
+
+def _energy(atoms: Atoms, calculator: Calculator) -> float:
+    """eV per atom; infinity where atoms overlap or the surrogate fails."""
+    found = _with_energy(atoms, calculator)
+    return np.inf if found is None else found[1]
+
+
+def _with_energy(atoms: Atoms, calculator: Calculator) -> Relaxed:
+    if closest_contact(atoms) < MIN_CONTACT:
+        return None
+    tried = bare(atoms)
+    tried.calc = calculator
+    try:
+        energy = float(tried.get_potential_energy()) / len(tried)
+    except CalculationFailed:
+        return None
+    return (bare(atoms), energy) if np.isfinite(energy) else None
+
+
+def relaxed(
+    atoms: Atoms,
+    calculator: Calculator,
+    *,
+    max_force_ev_per_a: float = TIGHT_FORCE_EV_PER_A,
+    steps: int = TIGHT_STEPS,
+) -> Atoms:
+    """Positions and cell at zero stress (positions alone unless fully periodic), symmetry kept."""
+    moving = bare(atoms)
+    moving.calc = calculator
+    if not moving.pbc.all():
+        BFGS(moving, logfile=None).run(fmax=max_force_ev_per_a, steps=steps)
+        return bare(moving)
+    if _symmetric(moving):
+        moving.set_constraint(FixSymmetry(moving, symprec=0.01, verbose=False))
+    # The matrix logarithm of the exact filter takes as long as a pretrained potential does for eight atoms.
+    loose = max_force_ev_per_a > TIGHT_FORCE_EV_PER_A
+    cell_and_positions: Any = UnitCellFilter(moving) if loose else FrechetCellFilter(moving)
+    BFGS(cell_and_positions, logfile=None, maxstep=0.1).run(fmax=max_force_ev_per_a, steps=steps)
+    return bare(moving)
+
+
+def _symmetric(atoms: Atoms) -> bool:
+    """Whether there is a symmetry to keep; spglib finds none at all in some distorted cells."""
+    import spglib
+
+    spec: Any = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    found = spglib.get_symmetry_dataset(spec, symprec=0.01)
+    return found is not None and len(found.rotations) > 1
+
+
+def _relaxed_with_energy(atoms: Atoms, calculator: Calculator, *, max_force_ev_per_a: float, steps: int) -> Relaxed:
+    try:
+        moved = relaxed(atoms, calculator, max_force_ev_per_a=max_force_ev_per_a, steps=steps)
+    except CalculationFailed:
+        return None
+    return _with_energy(moved, calculator)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    index: int
+    candidate: Candidate
+    energy: float
+
+    @property
+    def disordered(self) -> bool:
+        return bool(self.candidate.provenance.parameters.get("disordered"))
+
+    @property
+    def key(self) -> str:
+        return composition(self.candidate.atoms)
+
+
+def ranked(
+    proposals: Sequence[Candidate],
+    evaluate: Evaluate,
+    *,
+    fractions: dict[str, float] | None = None,
+    keep_all: bool = False,
+) -> list[Start]:
+    """The starts, best first, relaxed and without duplicates: those near the lowest, then a few high ones.
+
+    Near: within 0.1 eV/atom of the lowest (at most 8, more with ``keep_all``: the user's own structures, which are
+    all kept). An element's reference state comes first when it lies within 0.02 eV/atom of the lowest.
+
+    ``fractions``: the composition of a solid solution, whose starts differ in composition. They are compared by their
+    height above the convex hull of the ordered ones; a disordered cell is credited with T S of ideal mixing at 1000 K.
+    The best start of the asked composition comes first, for everything that takes one start only; then by height,
+    at equal height nearest composition first.
+
+    ``evaluate``: see :class:`Evaluate`.
+    """
+    entries = [_Entry(index, _with_atoms(item, _reduced(item.atoms)), 0.0) for index, item in enumerate(proposals)]
+    if keep_all:
+        return _own(_step("relaxation", entries, evaluate, _tight()))
+    asked = None if fractions is None else _asked(proposals, fractions)
+    entries = _best(_step("energies of prototypes", entries, evaluate, scanned), SHORT, asked)
+    short = partial(_relaxed_with_energy, max_force_ev_per_a=LONG_FORCE_EV_PER_A, steps=SHORT_STEPS)
+    entries = _best(_step("first relaxation", entries, evaluate, short), LONG, asked)
+    long = partial(_relaxed_with_energy, max_force_ev_per_a=LONG_FORCE_EV_PER_A, steps=LONG_STEPS)
+    entries = [_standard(entry) for entry in _step("relaxation", entries, evaluate, long)]
+    heights = _heights(entries, fractions)
+    order = _order(_merged(_sorted(entries)), heights, fractions, asked)
+    near = [entry for entry in order if heights[entry.index] <= KEPT_ABOVE_LOWEST_EV_PER_ATOM][:MOST_NEAR]
+    if asked is not None and order and order[0] not in near:
+        near.insert(0, order[0])
+    left = [entry for entry in order if entry not in near and heights[entry.index] <= HIGHEST_EV_PER_ATOM]
+    tight = {entry.index: _standard(entry) for entry in _step("last relaxation", near, evaluate, _tight())}
+    near = [tight[entry.index] for entry in near if entry.index in tight]
+    heights |= _heights(near + [entry for entry in entries if entry.index not in tight], fractions)
+    near = _order(_merged(_sorted(near)), heights, fractions, asked)
+    starts = _as_starts(near, heights)
+    return starts + [replace(start, near=False) for start in _as_starts(left[:MOST_HIGH], heights)]
+
+
+def unranked(proposals: Sequence[Candidate], most: int) -> list[Start]:
+    """The first ``most`` proposals as they are, where no surrogate knows every element."""
+    return [Start(_with_atoms(item, bare(item.atoms))) for item in proposals[:most]]
+
+
+def _tight() -> Any:
+    return partial(_relaxed_with_energy, max_force_ev_per_a=TIGHT_FORCE_EV_PER_A, steps=TIGHT_STEPS)
+
+
+def _step(
+    what: str, entries: Sequence[_Entry], evaluate: Evaluate, work: Callable[[Atoms, Calculator], Relaxed]
+) -> list[_Entry]:
+    """The entries with new atoms and energies; those that failed are left out."""
+    results = evaluate(what, work, [entry.candidate.atoms for entry in entries])
+    return [
+        _Entry(entry.index, _with_atoms(entry.candidate, found[0]), found[1])
+        for entry, found in zip(entries, results, strict=True)
+        if found is not None
+    ]
+
+
+def _best(entries: Sequence[_Entry], quota: dict[bool, int], asked: str | None) -> list[_Entry]:
+    """The lowest of each composition, and whatever is forced (reference states, disordered cells)."""
+    kept: list[_Entry] = []
+    for key in dict.fromkeys(entry.key for entry in entries):
+        same = _sorted([entry for entry in entries if entry.key == key])
+        most = quota[asked is None or key == asked]
+        kept += [entry for place, entry in enumerate(same) if place < most or entry.candidate.forced]
+    return sorted(kept, key=lambda entry: entry.index)
+
+
+def _sorted(entries: Sequence[_Entry]) -> list[_Entry]:
+    return sorted(entries, key=lambda entry: (_rank_energy(entry), entry.index))
+
+
+def _rank_energy(entry: _Entry) -> float:
+    known = entry.candidate.provenance.group.startswith("reference:")
+    return entry.energy - (REFERENCE_BONUS_EV_PER_ATOM if known else 0.0)
+
+
+def _merged(entries: Sequence[_Entry]) -> list[_Entry]:
+    """Of entries that are one crystal the first is kept."""
+    kept: list[_Entry] = []
+    for entry in entries:
+        alike = [
+            other
+            for other in kept
+            if other.key == entry.key and abs(other.energy - entry.energy) < SAME_ENERGY_EV_PER_ATOM
+        ]
+        if not any(same_structure(entry.candidate.atoms, other.candidate.atoms) for other in alike):
+            kept.append(entry)
+    return kept
+
+
+def _asked(proposals: Sequence[Candidate], fractions: dict[str, float]) -> str:
+    """Key of the composition that a solid solution's disordered cells have, or of the proposal nearest to it."""
+    return composition(min(proposals, key=lambda item: _distance(item.atoms, fractions)).atoms)
+
+
+def _distance(atoms: Atoms, fractions: dict[str, float]) -> float:
+    counts = atoms.symbols.formula.count()
+    return round(max(abs(counts.get(symbol, 0) / len(atoms) - value) for symbol, value in fractions.items()), 6)
+
+
+def _heights(entries: Sequence[_Entry], fractions: dict[str, float] | None) -> dict[int, float]:
+    """Index -> eV/atom above the lowest, or above the convex hull of the ordered entries (mixing entropy credited)."""
+    if not entries:
+        return {}
+    if fractions is None:
+        lowest = min(entry.energy for entry in entries)
+        return {entry.index: entry.energy - lowest for entry in entries}
+    symbols = sorted(fractions)
+    ends = [entry for entry in entries if not entry.disordered]
+    points = np.array([_shares(entry.candidate.atoms, symbols) for entry in ends]).reshape(-1, len(symbols))
+    energies = np.array([entry.energy for entry in ends])
+    found = {}
+    for entry in entries:
+        share = _shares(entry.candidate.atoms, symbols)
+        hull = _hull(points, energies, share)
+        height = entry.energy - (entry.energy if hull is None else hull)
+        if entry.disordered:
+            present = share[share > 0]
+            height += units.kB * MIXING_K * float(np.sum(present * np.log(present)))
+        found[entry.index] = height
+    return found
+
+
+def _shares(atoms: Atoms, symbols: Sequence[str]) -> FloatArray:
+    counts = atoms.symbols.formula.count()
+    return np.array([counts.get(symbol, 0) / len(atoms) for symbol in symbols])
+
+
+def _hull(points: FloatArray, energies: FloatArray, share: FloatArray) -> float | None:
+    """Lowest energy of any mixture of ``points`` (n, elements) with the composition ``share``; None without one."""
+    from scipy.optimize import linprog
+
+    if not len(points):
+        return None
+    solved = linprog(energies, A_eq=points.T, b_eq=share, bounds=(0, None), method="highs")
+    return float(solved.fun) if solved.success else None
+
+
+def _order(
+    entries: list[_Entry], heights: dict[int, float], fractions: dict[str, float] | None, asked: str | None
+) -> list[_Entry]:
+    if fractions is None:
+        return _sorted(entries)
+
+    def key(entry: _Entry) -> tuple[float, float, int]:
+        return round(heights[entry.index], 3), _distance(entry.candidate.atoms, fractions), entry.index
+
+    order = sorted(entries, key=key)
+    first = [entry for entry in order if entry.key == asked][:1]
+    return first + [entry for entry in order if entry not in first]
+
+
+def _as_starts(entries: Sequence[_Entry], heights: dict[int, float]) -> list[Start]:
+    return [Start(replace(entry.candidate, forced=False), entry.energy, heights[entry.index]) for entry in entries]
+
+
+def _own(entries: Sequence[_Entry]) -> list[Start]:
+    """The user's structures: each composition by itself, in the order of the file, lowest energy first."""
+    starts: list[Start] = []
+    for key in dict.fromkeys(entry.key for entry in entries):
+        same = _merged(_sorted([entry for entry in entries if entry.key == key]))
+        starts += _as_starts(same, _heights(same, None))
+    return starts
+
+
+def _standard(entry: _Entry) -> _Entry:
+    return replace(entry, candidate=_with_atoms(entry.candidate, standard_cell(entry.candidate.atoms, primitive=True)))
+
+
+def _reduced(atoms: Atoms) -> Atoms:
+    """The primitive cell where it is smaller: the same relaxation for less."""
+    primitive = standard_cell(atoms, primitive=True)
+    return primitive if len(primitive) < len(atoms) else bare(atoms)
+
+
+def _with_atoms(start: Candidate, atoms: Atoms) -> Candidate:
+    return Candidate(atoms, start.provenance, start.forced)
