@@ -16,13 +16,17 @@ from mlip_autopipec.science.generation.context import Context
 from mlip_autopipec.science.generation.start_ranking import Start
 from mlip_autopipec.types import Candidate, Json
 
-__all__ = ["calculator", "limits", "lowest", "propose", "sub_seed", "without_twins"]
+__all__ = ["calculator", "limits", "lowest", "propose", "sub_seed", "surrogate_knows", "without_twins"]
+
+
+def surrogate_knows(plan: Plan) -> bool:
+    """Whether the surrogate knows every element."""
+    return registry.surrogate(plan.surrogate.engine).supports(plan.material.elements)
 
 
 def calculator(plan: Plan) -> Calculator | None:
     """The surrogate's calculator, or None where it does not know an element (then geometry alone decides)."""
-    surrogate = registry.surrogate(plan.surrogate.engine)
-    return surrogate.calculator() if surrogate.supports(plan.material.elements) else None
+    return registry.surrogate(plan.surrogate.engine).calculator() if surrogate_knows(plan) else None
 
 
 def sub_seed(*parts: int) -> int:

@@ -36,7 +36,7 @@ _NAMES = {"C5": "Anatase", "C4": "Rutile", "C1": "Fluorite", "B1": "Rock salt", 
 
 @dataclass(frozen=True)
 class Prototype:
-    """``name``: mineral, Strukturbericht or AFLOW label, whichever says most; ``counts``: atoms of its own elements."""
+    """``name``: for people, mineral and Strukturbericht where there are any; ``label``: AFLOW's."""
 
     name: str
     label: str
@@ -77,7 +77,9 @@ def _prototype(entry: dict[str, dict[str, object]]) -> Prototype:
     mineral = tags["mineral"].split(",")[0].strip()
     # "alpha", "I4/mcm" and the like say nothing without their element.
     telling = mineral if len(mineral) > 5 and "/" not in mineral and not mineral.startswith("High") else ""
-    return Prototype(_NAMES.get(short) or telling or short or tags["aflow"], tags["aflow"], short, atoms)
+    word = _NAMES.get(short) or telling
+    name = f"{word} ({short})" if word and short else word or short or tags["aflow"]
+    return Prototype(name, tags["aflow"], short, atoms)
 
 
 def prototypes_of(counts: Mapping[str, int], max_atoms: int) -> list[Prototype]:

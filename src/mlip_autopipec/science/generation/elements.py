@@ -66,7 +66,9 @@ def elemental(symbol: str) -> list[Candidate]:
             atoms = bare(item.atoms)
             atoms.symbols[:] = symbol
             parameters = {"prototype": item.name, "aflow": item.label}
-            group = f"{item.name}:{item.label}:{symbol}"
+            group = f"{item.strukturbericht or item.label}:{symbol}"
+            if any(other.provenance.group == group for other in found):
+                group = f"{item.label}:{len(found)}:{symbol}"
             found.append(Candidate(touching(atoms), Provenance("start", group, parameters)))
     return found
 
@@ -74,10 +76,10 @@ def elemental(symbol: str) -> list[Candidate]:
 def touching(atoms: Atoms) -> Atoms:
     """Scaled so that the nearest pair is as far apart as the sum of its covalent radii."""
     radii = covalent_radii[atoms.numbers]
-    reach = 2.0
+    reach = 1.1
     # The cutoff grows in units of radii, so the nearest pair in these units is the nearest of all.
     while len((found := neighbor_list("ijd", atoms, reach * radii))[2]) == 0:
-        reach *= 1.5
+        reach *= 1.3
     i, j, distance = found
     ratio = float(np.min(distance / (radii[i] + radii[j])))
     scaled = bare(atoms)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ase import Atoms
+from ase.formula import Formula
 
 from mlip_autopipec.errors import InputError
 from mlip_autopipec.science.generation import aflow, molecules, solid_solution
@@ -128,7 +129,7 @@ def _compound(wanted: Mapping[str, int], max_atoms: int) -> list[Candidate]:
     """The commonest prototypes first, then the smallest; duplicate names are numbered."""
     items = aflow.prototypes_of(wanted, max_atoms)
     items.sort(key=lambda item: item.strukturbericht not in aflow.COMMON)
-    formula = "".join(f"{symbol}{number if number > 1 else ''}" for symbol, number in wanted.items())
+    formula = Formula.from_dict(dict(wanted)).format("metal")
     found: list[Candidate] = []
     names: dict[str, int] = {}
     for item in items:
@@ -138,7 +139,8 @@ def _compound(wanted: Mapping[str, int], max_atoms: int) -> list[Candidate]:
             if any(same_crystal(scaled, other, strict=True) for other in seen):  # Na and Cl may change places
                 continue
             seen.append(scaled)
-            name = f"{item.name}:{formula}" if len(set(wanted.values())) == len(wanted) else f"{item.name}:{assignment}"
+            unique = len(set(wanted.values())) == len(wanted)
+            name = f"{item.strukturbericht or item.label}:{formula if unique else assignment}"
             names[name] = names.get(name, 0) + 1
             group = name if names[name] == 1 else f"{name}:{names[name]}"
             parameters = {"prototype": item.name, "aflow": item.label}
