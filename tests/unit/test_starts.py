@@ -18,7 +18,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 
 from mlip_autopipec.errors import InputError
-from mlip_autopipec.science.generation import aflow, elements, prototypes, solid_solution, starts
+from mlip_autopipec.science.generation import aflow, elements, prototypes, solid_solution, start_ranking, starts
 from mlip_autopipec.science.generation.context import Context, standard_cell
 from mlip_autopipec.science.generation.matching import same_crystal, same_structure
 from mlip_autopipec.science.generation.start_ranking import one_by_one, ranked, relaxed, scanned
@@ -178,8 +178,10 @@ def test_matching_knows_size_and_setting_apart_from_structure() -> None:
     assert not same_structure(turned, fcc)
 
 
-def test_the_work_of_the_ladder_shrinks() -> None:
+def test_the_work_of_the_ladder_shrinks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every proposal is scanned; only the best are relaxed for long."""
+    for name in ("SHORT_STEPS", "LONG_STEPS", "TIGHT_STEPS"):
+        monkeypatch.setattr(start_ranking, name, 2)
     calls: dict[str, int] = {}
 
     def evaluate(what: str, work: Callable[[Atoms, Calculator], Any], structures: Sequence[Atoms]) -> list[Any]:

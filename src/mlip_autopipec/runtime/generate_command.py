@@ -128,9 +128,9 @@ def _candidates(plan: Plan, found: list[Start], pool: SurrogatePool) -> Generate
     energies: list[float | None] = []
     rejected = skipped
     for batch in range(len(plan.generation.batches)):
-        candidates = [item for index in range(len(jobs)) if jobs[index][4] == batch for item in made[index]]
-        for item in candidates:
-            proposed[item.provenance.strategy] = proposed.get(item.provenance.strategy, 0) + 1
+        candidates = [one for index in range(len(jobs)) if jobs[index][4] == batch for one in made[index]]
+        for candidate in candidates:
+            proposed[candidate.provenance.strategy] = proposed.get(candidate.provenance.strategy, 0) + 1
         screened = _screened(plan, candidates, found, pool)
         for verdict in screened.rejected:
             _count(rejected, verdict.candidate, verdict.kind or "")
@@ -139,7 +139,7 @@ def _candidates(plan: Plan, found: list[Start], pool: SurrogatePool) -> Generate
         for twin in twins:
             _count(rejected, twin, "duplicate")
         accepted += kept
-        energies += [energy[id(item)] for item in kept]
+        energies += [energy[id(candidate)] for candidate in kept]
     return Generated(found, accepted, energies, proposed, rejected)
 
 

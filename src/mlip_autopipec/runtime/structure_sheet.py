@@ -43,7 +43,6 @@ def draw_sheet(pictures: Sequence[tuple[Atoms, str]], path: Path, title: str) ->
 
 
 def _shown(atoms: Atoms) -> Atoms:
-    if atoms.pbc.all() and len(atoms) < SMALL_ATOMS:
-        shown: Atoms = atoms.repeat((2, 2, 2))
-        return shown
-    return atoms.copy()
+    repeats = (2, 2, 2) if atoms.pbc.all() and len(atoms) < SMALL_ATOMS else (1, 1, 1)
+    shown: Atoms = atoms.repeat(repeats)
+    return shown

@@ -285,8 +285,8 @@ def _asked(proposals: Sequence[Candidate], fractions: dict[str, float]) -> str:
 
 
 def _distance(atoms: Atoms, fractions: dict[str, float]) -> float:
-    counts = atoms.symbols.formula.count()
-    return round(max(abs(counts.get(symbol, 0) / len(atoms) - value) for symbol, value in fractions.items()), 6)
+    shares = _shares(atoms, list(fractions))
+    return round(float(np.abs(shares - list(fractions.values())).max()), 6)
 
 
 def _heights(entries: Sequence[_Entry], fractions: dict[str, float] | None) -> dict[int, float]:
