@@ -208,7 +208,8 @@ def ranked(
     asked = None if fractions is None else _asked(proposals, fractions)
     entries = _best(_step("energies of prototypes", entries, evaluate, scanned), SHORT, asked)
     short = partial(_relaxed_with_energy, max_force_ev_per_a=LONG_FORCE_EV_PER_A, steps=SHORT_STEPS)
-    entries = _best(_step("first relaxation", entries, evaluate, short), LONG, asked)
+    tried = _step("first relaxation", entries, evaluate, short)
+    entries = _best(tried, LONG, asked)
     long = partial(_relaxed_with_energy, max_force_ev_per_a=LONG_FORCE_EV_PER_A, steps=LONG_STEPS)
     entries = [_standard(entry) for entry in _step("relaxation", entries, evaluate, long)]
     heights = _heights(entries, fractions)
@@ -216,13 +217,19 @@ def ranked(
     near = [entry for entry in order if heights[entry.index] <= KEPT_ABOVE_LOWEST_EV_PER_ATOM][:MOST_NEAR]
     if asked is not None and order and order[0] not in near:
         near.insert(0, order[0])
-    left = [entry for entry in order if entry not in near and heights[entry.index] <= HIGHEST_EV_PER_ATOM]
+    relaxed_indices = {entry.index for entry in entries}
+    near_indices = {entry.index for entry in near}
     tight = {entry.index: _standard(entry) for entry in _step("last relaxation", near, evaluate, _tight())}
     near = [tight[entry.index] for entry in near if entry.index in tight]
-    heights |= _heights(near + [entry for entry in entries if entry.index not in tight], fractions)
+    # What the short relaxation left is far from a minimum, but may be needed where every relaxed one is near.
+    others = [entry for entry in order if entry.index not in near_indices]
+    others += [_standard(entry) for entry in tried if entry.index not in relaxed_indices]
+    heights = _heights([*near, *others], fractions)
     near = _order(_merged(_sorted(near)), heights, fractions, asked)
-    starts = _as_starts(near, heights)
-    return starts + [replace(start, near=False) for start in _as_starts(left[:MOST_HIGH], heights)]
+    limits = KEPT_ABOVE_LOWEST_EV_PER_ATOM, HIGHEST_EV_PER_ATOM
+    high = [entry for entry in others if limits[0] < heights[entry.index] <= limits[1]]
+    high = sorted(_merged(_sorted(high)), key=lambda entry: heights[entry.index])[:MOST_HIGH]
+    return _as_starts(near, heights) + [replace(start, near=False) for start in _as_starts(high, heights)]
 
 
 def unranked(proposals: Sequence[Candidate], most: int) -> list[Start]:
