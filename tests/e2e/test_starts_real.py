@@ -11,9 +11,9 @@ from ase.calculators.calculator import Calculator
 from mlip_autopipec import cli
 from mlip_autopipec.config.plan import Material
 from mlip_autopipec.engines import registry
-from mlip_autopipec.runtime.generate_command import spacegroup
+from mlip_autopipec.runtime.generate_report import spacegroup
 from mlip_autopipec.science.generation import starts
-from mlip_autopipec.science.generation.start_ranking import one_by_one
+from mlip_autopipec.science.generation.start_relaxation import one_by_one
 
 pytestmark = pytest.mark.real
 

@@ -18,7 +18,8 @@ from mlip_autopipec.config.files import write_plan
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.errors import InputError
 from mlip_autopipec.runtime import proposing
-from mlip_autopipec.runtime.generate_command import generate, spacegroup
+from mlip_autopipec.runtime.generate_command import generate
+from mlip_autopipec.runtime.generate_report import spacegroup
 from mlip_autopipec.runtime.surrogate_pool import opened
 from mlip_autopipec.runtime.tasks import generate as task
 from mlip_autopipec.testing import simulated_plan

@@ -19,7 +19,7 @@ from mlip_autopipec.engines.ports import Surrogate
 from mlip_autopipec.errors import InputError, MissingProgramError
 from mlip_autopipec.kpoints import choose_grid
 from mlip_autopipec.science.generation import molecules, starts
-from mlip_autopipec.science.generation.start_ranking import one_by_one
+from mlip_autopipec.science.generation.start_relaxation import one_by_one
 
 
 @pytest.mark.parametrize(

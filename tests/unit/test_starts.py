@@ -21,7 +21,8 @@ from mlip_autopipec.errors import InputError
 from mlip_autopipec.science.generation import aflow, elements, prototypes, solid_solution, start_ranking, starts
 from mlip_autopipec.science.generation.context import Context, standard_cell
 from mlip_autopipec.science.generation.matching import same_crystal, same_structure
-from mlip_autopipec.science.generation.start_ranking import one_by_one, ranked, relaxed, scanned
+from mlip_autopipec.science.generation.start_ranking import ranked
+from mlip_autopipec.science.generation.start_relaxation import one_by_one, relaxed, scanned
 from mlip_autopipec.science.screening import closest_contact
 from mlip_autopipec.types import Candidate, Provenance
 

@@ -53,7 +53,7 @@ class SurrogatePool:
             self._pool = ProcessPoolExecutor(processes, context, _begin, (plan, self._reports))
 
     def evaluate(self, what: str, work: Callable[[Atoms, Calculator], R], structures: Sequence[Atoms]) -> list[R]:
-        """:class:`~mlip_autopipec.science.generation.start_ranking.Evaluate`, largest structures first."""
+        """:class:`~mlip_autopipec.science.generation.start_relaxation.Evaluate`, largest structures first."""
         order = sorted(range(len(structures)), key=lambda index: -len(structures[index]))
         done = self.run(what, _Evaluated(work), [(structures[index],) for index in order])
         found = dict(zip(order, done, strict=True))

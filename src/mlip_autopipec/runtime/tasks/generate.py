@@ -16,7 +16,7 @@ from mlip_autopipec.runtime import proposing
 from mlip_autopipec.science import generation, screening
 from mlip_autopipec.science.generation import starts
 from mlip_autopipec.science.generation.context import standard_cell
-from mlip_autopipec.science.generation.start_ranking import one_by_one
+from mlip_autopipec.science.generation.start_relaxation import one_by_one
 from mlip_autopipec.types import Candidate, Failure, Json, Outcome, TaskSpec, atoms_to_json
 
 __all__ = ["run"]

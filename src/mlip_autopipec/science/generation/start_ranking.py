@@ -10,21 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 from ase import Atoms, units
-from ase.calculators.calculator import CalculationFailed, Calculator
-from ase.constraints import FixSymmetry
-from ase.filters import FrechetCellFilter, UnitCellFilter
-from ase.optimize import BFGS
+from ase.calculators.calculator import Calculator
 
 from mlip_autopipec.science.generation.context import FloatArray, bare, standard_cell
 from mlip_autopipec.science.generation.matching import same_structure
-from mlip_autopipec.science.screening import closest_contact, composition
+from mlip_autopipec.science.generation.start_relaxation import (
+    TIGHT_FORCE_EV_PER_A,
+    Evaluate,
+    Relaxed,
+    relaxed_with_energy,
+    scanned,
+)
+from mlip_autopipec.science.screening import composition
 from mlip_autopipec.types import Candidate
 
-__all__ = ["Evaluate", "Start", "one_by_one", "ranked", "relaxed", "scanned", "unranked"]
+__all__ = ["Start", "ranked", "unranked"]
 
 KEPT_ABOVE_LOWEST_EV_PER_ATOM = 0.1
 # Close-packed stackings lie within the surrogate's error of each other: there the crystal known for the element wins.
@@ -36,23 +40,8 @@ HIGHEST_EV_PER_ATOM = 1.0
 # Structures that reach the short and the long relaxation: of the asked composition, of every other one.
 SHORT, LONG = {True: 24, False: 8}, {True: 10, False: 4}
 SHORT_STEPS, LONG_STEPS, TIGHT_STEPS = 6, 80, 150
-LONG_FORCE_EV_PER_A, TIGHT_FORCE_EV_PER_A = 0.03, 0.005
-# Linear factors of the first volumes that are tried; the scan goes on outward until the lowest is bracketed.
-SCALES, SCALE_STEP, SCALE_RANGE = (0.93, 1.0, 1.07), 1.07, (0.7, 1.5)
-MIN_CONTACT = 0.65
+LONG_FORCE_EV_PER_A = 0.03
 SAME_ENERGY_EV_PER_ATOM = 0.01
-
-R = TypeVar("R")
-Relaxed = tuple[Atoms, float] | None
-
-
-class Evaluate(Protocol):
-    """Applies ``work`` to many structures, in one process or in many; results in the order of the structures.
-
-    ``what``: a word for it, shown to people. ``work`` can be pickled.
-    """
-
-    def __call__(self, what: str, work: Callable[[Atoms, Calculator], R], structures: Sequence[Atoms]) -> list[R]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,105 +56,6 @@ class Start:
     energy_ev_per_atom: float | None = None
     above_ev_per_atom: float | None = None
     near: bool = True
-
-
-def one_by_one(calculator: Calculator) -> Evaluate:
-    """:class:`Evaluate` in this process."""
-
-    def evaluate(what: str, work: Callable[[Atoms, Calculator], R], structures: Sequence[Atoms]) -> list[R]:
-        return [work(atoms, calculator) for atoms in structures]
-
-    return evaluate
-
-
-def scanned(atoms: Atoms, calculator: Calculator) -> Relaxed:
-    """The structure scaled to the lowest energy of a few volumes, and that energy (eV/atom).
-
-    None where the surrogate fails or atoms would have to overlap; molecules keep their size.
-    """
-    if not atoms.pbc.all():
-        return _with_energy(bare(atoms), calculator)
-    energies = {scale: _energy(_scaled(atoms, scale), calculator) for scale in SCALES}
-    while True:
-        lowest = min(energies, key=lambda scale: energies[scale])
-        further = lowest / SCALE_STEP if lowest == min(energies) else lowest * SCALE_STEP
-        bracketed = min(energies) < lowest < max(energies)
-        if bracketed or not np.isfinite(energies[lowest]) or not SCALE_RANGE[0] <= further <= SCALE_RANGE[1]:
-            break
-        energies[further] = _energy(_scaled(atoms, further), calculator)
-    if not np.isfinite(energies[lowest]):
-        return None
-    ordered = sorted(energies)
-    around = ordered[max(0, ordered.index(lowest) - 1) :][:3]
-    values = [energies[scale] for scale in around]
-    if not bracketed or not np.isfinite(values).all():
-        return _scaled(atoms, lowest), energies[lowest]
-    curve = np.polyfit(around, values, 2)
-    best = float(np.clip(-curve[1] / (2 * curve[0]), around[0], around[-1]))
-    return _scaled(atoms, best), float(np.polyval(curve, best))
-
-
-def _scaled(atoms: Atoms, factor: float) -> Atoms:
-    changed = bare(atoms)
-    changed.set_cell(atoms.cell.array * factor, scale_atoms=True)
-    return changed
-
-
-def _energy(atoms: Atoms, calculator: Calculator) -> float:
-    """eV per atom; infinity where atoms overlap or the surrogate fails."""
-    found = _with_energy(atoms, calculator)
-    return np.inf if found is None else found[1]
-
-
-def _with_energy(atoms: Atoms, calculator: Calculator) -> Relaxed:
-    if closest_contact(atoms) < MIN_CONTACT:
-        return None
-    tried = bare(atoms)
-    tried.calc = calculator
-    try:
-        energy = float(tried.get_potential_energy()) / len(tried)
-    except CalculationFailed:
-        return None
-    return (bare(atoms), energy) if np.isfinite(energy) else None
-
-
-def relaxed(
-    atoms: Atoms,
-    calculator: Calculator,
-    *,
-    max_force_ev_per_a: float = TIGHT_FORCE_EV_PER_A,
-    steps: int = TIGHT_STEPS,
-) -> Atoms:
-    """Positions and cell at zero stress (positions alone unless fully periodic), symmetry kept."""
-    moving = bare(atoms)
-    moving.calc = calculator
-    if not moving.pbc.all():
-        BFGS(moving, logfile=None).run(fmax=max_force_ev_per_a, steps=steps)
-        return bare(moving)
-    if _symmetric(moving):
-        moving.set_constraint(FixSymmetry(moving, symprec=0.01, verbose=False))
-    # The matrix logarithm of the exact filter takes as long as a pretrained potential does for eight atoms.
-    loose = max_force_ev_per_a > TIGHT_FORCE_EV_PER_A
-    cell_and_positions: Any = UnitCellFilter(moving) if loose else FrechetCellFilter(moving)
-    BFGS(cell_and_positions, logfile=None, maxstep=0.1).run(fmax=max_force_ev_per_a, steps=steps)
-    return bare(moving)
-
-
-def _symmetric(atoms: Atoms) -> bool:
-    """Whether there is a symmetry to keep; spglib finds none at all in some distorted cells."""
-    import spglib
-
-    spec: Any = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    found = spglib.get_symmetry_dataset(spec, symprec=0.01)
-    return found is not None and len(found.rotations) > 1
-
-
-def _relaxed_with_energy(atoms: Atoms, calculator: Calculator, *, max_force_ev_per_a: float, steps: int) -> Relaxed:
-    try:
-        moved = relaxed(atoms, calculator, max_force_ev_per_a=max_force_ev_per_a, steps=steps)
-    except CalculationFailed:
-        return None
-    return _with_energy(moved, calculator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +97,10 @@ def ranked(
         return _own(_step("relaxation", entries, evaluate, _tight()))
     asked = None if fractions is None else _asked(proposals, fractions)
     entries = _best(_step("energies of prototypes", entries, evaluate, scanned), SHORT, asked)
-    short = partial(_relaxed_with_energy, max_force_ev_per_a=LONG_FORCE_EV_PER_A, steps=SHORT_STEPS)
+    short = partial(relaxed_with_energy, max_force_ev_per_a=LONG_FORCE_EV_PER_A, steps=SHORT_STEPS)
     tried = _step("first relaxation", entries, evaluate, short)
     entries = _best(tried, LONG, asked)
-    long = partial(_relaxed_with_energy, max_force_ev_per_a=LONG_FORCE_EV_PER_A, steps=LONG_STEPS)
+    long = partial(relaxed_with_energy, max_force_ev_per_a=LONG_FORCE_EV_PER_A, steps=LONG_STEPS)
     entries = [_standard(entry) for entry in _step("relaxation", entries, evaluate, long)]
     heights = _heights(entries, fractions)
     order = _order(_merged(_sorted(entries)), heights, fractions, asked)
@@ -238,7 +128,7 @@ def unranked(proposals: Sequence[Candidate], most: int) -> list[Start]:
 
 
 def _tight() -> Any:
-    return partial(_relaxed_with_energy, max_force_ev_per_a=TIGHT_FORCE_EV_PER_A, steps=TIGHT_STEPS)
+    return partial(relaxed_with_energy, max_force_ev_per_a=TIGHT_FORCE_EV_PER_A, steps=TIGHT_STEPS)
 
 
 def _step(

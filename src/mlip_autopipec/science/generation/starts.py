@@ -20,7 +20,8 @@ from mlip_autopipec.science.generation import aflow, molecules, solid_solution
 from mlip_autopipec.science.generation.context import bare
 from mlip_autopipec.science.generation.elements import elemental, touching
 from mlip_autopipec.science.generation.matching import same_crystal
-from mlip_autopipec.science.generation.start_ranking import Evaluate, Start, ranked, unranked
+from mlip_autopipec.science.generation.start_ranking import Start, ranked, unranked
+from mlip_autopipec.science.generation.start_relaxation import Evaluate
 from mlip_autopipec.science.generation.structure_files import HINT, read_frames
 from mlip_autopipec.types import Candidate, Provenance
 
