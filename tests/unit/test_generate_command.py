@@ -22,10 +22,17 @@ from mlip_autopipec.runtime.generate_command import generate
 from mlip_autopipec.runtime.generate_report import spacegroup
 from mlip_autopipec.runtime.surrogate_pool import opened
 from mlip_autopipec.runtime.tasks import generate as task
+from mlip_autopipec.science.generation import elements
 from mlip_autopipec.testing import simulated_plan
 from mlip_autopipec.types import Candidate, Task, TaskSpec
 
 KEYS = {"formula", "n_atoms", "strategy", "spacegroup", "surrogate_energy_ev_per_atom", "parent"}
+
+
+@pytest.fixture(autouse=True)
+def _few_lattices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ranking of all simple lattices has its own test."""
+    monkeypatch.setattr(elements, "SIMPLE", ("bcc",))
 
 
 def _plan(**changes: Any) -> Plan:

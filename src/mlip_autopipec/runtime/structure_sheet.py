@@ -12,7 +12,7 @@ from mlip_autopipec.files import atomic_write
 __all__ = ["draw_sheet"]
 
 COLUMNS, MOST = 5, 40
-TILE_INCHES = 2.2
+TILE_INCHES, CAPTION_INCHES, TITLE_INCHES = 2.2, 0.4, 0.5
 # Crystals of a few atoms say more in a few cells; larger ones are drawn as they are.
 SMALL_ATOMS = 9
 ROTATION = "-75x,15y,5z"
@@ -28,7 +28,11 @@ def draw_sheet(pictures: Sequence[tuple[Atoms, str]], path: Path, title: str) ->
 
     chosen = pictures[:MOST]
     rows = max(1, -(-len(chosen) // COLUMNS))
-    figure = Figure(figsize=(COLUMNS * TILE_INCHES, rows * (TILE_INCHES + 0.35) + 0.4), layout="constrained")
+    height = rows * (TILE_INCHES + CAPTION_INCHES) + TITLE_INCHES
+    figure = Figure(figsize=(COLUMNS * TILE_INCHES, height))
+    # Set by hand: matplotlib's own layouts take seconds for so many axes.
+    top = 1 - (TITLE_INCHES + CAPTION_INCHES) / height
+    figure.subplots_adjust(0.01, 0.01, 0.99, top, wspace=0.15, hspace=CAPTION_INCHES / TILE_INCHES + 0.1)
     FigureCanvasAgg(figure)
     figure.suptitle(title if len(chosen) == len(pictures) else f"{title} (the first {MOST} of {len(pictures)})")
     for index, axes in enumerate(figure.subplots(rows, COLUMNS, squeeze=False).ravel()):
