@@ -12,7 +12,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, reduce
 from math import gcd
 from pathlib import Path
@@ -55,7 +55,9 @@ class Prototype:
 def library() -> tuple[Prototype, ...]:
     """Every prototype. Raises MissingProgramError without pymatgen."""
     entries = json.loads(gzip.decompress(_data_file().read_bytes()))
-    return tuple(_prototype(entry) for entry in entries)
+    right = _corrected()
+    found = [_prototype(entry) for entry in entries]
+    return tuple(replace(item, atoms=right.get(item.strukturbericht, item.atoms)) for item in found)
 
 
 def _data_file() -> Path:
@@ -66,6 +68,30 @@ def _data_file() -> Path:
             if file.is_file():
                 return file
     raise MissingProgramError("the Python package 'pymatgen' (crystal prototypes)", INSTALL)
+
+
+def _corrected() -> dict[str, Atoms]:
+    """Three entries whose positions belong to another origin or axis than pymatgen's file says (by Strukturbericht).
+
+    Anatase: Howard, Sabine & Dickson, Acta Cryst. B 47, 462 (1991). Brookite: Meagher & Lager, Can. Mineral. 17, 77
+    (1979). C36: Komura & Tokunaga, Acta Cryst. B 36, 1548 (1980).
+    """
+    from ase.spacegroup import crystal
+
+    anatase = crystal(
+        ["Ti", "O"], [(0, 0, 0), (0, 0, 0.2081)],
+        spacegroup=141, cellpar=[3.785, 3.785, 9.514, 90, 90, 90], primitive_cell=True,
+    )  # fmt: skip
+    brookite = crystal(
+        ["Ti", "O", "O"], [(0.1289, 0.0972, 0.8628), (0.0095, 0.1491, 0.1835), (0.2314, 0.1110, 0.5366)],
+        spacegroup=61, cellpar=[9.174, 5.449, 5.138, 90, 90, 90],
+    )  # fmt: skip
+    laves = crystal(
+        ["Mg", "Mg", "Ni", "Ni", "Ni"],
+        [(0, 0, 0.094), (1 / 3, 2 / 3, 0.8442), (1 / 3, 2 / 3, 0.1251), (0.5, 0, 0), (0.1643, 0.3286, 0.25)],
+        spacegroup=194, cellpar=[4.824, 4.824, 15.826, 90, 90, 120],
+    )  # fmt: skip
+    return {"C5": anatase, "C21": brookite, "C36": laves}
 
 
 def _prototype(entry: dict[str, dict[str, object]]) -> Prototype:

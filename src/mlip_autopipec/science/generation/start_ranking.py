@@ -1,8 +1,8 @@
 """Start crystals relaxed and ranked by the surrogate, dear steps for the promising ones only.
 
 Each rung of the ladder sees fewer structures than the one before: energies of every proposal on a few volumes, a short
-relaxation of the best of these, a longer one of the best of those, and a tight one of what is kept. Proposals that end
-in one crystal are merged.
+relaxation of the most promising of these, a longer one of the most promising of those, and a tight one of what is kept.
+What is promising is judged by energy less what the forces still promise. Proposals that end in one crystal are merged.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mlip_autopipec.science.generation.matching import same_structure
 from mlip_autopipec.science.generation.start_relaxation import (
     TIGHT_FORCE_EV_PER_A,
     Evaluate,
-    Relaxed,
+    Tried,
     relaxed_with_energy,
     scanned,
 )
@@ -37,9 +37,12 @@ REFERENCE_BONUS_EV_PER_ATOM = 0.02
 MIXING_K = 1000.0
 MOST_NEAR, MOST_HIGH = 8, 3
 HIGHEST_EV_PER_ATOM = 1.0
-# Structures that reach the short and the long relaxation: of the asked composition, of every other one.
-SHORT, LONG = {True: 24, False: 8}, {True: 10, False: 4}
-SHORT_STEPS, LONG_STEPS, TIGHT_STEPS = 6, 80, 150
+# Structures that reach the short and the long relaxation, by their energy and by what their forces promise: of the
+# asked composition, and of every other one.
+Quota = dict[bool, tuple[int, int]]
+SHORT: Quota = {True: (20, 6), False: (6, 2)}
+LONG: Quota = {True: (10, 2), False: (4, 1)}
+SHORT_STEPS, LONG_STEPS, TIGHT_STEPS = 12, 80, 150
 LONG_FORCE_EV_PER_A = 0.03
 SAME_ENERGY_EV_PER_ATOM = 0.01
 
@@ -63,6 +66,7 @@ class _Entry:
     index: int
     candidate: Candidate
     energy: float
+    promised: float = 0.0
 
     @property
     def disordered(self) -> bool:
@@ -87,8 +91,8 @@ def ranked(
 
     ``fractions``: the composition of a solid solution, whose starts differ in composition. They are compared by their
     height above the convex hull of the ordered ones; a disordered cell is credited with T S of ideal mixing at 1000 K.
-    The best start of the asked composition comes first, for everything that takes one start only; then by height,
-    at equal height nearest composition first.
+    The best start of the asked composition comes first, for everything that takes one start only; then the compound on
+    the hull that is nearest in composition, if there is one; then by height, at equal height nearest composition first.
 
     ``evaluate``: see :class:`Evaluate`.
     """
@@ -109,8 +113,10 @@ def ranked(
         near.insert(0, order[0])
     relaxed_indices = {entry.index for entry in entries}
     near_indices = {entry.index for entry in near}
-    tight = {entry.index: _standard(entry) for entry in _step("last relaxation", near, evaluate, _tight())}
-    near = [tight[entry.index] for entry in near if entry.index in tight]
+    # A disordered cell has no perfect positions to be found.
+    ordered = [entry for entry in near if not entry.disordered]
+    tight = {entry.index: _standard(entry) for entry in _step("last relaxation", ordered, evaluate, _tight())}
+    near = [tight.get(entry.index, entry) for entry in near if entry.disordered or entry.index in tight]
     # What the short relaxation left is far from a minimum, but may be needed where every relaxed one is near.
     others = [entry for entry in order if entry.index not in near_indices]
     others += [_standard(entry) for entry in tried if entry.index not in relaxed_indices]
@@ -132,24 +138,28 @@ def _tight() -> Any:
 
 
 def _step(
-    what: str, entries: Sequence[_Entry], evaluate: Evaluate, work: Callable[[Atoms, Calculator], Relaxed]
+    what: str, entries: Sequence[_Entry], evaluate: Evaluate, work: Callable[[Atoms, Calculator], Tried | None]
 ) -> list[_Entry]:
     """The entries with new atoms and energies; those that failed are left out."""
     results = evaluate(what, work, [entry.candidate.atoms for entry in entries])
     return [
-        _Entry(entry.index, _with_atoms(entry.candidate, found[0]), found[1])
+        _Entry(
+            entry.index, _with_atoms(entry.candidate, found.atoms), found.energy_ev_per_atom, found.promised_ev_per_atom
+        )
         for entry, found in zip(entries, results, strict=True)
         if found is not None
     ]
 
 
-def _best(entries: Sequence[_Entry], quota: dict[bool, int], asked: str | None) -> list[_Entry]:
-    """The lowest of each composition, and whatever is forced (reference states, disordered cells)."""
+def _best(entries: Sequence[_Entry], quota: Quota, asked: str | None) -> list[_Entry]:
+    """The lowest of each composition, the most promising others, and whatever is forced (reference states ...)."""
     kept: list[_Entry] = []
     for key in dict.fromkeys(entry.key for entry in entries):
-        same = _sorted([entry for entry in entries if entry.key == key])
-        most = quota[asked is None or key == asked]
-        kept += [entry for place, entry in enumerate(same) if place < most or entry.candidate.forced]
+        same = [entry for entry in entries if entry.key == key]
+        lowest, promising = quota[asked is None or key == asked]
+        chosen = _sorted(same)[:lowest]
+        rest = sorted((entry for entry in same if entry not in chosen), key=lambda entry: (entry.promised, entry.index))
+        kept += [*chosen, *rest[:promising], *(entry for entry in rest[promising:] if entry.candidate.forced)]
     return sorted(kept, key=lambda entry: entry.index)
 
 
@@ -235,7 +245,13 @@ def _order(
 
     order = sorted(entries, key=key)
     first = [entry for entry in order if entry.key == asked][:1]
-    return first + [entry for entry in order if entry not in first]
+    stable = [entry for entry in order if key(entry)[0] == 0 and not entry.disordered and _is_compound(entry)]
+    chosen = first + [entry for entry in stable if entry not in first][:1]
+    return chosen + [entry for entry in order if entry not in chosen]
+
+
+def _is_compound(entry: _Entry) -> bool:
+    return len(set(entry.candidate.atoms.numbers.tolist())) > 1
 
 
 def _as_starts(entries: Sequence[_Entry], heights: dict[int, float]) -> list[Start]:
