@@ -260,6 +260,8 @@ def test_a_start_cell_has_the_composition_and_every_element() -> None:
 def test_parent_lattices_are_those_of_the_elements() -> None:
     assert solid_solution.parent_lattices({"Al": 0.75, "Cu": 0.25})[0] == "fcc"
     assert solid_solution.parent_lattices({"Nb": 0.5, "Mo": 0.5})[0] == "bcc"
+    assert solid_solution.parent_lattices(dict.fromkeys(("Cr", "Fe", "Co", "Ni"), 0.25))[0] == "fcc"  # 8.25 electrons
+    assert solid_solution.parent_lattices(dict.fromkeys(("Nb", "Mo", "Ta", "W"), 0.25))[0] == "bcc"  # 5.5
     assert solid_solution.parent_lattices({"Si": 0.5, "Ge": 0.5}) == ["diamond"]
 
 

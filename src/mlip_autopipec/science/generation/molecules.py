@@ -111,15 +111,16 @@ def _from_smiles(text: str, seed: int, most: int, file: str | Path | None) -> li
     if not re.fullmatch(r"[A-Za-z0-9@+\-\[\]()=#$:/\\.%*]+", text):
         raise _unknown(text, file)
     try:
-        from rdkit import Chem, RDLogger
+        from rdkit import Chem, rdBase
         from rdkit.Chem import AllChem
     except ModuleNotFoundError as error:
         raise MissingProgramError(
             f"{text!r} is no molecule that ASE knows by name; to read it as SMILES, the Python package 'rdkit'", INSTALL
         ) from error
-    RDLogger.DisableLog("rdApp.*")
     toolkit: Any = AllChem
+    quiet = rdBase.BlockLogs()  # its complaints go to standard error; ours is the exception
     bare: Any = Chem.MolFromSmiles(text)
+    del quiet
     if bare is None or not bare.GetNumAtoms():
         raise _unknown(text, file)
     if len(Chem.GetMolFrags(bare)) > 1:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 from ase import Atoms
-from ase.data import chemical_symbols
+from ase.data import atomic_numbers, chemical_symbols
 from ase.neighborlist import neighbor_list
 
 from mlip_autopipec.errors import MissingProgramError
@@ -56,9 +56,11 @@ def _rounded(fractions: Mapping[str, float], size: int) -> dict[str, int]:
 
 
 def parent_lattices(elements: Mapping[str, float]) -> list[str]:
-    """Simple lattices of the elements, the commonest (by fraction) first.
+    """Simple lattices of the elements, the one to be expected first, then the commonest (by fraction).
 
     With one close-packed lattice come the other two: alloys often take one that no end member has (beta brass).
+    Alloys of transition metals are expected to be bcc up to 6.87 and fcc from 8 valence electrons per atom (Guo et
+    al., J. Appl. Phys. 109, 103505, 2011), others to have the commonest lattice of their elements.
     """
     weight: dict[str, float] = {}
     for symbol, fraction in sorted(elements.items()):
@@ -67,7 +69,21 @@ def parent_lattices(elements: Mapping[str, float]) -> list[str]:
             weight[lattice] = weight.get(lattice, 0.0) + fraction
     if not weight or set(weight) & set(CLOSE_PACKED):
         weight |= {lattice: weight.get(lattice, 0.0) for lattice in CLOSE_PACKED}
-    return sorted(weight, key=lambda lattice: (-weight[lattice], lattice))
+    valence = _valence_electrons(elements)
+    expected = None if valence is None else "fcc" if valence >= 8 else "bcc" if valence < 6.87 else None
+    return sorted(weight, key=lambda lattice: (lattice != expected, -weight[lattice], lattice))
+
+
+def _valence_electrons(elements: Mapping[str, float]) -> float | None:
+    """Electrons outside the noble-gas core (and filled f shell) per atom of transition metals; None for others."""
+    total = 0.0
+    for symbol, fraction in elements.items():
+        number = atomic_numbers[symbol]
+        group = next((number - first + 3 for first in (21, 39, 71) if first <= number <= first + 8), None)
+        if group is None:
+            return None
+        total += fraction * group
+    return total
 
 
 def disordered(fractions: Mapping[str, float], seed: int) -> Iterator[Candidate]:
@@ -77,12 +93,12 @@ def disordered(fractions: Mapping[str, float], seed: int) -> Iterator[Candidate]
     equal cells. Raises MissingProgramError without it.
     """
     counts = atoms_of_each(fractions)
-    for lattice in parent_lattices(fractions):
+    for place, lattice in enumerate(parent_lattices(fractions)):
         common = max(sorted(counts), key=lambda symbol: counts[symbol])
         sites = supercell(simple_lattice(common, lattice), sum(counts.values()))
         atoms = touching(_quasirandom(sites, counts, seed))
         name = ",".join(f"{symbol}{number}" for symbol, number in sorted(counts.items()))
-        parameters = {"prototype": f"disordered {lattice}", "disordered": True}
+        parameters = {"prototype": f"disordered {lattice}", "disordered": True, "expected": place == 0}
         yield Candidate(atoms, Provenance("start", f"{lattice}:{name}", parameters, seed=seed), forced=True)
 
 

@@ -91,7 +91,8 @@ def ranked(
 
     ``fractions``: the composition of a solid solution, whose starts differ in composition. They are compared by their
     height above the convex hull of the ordered ones; a disordered cell is credited with T S of ideal mixing at 1000 K.
-    The best start of the asked composition comes first, for everything that takes one start only; then the compound on
+    The best start of the asked composition comes first, for everything that takes one start only (the lattice that is
+    expected where it lies within 0.02 eV/atom); then the compound on
     the hull that is nearest in composition, if there is one; then by height, at equal height nearest composition first.
 
     ``evaluate``: see :class:`Evaluate`.
@@ -168,8 +169,14 @@ def _sorted(entries: Sequence[_Entry]) -> list[_Entry]:
 
 
 def _rank_energy(entry: _Entry) -> float:
-    known = entry.candidate.provenance.group.startswith("reference:")
-    return entry.energy - (REFERENCE_BONUS_EV_PER_ATOM if known else 0.0)
+    return entry.energy - _bonus(entry)
+
+
+def _bonus(entry: _Entry) -> float:
+    """For an element's known crystal, and the lattice that an alloy is expected to have."""
+    provenance = entry.candidate.provenance
+    known = provenance.group.startswith("reference:") or provenance.parameters.get("expected")
+    return REFERENCE_BONUS_EV_PER_ATOM if known else 0.0
 
 
 def _merged(entries: Sequence[_Entry]) -> list[_Entry]:
@@ -244,7 +251,8 @@ def _order(
         return round(heights[entry.index], 3), _distance(entry.candidate.atoms, fractions), entry.index
 
     order = sorted(entries, key=key)
-    first = [entry for entry in order if entry.key == asked][:1]
+    same = sorted((entry for entry in order if entry.key == asked), key=lambda e: heights[e.index] - _bonus(e))
+    first = same[:1]
     stable = [entry for entry in order if key(entry)[0] == 0 and not entry.disordered and _is_compound(entry)]
     chosen = first + [entry for entry in stable if entry not in first][:1]
     return chosen + [entry for entry in order if entry not in chosen]
