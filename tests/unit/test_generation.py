@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from pathlib import Path
 
-import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
@@ -15,13 +13,11 @@ from ase.calculators.emt import EMT
 
 from mlip_autopipec.errors import InputError
 from mlip_autopipec.science import generation
-from mlip_autopipec.science.generation import starts
 from mlip_autopipec.science.generation.context import (
     Context,
     deformed,
     random_strain,
     rattled,
-    standard_cell,
     supercell,
 )
 from mlip_autopipec.science.generation.melt_quench import LIQUID_RATIO, lindemann_ratio
@@ -209,77 +205,6 @@ def test_molecular_dynamics_needs_a_surrogate() -> None:
     for name in generation.NEEDS_CALCULATOR:
         with pytest.raises(ValueError, match="surrogate"):
             _make(name, _context(SILICON), 4)
-
-
-# --- start structures -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("composition", sorted(starts.PROTOTYPES))
-def test_every_prototype_has_its_stoichiometry(composition: tuple[int, ...]) -> None:
-    elements = ["Mg", "Ti", "O"] if len(composition) == 3 else ["Ti", "O"]
-    total = sum(composition)
-    fractions = {symbol: number / total for symbol, number in zip(elements, composition, strict=True)}
-    made = starts.prototypes(fractions)
-    assert len(made) >= len(starts.PROTOTYPES[composition])
-    for item in made:
-        found = item.atoms.symbols.formula.count()
-        for symbol, fraction in fractions.items():
-            assert found[symbol] / len(item.atoms) == pytest.approx(fraction), item.provenance.group
-        assert closest_contact(item.atoms) == pytest.approx(1.0, abs=1e-6)
-
-
-def test_prototypes_are_what_they_are_called() -> None:
-    import spglib
-
-    expected = {"rocksalt": 225, "cesium_chloride": 221, "zincblende": 216, "wurtzite": 186, "L1_0": 123}
-    for item in starts.prototypes({"Na": 0.5, "Cl": 0.5}):
-        cell = (item.atoms.cell.array, item.atoms.get_scaled_positions(), item.atoms.numbers)
-        assert spglib.get_symmetry_dataset(cell).number == expected[item.provenance.parameters["prototype"]]
-
-
-def test_formula_units_from_fractions() -> None:
-    assert starts.counts({"Al": 0.6667, "Cu": 0.3333}) == {"Al": 2, "Cu": 1}
-    assert starts.counts({"Al": 0.4, "O": 0.6}) == {"Al": 2, "O": 3}
-    with pytest.raises(InputError, match="structure file"):
-        starts.counts({"Al": 0.983, "Cu": 0.017})
-
-
-def test_molecules_and_dilute_alloys_ask_for_a_file() -> None:
-    for fractions in ({"N": 1.0}, {"Al": 0.95, "Cu": 0.05}):
-        with pytest.raises(InputError, match="structure file"):
-            starts.prototypes(fractions)
-
-
-def test_relaxation_finds_the_lattice_constant_and_keeps_symmetry() -> None:
-    stretched = bulk("Cu", a=3.8)
-    relaxed = starts.relaxed(stretched, EMT())
-    assert (4 * relaxed.get_volume()) ** (1 / 3) == pytest.approx(3.59, abs=0.01)  # EMT's copper
-    conventional = standard_cell(relaxed, primitive=False)
-    assert len(conventional) == 4
-    assert conventional.cell.cellpar()[3:] == pytest.approx([90, 90, 90])
-
-
-def test_starts_are_ranked_and_only_near_ones_kept() -> None:
-    found, energies = starts.ranked(starts.prototypes({"Cu": 1.0}), EMT())
-    assert found[0].provenance.group == "reference:Cu"
-    # EMT puts hcp copper 1 meV/atom lower: within its error, so the known crystal comes first.
-    assert energies[1:] == sorted(energies[1:])
-    assert energies[0] - min(energies) <= 0.02 and max(energies) - min(energies) <= 0.1
-    assert "sc:Cu" not in {item.provenance.group for item in found}
-    # the same crystal twice is one start
-    twice = [COPPER, replace(COPPER, provenance=Provenance("start", "twin"))]
-    assert len(starts.ranked(twice, EMT())[0]) == 1
-
-
-def test_the_users_file_is_read_or_refused_with_its_name(tmp_path: Path) -> None:
-    good, bad = tmp_path / "cell.xyz", tmp_path / "cell.cif"
-    ase.io.write(good, [bulk("Si"), bulk("Si", cubic=True)], format="extxyz")
-    assert [len(item.atoms) for item in starts.read_structure(good)] == [2, 8]
-    bad.write_text("this is no structure")
-    for path in (bad, tmp_path / "absent.cif"):
-        with pytest.raises(InputError, match=path.name) as caught:
-            starts.read_structure(path)
-        assert "structure_file" in str(caught.value)
 
 
 def test_a_molecule_keeps_its_box() -> None:

@@ -32,7 +32,7 @@ from mlip_autopipec.config.plan import (
 from mlip_autopipec.engines import registry
 from mlip_autopipec.runtime.tasks import generate, select
 from mlip_autopipec.science import generation
-from mlip_autopipec.science.generation import starts
+from mlip_autopipec.science.generation import elements
 from mlip_autopipec.types import Candidate, Outcome, Task, TaskSpec, atoms_from_json
 
 
@@ -97,7 +97,7 @@ def _plan(symbol: str = "Cu", **surrogate: Any) -> Plan:
 @pytest.fixture(autouse=True)
 def _few_lattices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Relaxing all simple lattices in every test would cost half a minute; the ranking has its own test."""
-    monkeypatch.setattr(starts, "ELEMENTAL", ("bcc",))
+    monkeypatch.setattr(elements, "SIMPLE", ("bcc",))
 
 
 STRATEGIES = [

@@ -33,7 +33,9 @@ from mlip_autopipec.config.plan import (
     Validation,
 )
 from mlip_autopipec.config.user_input import UserInput, material_of
+from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.dft.quantum_espresso import pseudos
+from mlip_autopipec.engines.surrogate_choice import AUTO, choose_surrogate
 from mlip_autopipec.errors import InputError
 from mlip_autopipec.science import dft_parameters
 from mlip_autopipec.science.dft_parameters import Choice
@@ -43,8 +45,7 @@ __all__ = ["derive"]
 T = TypeVar("T")
 
 FAMILY = pseudos.DEFAULT_FAMILY
-SURROGATE = "chgnet"
-CHGNET_LARGEST_Z = 94
+MOLECULE_SURROGATE = "gfn2"
 
 EOS_STRAINS = [-0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06]
 DEFAULT_TEMPERATURES_K = {"general": [300.0, 900.0], "crystal": [300.0, 600.0]}
@@ -88,7 +89,7 @@ def derive(user: UserInput, *, cores: int) -> tuple[Plan, dict[str, str]]:
         material=why.because("material", material, "atomic fractions of what was given"),
         dft=_with_walltime(material, dft, embedding.max_dft_atoms, why),
         generation=_generation(user, material, embedding, selection.initial_count, why),
-        surrogate=_surrogate(why),
+        surrogate=_surrogate(user, material, why),
         selection=selection,
         training=_training(material, why),
         exploration=_exploration(user, material, embedding, why),
@@ -108,8 +109,6 @@ def _given(user: UserInput, key: str) -> str:
 def _check_elements(material: Material) -> None:
     for element in material.elements:
         pseudos.cutoffs(FAMILY, element)  # InputError for an element that the family lacks
-        if atomic_numbers[element] > CHGNET_LARGEST_Z:
-            raise InputError(f"the surrogate {SURROGATE} does not know {element}", key="material", value=element)
 
 
 def _radius_a(material: Material) -> float:
@@ -119,6 +118,7 @@ def _radius_a(material: Material) -> float:
 
 def _dft(user: UserInput, material: Material, why: _Reasons) -> DftPlan:
     elements, composition = material.elements, material.fractions
+    periodic = (material.kind != "molecule",) * 3
     facts = pseudos.family_facts(FAMILY)
 
     def chosen(keys: str, choice: Choice[T]) -> T:
@@ -142,8 +142,8 @@ def _dft(user: UserInput, material: Material, why: _Reasons) -> DftPlan:
             "rho_cutoff_ry",
             dft_parameters.rho_cutoff_ry(cutoff, facts.dual, pseudos.density_cutoffs_ry(FAMILY, elements)),
         ),
-        "kspacing_per_a": chosen("kspacing_per_a", dft_parameters.kspacing_per_a(composition)),
-        "kmesh_shifted": chosen("kmesh_shifted", dft_parameters.kmesh_shifted(composition)),
+        "kspacing_per_a": chosen("kspacing_per_a", dft_parameters.kspacing_per_a(composition, periodic)),
+        "kmesh_shifted": chosen("kmesh_shifted", dft_parameters.kmesh_shifted(composition, periodic)),
         "smearing": smearing,
         "degauss_ry": degauss_ry,
         "spin_polarized": chosen("spin_polarized", dft_parameters.spin_polarized(composition)),
@@ -163,6 +163,8 @@ def _with_walltime(material: Material, dft: DftPlan, atoms: int, why: _Reasons) 
 
 
 def _kind(material: Material) -> str:
+    if material.kind == "molecule":
+        return "molecule"
     if dft_parameters.is_metal(material.fractions).value:
         return "metal"
     return "insulator" if _IONIC & set(material.elements) else "semiconductor"
@@ -177,9 +179,9 @@ def _generation(user: UserInput, material: Material, embedding: Embedding, count
     kind, temperatures = _kind(material), _temperatures_k(user)
     if user.goal == "crystal":
         kind, temperatures = "insulator", [min(t, 1500.0) for t in temperatures]  # the set without a melt
-    form = form_of(material.fractions, "solid_solution" if user.composition is not None else "crystal")
+    form = form_of(material.fractions, material.kind)
     generation, reasons = default_generation(kind, embedding.max_dft_atoms, temperatures, count, form)
-    if user.goal == "crystal":
+    if user.goal == "crystal" and form != "molecule":
         reasons["generation.batches.melt_quench"] = "left out: the goal is the crystal"
     if user.goal == "liquid":
         generation = Generation(
@@ -198,9 +200,17 @@ def _generation(user: UserInput, material: Material, embedding: Embedding, count
     return generation
 
 
-def _surrogate(why: _Reasons) -> SurrogatePlan:
-    engine = why.because("surrogate.engine", SURROGATE, "pretrained, its weights come with the package")
-    return SurrogatePlan(engine=engine)
+def _surrogate(user: UserInput, material: Material, why: _Reasons) -> SurrogatePlan:
+    asked = user.surrogate
+    if material.kind == "molecule" and asked.engine == AUTO:
+        reason = "GFN2-xTB is made for molecules; potentials learned from crystals have hardly seen one"
+        return SurrogatePlan(engine=why.because("surrogate.engine", MOLECULE_SURROGATE, reason))
+    chosen = choose_surrogate(asked.engine, material.elements, asked.model)
+    found = registry.surrogate(chosen.engine, chosen.model)
+    for element in material.elements:
+        if not found.supports([element]):
+            raise InputError(f"the surrogate {chosen.engine} does not know {element}", key="material", value=element)
+    return SurrogatePlan(engine=why.because("surrogate.engine", chosen.engine, chosen.reason), model=chosen.model)
 
 
 def _selection(user: UserInput, why: _Reasons) -> Selection:
@@ -246,11 +256,12 @@ def _timestep_fs(material: Material, highest_k: float) -> tuple[float, str]:
 def _exploration(user: UserInput, material: Material, embedding: Embedding, why: _Reasons) -> Exploration:
     temperatures = _temperatures_k(user)
     asked = "given" if user.temperatures_k else f"default of the goal {user.goal!r}"
+    fixed = temperatures if material.kind == "molecule" else temperatures[-1:]  # a molecule has no pressure
     conditions = [
         Condition(name=f"npt-{t:g}K", ensemble="npt", temperature_k=t, pressure_gpa=user.pressure_gpa)
-        for t in temperatures
+        for t in (temperatures if material.kind != "molecule" else [])
     ]
-    conditions.append(Condition(name=f"nvt-{temperatures[-1]:g}K", ensemble="nvt", temperature_k=temperatures[-1]))
+    conditions += [Condition(name=f"nvt-{t:g}K", ensemble="nvt", temperature_k=t) for t in fixed]
     step, step_reason = _timestep_fs(material, temperatures[-1])
     return Exploration(
         conditions=why.because(

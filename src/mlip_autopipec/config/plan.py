@@ -34,16 +34,27 @@ __all__ = [
 
 
 class Material(Section):
-    """What is simulated. ``fractions`` sum to 1; ``structure_file`` (absolute path) replaces the start prototypes."""
+    """What is simulated. ``fractions`` sum to 1; ``structure_file`` (absolute path) replaces the start prototypes.
+
+    ``molecule``: the name or SMILES that the user gave, for the kind ``molecule``.
+    """
 
     formula: str
     fractions: dict[str, float]
     structure_file: str | None = None
+    kind: Literal["crystal", "solid_solution", "molecule"] = "crystal"
+    molecule: str | None = None
 
     @property
     def elements(self) -> tuple[str, ...]:
         """Chemical symbols, sorted."""
         return tuple(sorted(self.fractions))
+
+    @model_serializer(mode="wrap")
+    def _only_what_counts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """``molecule`` is left out where it says nothing."""
+        data: dict[str, Any] = handler(self)
+        return {key: value for key, value in data.items() if key != "molecule" or value is not None}
 
 
 class StrategyPlan(Section):
@@ -61,12 +72,22 @@ class Generation(Section):
 
 
 class SurrogatePlan(Section):
-    """The pretrained potential and the limits of the screen."""
+    """The pretrained potential and the limits of the screen.
+
+    ``model``: which of the engine's weights, a name or a path; left out for an engine that has one model only.
+    """
 
     engine: str
+    model: str | None = None
     max_force_ev_per_a: Positive = 25.0
     max_energy_above_lowest_ev_per_atom: Positive = 2.0
     min_distance_factor: Positive = 0.7
+
+    @model_serializer(mode="wrap")
+    def _only_what_counts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """``model`` is left out where it says nothing."""
+        data: dict[str, Any] = handler(self)
+        return {key: value for key, value in data.items() if key != "model" or value is not None}
 
 
 class Selection(Section):

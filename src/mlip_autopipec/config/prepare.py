@@ -13,6 +13,7 @@ from mlip_autopipec.config.derive import derive
 from mlip_autopipec.config.files import is_plan, is_untouched, load_plan, load_reasons, read_yaml_mapping, validate
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.config.user_input import parse_user_input
+from mlip_autopipec.engines.surrogate_choice import AUTO
 from mlip_autopipec.errors import InputError
 from mlip_autopipec.files import read_json
 
@@ -46,14 +47,28 @@ def load(path: Path, *, runs_dir: Path, cores: int | None) -> PreparedPlan:
             plan = plan.model_copy(update={"executor": executor})
         return with_stored_check(PreparedPlan(plan, reasons, root, path))
     try:
-        plan, reasons = derive(parse_user_input(data, path), cores=cores or len(os.sched_getaffinity(0)))
+        user = parse_user_input(data, path)
+        plan, reasons = derive(user, cores=cores or len(os.sched_getaffinity(0)))
     except InputError as error:
         raise (
             error
             if error.file
             else InputError(error.message, file=path, key=error.key, value=error.value, hint=error.hint)
         ) from None
-    return with_stored_check(PreparedPlan(plan, reasons, (runs_dir / plan.name).resolve(), path))
+    prepared = PreparedPlan(plan, reasons, (runs_dir / plan.name).resolve(), path)
+    return with_stored_check(prepared if user.surrogate.engine != AUTO else _with_begun_surrogate(prepared))
+
+
+def _with_begun_surrogate(prepared: PreparedPlan) -> PreparedPlan:
+    """The plan with the surrogate that its run began with: what is installed here may have changed since."""
+    begun = prepared.root / "plan.json"
+    if not begun.exists():
+        return prepared
+    surrogate = Plan.model_validate(read_json(begun)).surrogate
+    if surrogate == prepared.plan.surrogate:
+        return prepared
+    reasons = {**prepared.reasons, "surrogate.engine": "chosen when the run began"}
+    return replace(prepared, plan=prepared.plan.model_copy(update={"surrogate": surrogate}), reasons=reasons)
 
 
 def with_stored_check(prepared: PreparedPlan) -> PreparedPlan:

@@ -9,24 +9,27 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from ase import Atoms
 from ase.data import atomic_names, chemical_symbols
 from ase.formula import Formula
-from ase.io import read as read_structure
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from mlip_autopipec.config.files import read_yaml_mapping, validate
 from mlip_autopipec.config.plan import Material
 from mlip_autopipec.errors import InputError, nearest
+from mlip_autopipec.science.generation import molecules
+from mlip_autopipec.science.generation.structure_files import HINT, read_frames
 from mlip_autopipec.types import Json
 
-__all__ = ["BudgetInput", "DftInput", "UserInput", "load_user_input", "material_of", "schema"]
+__all__ = ["BudgetInput", "DftInput", "SurrogateInput", "UserInput", "load_user_input", "material_of", "schema"]
 
 Goal = Literal["general", "crystal", "liquid"]
+SYSTEMS = ("material", "composition", "molecule", "structure")
 
 _SYMBOLS = frozenset(chemical_symbols[1:])
 _MAX_TEMPERATURE_K = 20_000.0
@@ -119,16 +122,40 @@ class DftInput(_Closed):
     )
 
 
+class SurrogateInput(_Closed):
+    """Which pretrained potential proposes and screens structures."""
+
+    engine: Literal["auto", "chgnet", "gfn2", "mace", "sevennet"] = Field(
+        "auto", description="auto: MACE-MP where it is installed, else CHGNet; for molecules GFN2-xTB."
+    )
+    model: str | None = Field(None, description="Which weights of that engine: a name or a file.")
+
+    @model_validator(mode="after")
+    def _model_of_an_engine(self) -> SurrogateInput:
+        if self.engine == "auto" and self.model is not None:
+            raise _bad(
+                "a model cannot be named with engine auto", "name the engine that it belongs to", value=self.model
+            )
+        return self
+
+
+def _as_engine(value: Any) -> Any:
+    return {"engine": value} if isinstance(value, str) else value
+
+
 class UserInput(_Closed):
-    """Everything a user may say; exactly one of ``material``, ``composition`` and ``structure`` is needed."""
+    """Everything a user may say; exactly one of the four of SYSTEMS is needed."""
 
     model_config = ConfigDict(
         title="mlip-auto input.yaml",
-        json_schema_extra={"oneOf": [{"required": [key]} for key in ("material", "composition", "structure")]},
+        json_schema_extra={"oneOf": [{"required": [key]} for key in SYSTEMS]},
     )
 
     material: str | None = Field(None, description="An element or a formula: Si, NaCl, Al2O3.")
-    composition: dict[str, float] | None = Field(None, description="Atomic fractions that sum to 1.")
+    composition: dict[str, float] | None = Field(None, description="A solid solution: atomic fractions that sum to 1.")
+    molecule: str | None = Field(
+        None, description="A molecule: its name (ethanol), formula (H2O), SMILES (CCO), or a file of its geometry."
+    )
     structure: str | None = Field(None, description="A structure file (CIF, POSCAR, extended XYZ ...) to start from.")
     goal: Goal = Field(
         "general",
@@ -145,16 +172,23 @@ class UserInput(_Closed):
     pressure_gpa: float = Field(0.0, description="Pressure in GPa at every temperature.")
     budget: BudgetInput = Field(default_factory=lambda: BudgetInput.model_validate({}))
     dft: DftInput = Field(default_factory=lambda: DftInput.model_validate({}))
+    surrogate: Annotated[SurrogateInput, BeforeValidator(_as_engine)] = Field(
+        default_factory=lambda: SurrogateInput.model_validate({}),
+        description="The surrogate: a name, or engine and model.",
+    )
     seed: int = Field(1, ge=0, le=2**31 - 1, description="Seed of every random choice.")
 
     @model_validator(mode="before")
     @classmethod
     def _one_system(cls, data: Any) -> Any:
-        given = [key for key in ("material", "composition", "structure") if data.get(key) is not None]
+        given = [key for key in SYSTEMS if data.get(key) is not None]
         unknown = set(data) - set(cls.model_fields)
         if len(given) != 1 and not unknown:
             what = "more than one system is given" if given else "no system is given"
-            hint = "give exactly one of 'material: Si', 'composition: {Al: 0.75, Cu: 0.25}' and 'structure: file'"
+            hint = (
+                "give exactly one of 'material: Si', 'composition: {Al: 0.75, Cu: 0.25}', 'molecule: ethanol' and "
+                "'structure: file'"
+            )
             raise _bad(what, hint, value=given or None)
         return data
 
@@ -238,6 +272,10 @@ def parse_user_input(data: Json, path: Path) -> UserInput:
             raise InputError("no such file", file=path, key="structure", value=user.structure, hint=hint)
         user = user.model_copy(update={"structure": str(file)})
         material_of(user, file=path)
+    if user.molecule is not None:
+        file = (path.parent / user.molecule).expanduser().resolve()
+        user = user.model_copy(update={"molecule": str(file)}) if file.is_file() else user
+        material_of(user, file=path)
     return user
 
 
@@ -246,35 +284,47 @@ def material_of(user: UserInput, *, file: str | Path | None = None) -> Material:
 
     Raises InputError when the structure file cannot be read as a structure.
     """
+    if user.molecule is not None:
+        return _molecule(user.molecule, file)
     if user.structure is not None:
         counts = Counter(str(symbol) for symbol in _read_one(Path(user.structure), file).symbols)
-        total = sum(counts.values())
-        formula = Formula.from_dict(dict(sorted(counts.items()))).reduce()[0].format("metal")
-        fractions = {symbol: count / total for symbol, count in sorted(counts.items())}
-        return Material(formula=formula, fractions=fractions, structure_file=user.structure)
+        return Material(**_composed(counts), structure_file=user.structure)
     if user.composition is not None:
         fractions = dict(sorted(user.composition.items()))
+        formula = "".join(f"{symbol}{part:.4g}" for symbol, part in fractions.items())
         return Material(
-            formula="".join(f"{symbol}{part:.4g}" for symbol, part in fractions.items()), fractions=fractions
+            formula=formula, fractions=fractions, kind="solid_solution" if len(fractions) > 1 else "crystal"
         )
-    assert user.material is not None  # the model guarantees one of the three
+    assert user.material is not None  # the model guarantees one of the four
+    if molecules.is_molecular(user.material):
+        return _molecule(user.material, file)
     return Material(formula=user.material, fractions=dict(sorted(_fractions_of_formula(user.material).items())))
+
+
+def _molecule(text: str, file: str | Path | None) -> Material:
+    """A molecule given by name or SMILES, or by a file."""
+    counts = molecules.formula_of(text, file=file)
+    formula = Formula.from_dict(counts).format("hill")
+    total = sum(counts.values())
+    fractions = {symbol: number / total for symbol, number in sorted(counts.items())}
+    place = text if Path(text).is_file() else None
+    return Material(
+        formula=formula, fractions=fractions, structure_file=place, kind="molecule", molecule=None if place else text
+    )
+
+
+def _composed(counts: Mapping[str, int]) -> dict[str, Any]:
+    """Reduced formula and atomic fractions."""
+    total = sum(counts.values())
+    formula = Formula.from_dict(dict(sorted(counts.items()))).reduce()[0].format("metal")
+    return {"formula": formula, "fractions": {symbol: count / total for symbol, count in sorted(counts.items())}}
 
 
 def _read_one(path: Path, file: str | Path | None) -> Atoms:
     try:
-        atoms = read_structure(path)
-    except Exception as error:  # ASE's readers raise whatever their formats provoke
-        what = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"cannot be read as a structure: {what}", file=file, key="structure", value=str(path),
-            hint="CIF, POSCAR, extended XYZ and other formats that ASE reads",
-        ) from None  # fmt: skip
-    if not isinstance(atoms, Atoms) or len(atoms) == 0:
-        raise InputError("holds no atoms", file=file, key="structure", value=str(path))
-    if atoms.pbc.any() and abs(atoms.cell.volume) < 1e-3:
-        raise InputError("has a cell without volume", file=file, key="structure", value=str(path))
-    return atoms
+        return read_frames(path)[0]
+    except ValueError as error:
+        raise InputError(str(error), file=file, key="structure", value=str(path), hint=HINT) from None
 
 
 def schema() -> Json:

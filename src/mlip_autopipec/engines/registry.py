@@ -32,6 +32,7 @@ BUILT_IN: dict[Port, dict[str, str]] = {
         "chgnet": "mlip_autopipec.engines.surrogate.chgnet.engine:Chgnet",
         "mace": "mlip_autopipec.engines.surrogate.mace.engine:Mace",
         "sevennet": "mlip_autopipec.engines.surrogate.sevennet.engine:SevenNet",
+        "gfn2": "mlip_autopipec.engines.surrogate.gfn2.engine:Gfn2",
     },
     "md": {"lammps": "mlip_autopipec.engines.md.lammps.engine:Lammps"},
 }

@@ -19,7 +19,7 @@ from ase import Atoms
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.remote_calculator import geometry_request
 from mlip_autopipec.engines.worker_process import WorkerEndedError, WorkerProcess
-from mlip_autopipec.science.screening import Evaluation, Limits, Screened, judge, screen
+from mlip_autopipec.science.screening import Evaluation, Limits, Screened, by_own_limit, judge, screen
 from mlip_autopipec.types import Candidate
 
 __all__ = ["Progress", "evaluate_stream", "screen_on_cores", "useful_workers"]
@@ -56,11 +56,12 @@ def screen_on_cores(
     symbols = sorted({symbol for candidate in candidates for symbol in candidate.atoms.symbols})
     if not surrogate.supports(symbols):
         return screen(candidates, None, limits, lowest_ev_per_atom)
-    structures = (candidate.atoms for candidate in candidates)
-    found = evaluate_stream(
-        structures, engine, limits, workers=workers, model=model, total=len(candidates), progress=progress
-    )
-    return judge(candidates, [evaluation for _, evaluation in found], limits, lowest_ev_per_atom)
+    own = [by_own_limit(candidate, limits) for candidate in candidates]
+    rest = [candidate.atoms for candidate, known in zip(candidates, own, strict=True) if known is None]
+    streamed = evaluate_stream(rest, engine, limits, workers=workers, model=model, progress=progress)
+    found = (evaluation for _, evaluation in streamed)
+    evaluations = [known if known is not None else next(found) for known in own]
+    return judge(candidates, evaluations, limits, lowest_ev_per_atom)
 
 
 def evaluate_stream(

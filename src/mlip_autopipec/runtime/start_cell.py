@@ -11,10 +11,10 @@ from pathlib import Path
 from ase import Atoms
 
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import Prepared
 from mlip_autopipec.errors import MlipError
 from mlip_autopipec.files import read_json, write_json
+from mlip_autopipec.runtime import proposing
 from mlip_autopipec.runtime.factory.structures import as_calculated
 from mlip_autopipec.runtime.process import run_prepared
 from mlip_autopipec.types import Failure, atoms_from_json, atoms_to_json
@@ -34,7 +34,7 @@ def start_cell(plan: Plan, folder: Path) -> Atoms | Failure:
     if plan.material.structure_file is not None:
         given = min((start.atoms for start in starts.read_structure(plan.material.structure_file)), key=len)
         return as_calculated(given).atoms
-    starts.prototypes(plan.material.fractions)
+    starts.proposals(plan.material, seed=plan.seed)
     text = plan.model_dump_json(indent=1)
     found = folder / CELL
     if not (found.exists() and (folder / PLAN).read_text() == text):
@@ -51,13 +51,13 @@ def start_cell(plan: Plan, folder: Path) -> Atoms | Failure:
 def find(plan: Plan) -> Atoms:
     """The relaxed prototype of lowest energy; the first one where the surrogate lacks an element."""
     from mlip_autopipec.science.generation import starts
+    from mlip_autopipec.science.generation.start_relaxation import one_by_one
 
-    surrogate = registry.surrogate(plan.surrogate.engine)
-    calculator = surrogate.calculator() if surrogate.supports(plan.material.elements) else None
-    found, _ = starts.ranked(starts.prototypes(plan.material.fractions), calculator)
+    calculator = proposing.calculator(plan)
+    found = starts.find(plan.material, one_by_one(calculator) if calculator else None, seed=plan.seed)
     if not found:
         raise MlipError("no start structure survived its relaxation")
-    return found[0].atoms
+    return found[0].candidate.atoms
 
 
 def main(folder: Path) -> int:

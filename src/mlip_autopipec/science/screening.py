@@ -8,7 +8,7 @@ the same composition. Without a surrogate only the first one is applied.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
@@ -24,6 +24,7 @@ __all__ = [
     "Screened",
     "Verdict",
     "audit_sample",
+    "by_own_limit",
     "closest_contact",
     "composition",
     "evaluate",
@@ -133,6 +134,16 @@ def evaluate(atoms: Atoms, calculator: Calculator | None, limits: Limits) -> Eva
     return Evaluation(None, None, energy, largest)
 
 
+def by_own_limit(candidate: Candidate, limits: Limits) -> Evaluation | None:
+    """The evaluation of a candidate whose strategy set its own shortest contact (``min_contact``), None for others.
+
+    Dimers and lone atoms are meant to lie far above any crystal, and surrogates made for solids know nothing of them:
+    geometry alone decides.
+    """
+    own = candidate.provenance.parameters.get("min_contact")
+    return None if own is None else evaluate(candidate.atoms, None, replace(limits, min_distance_factor=float(own)))
+
+
 def judge(
     candidates: Sequence[Candidate],
     evaluations: Sequence[Evaluation],
@@ -162,7 +173,9 @@ def screen(
     lowest_ev_per_atom: Mapping[str, float] | None = None,
 ) -> Screened:
     """:func:`evaluate` each candidate here, one after the other, and :func:`judge` them."""
-    found = [evaluate(candidate.atoms, calculator, limits) for candidate in candidates]
+    found = [
+        by_own_limit(candidate, limits) or evaluate(candidate.atoms, calculator, limits) for candidate in candidates
+    ]
     return judge(candidates, found, limits, lowest_ev_per_atom, geometry_only=calculator is None)
 
 

@@ -10,16 +10,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from ase.calculators.calculator import Calculator
-
-from mlip_autopipec.config.plan import Material, Plan, SurrogatePlan
-from mlip_autopipec.engines import registry
+from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.files import append_line, write_json
+from mlip_autopipec.runtime import proposing
 from mlip_autopipec.science import generation, screening
-from mlip_autopipec.science.fingerprints import distinct, structure_fingerprints
 from mlip_autopipec.science.generation import starts
-from mlip_autopipec.science.generation.context import Context, standard_cell
+from mlip_autopipec.science.generation.context import standard_cell
+from mlip_autopipec.science.generation.start_relaxation import one_by_one
 from mlip_autopipec.types import Candidate, Failure, Json, Outcome, TaskSpec, atoms_to_json
 
 __all__ = ["run"]
@@ -33,45 +30,38 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     strategy or a composition without a start crystal.
     """
     strategies: list[Json] = spec.payload["strategies"]
-    makers = [generation.strategy(item["name"]) for item in strategies]
+    for item in strategies:
+        generation.strategy(item["name"])
     seed, batch = int(spec.payload["seed"]), int(spec.payload["batch"])
-    calculator = _calculator(plan)
-    found, energies = _starts(plan.material, calculator)
-    if not found:
+    calculator = proposing.calculator(plan)
+    found = starts.find(plan.material, one_by_one(calculator) if calculator else None, seed=plan.seed)
+    near = [start.candidate for start in found if start.near]
+    if not near:
         return Outcome(None, Failure("no_candidates", "no start structure survived its relaxation"))
-    write_json(folder / "start.json", [start.to_json() for start in found])
+    write_json(folder / "start.json", [start.to_json() for start in near])
 
     progress = _Progress(folder / "progress.jsonl", sum(int(item["count"]) for item in strategies))
     proposed: list[Candidate] = []
     rejected: list[Json] = []
     reasons: dict[str, int] = {}
-    for index, (item, make) in enumerate(zip(strategies, makers, strict=True)):
+    for index, item in enumerate(strategies):
         name, count = str(item["name"]), int(item["count"])
         if calculator is None and name in generation.NEEDS_CALCULATOR:
             rejected.append({"strategy": name, "reason": f"{plan.surrogate.engine} does not know every element"})
             reasons["needs_surrogate"] = reasons.get("needs_surrogate", 0) + count
             continue
-        context = Context(
-            fractions=plan.material.fractions,
-            starts=tuple(found),
-            calculator=calculator,
-            temperatures_k=tuple(condition.temperature_k for condition in plan.exploration.conditions),
-            max_atoms=plan.embedding.max_dft_atoms,
-            # Groups carry it: batches and strategies of one campaign must not share group names.
-            seed=_sub_seed(seed, batch, index),
-            progress=progress.within(count),
-        )
-        options: dict[str, Any] = dict(item.get("options", {}))
-        proposed += make(context, count, np.random.default_rng(context.seed), **options)
+        # Groups carry the seed: batches and strategies of one campaign must not share group names.
+        strategy_seed = proposing.sub_seed(seed, batch, index)
+        proposed += proposing.propose(plan, item, found, calculator, strategy_seed, progress.within(count))
         progress.finished(count)
 
-    screened = screening.screen(proposed, calculator, _limits(plan.surrogate), _lowest(found, energies))
+    screened = screening.screen(proposed, calculator, proposing.limits(plan.surrogate), proposing.lowest(found))
     rejected += [
         {"strategy": verdict.candidate.provenance.strategy, "reason": verdict.reason} for verdict in screened.rejected
     ]
     for kind, number in screened.reasons().items():
         reasons[kind] = reasons.get(kind, 0) + number
-    accepted, twins = _without_twins(screened.accepted, plan.material.elements)
+    accepted, twins = proposing.without_twins(screened.accepted, plan.material.elements)
     rejected += [{"strategy": twin.provenance.strategy, "reason": "duplicate of an earlier one"} for twin in twins]
     if twins:
         reasons["duplicate"] = len(twins)
@@ -86,55 +76,19 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
             "rejected": reasons,
             "strategies": {name: names.count(name) for name in dict.fromkeys(names)},
             "surrogate": plan.surrogate.engine,
-            "ground_state": atoms_to_json(standard_cell(found[0].atoms, primitive=False)),
+            "ground_state": atoms_to_json(standard_cell(near[0].atoms, primitive=False)),
             "geometry_only": screened.geometry_only,
             "starts": [
                 {
-                    "name": start.provenance.group,
-                    "formula": str(start.atoms.symbols.formula.reduce()[0]),
-                    "energy_ev_per_atom": energies[index] if energies else None,
+                    "name": start.candidate.provenance.group,
+                    "formula": str(start.candidate.atoms.symbols.formula.reduce()[0]),
+                    "energy_ev_per_atom": start.energy_ev_per_atom,
                 }
-                for index, start in enumerate(found)
+                for start in found
+                if start.near
             ],
             "hit": {"proposed": len(proposed), "accepted": len(accepted)},
         }
-    )
-
-
-def _sub_seed(*parts: int) -> int:
-    """One seed for each strategy of each batch, independent of the others."""
-    return int(np.random.SeedSequence(parts).generate_state(1)[0])
-
-
-def _calculator(plan: Plan) -> Calculator | None:
-    """The surrogate's calculator, or None where it does not know an element (then geometry alone decides)."""
-    surrogate = registry.surrogate(plan.surrogate.engine)
-    return surrogate.calculator() if surrogate.supports(plan.material.elements) else None
-
-
-def _starts(material: Material, calculator: Calculator | None) -> tuple[list[Candidate], list[float]]:
-    if material.structure_file is not None:
-        return starts.ranked(starts.read_structure(material.structure_file), calculator, keep_all=True)
-    return starts.ranked(starts.prototypes(material.fractions), calculator)
-
-
-def _limits(plan: SurrogatePlan) -> screening.Limits:
-    return screening.Limits(plan.min_distance_factor, plan.max_force_ev_per_a, plan.max_energy_above_lowest_ev_per_atom)
-
-
-def _lowest(found: list[Candidate], energies: list[float]) -> dict[str, float]:
-    lowest: dict[str, float] = {}
-    for start, energy in zip(found, energies, strict=False):
-        key = screening.composition(start.atoms)
-        lowest[key] = min(energy, lowest.get(key, np.inf))
-    return lowest
-
-
-def _without_twins(candidates: list[Candidate], elements: tuple[str, ...]) -> tuple[list[Candidate], list[Candidate]]:
-    kept = set(distinct(structure_fingerprints([item.atoms for item in candidates], elements)))
-    return (
-        [item for index, item in enumerate(candidates) if index in kept],
-        [item for index, item in enumerate(candidates) if index not in kept],
     )
 
 

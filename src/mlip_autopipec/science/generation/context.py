@@ -48,7 +48,8 @@ class Context:
 
     ``fractions``: element -> fraction. ``starts``: relaxed start structures, lowest energy first. ``calculator``: the
     surrogate, or None where it does not know an element. ``max_atoms``: largest cell that DFT may be asked for.
-    ``progress``: told the finished fraction of a long strategy now and then.
+    ``progress``: told the finished fraction of a long strategy now and then. ``distant``: a few relaxed crystals far
+    above the lowest, for the strategy ``prototypes`` alone.
     """
 
     fractions: dict[str, float]
@@ -58,6 +59,7 @@ class Context:
     max_atoms: int
     seed: int = 0
     progress: Callable[[float], None] = _silent
+    distant: tuple[Candidate, ...] = ()
 
     @property
     def elements(self) -> tuple[str, ...]:

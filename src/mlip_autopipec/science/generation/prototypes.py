@@ -1,4 +1,4 @@
-"""Prototypes: relaxed start crystals and points of their equation of state, kept whatever their fingerprint."""
+"""Prototypes: relaxed starts and points of the lowest one's equation of state, kept whatever their fingerprint."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from mlip_autopipec.science.generation.context import Context, bare, deformed, s
 from mlip_autopipec.types import Candidate, Provenance
 
 __all__ = ["generate"]
+
+# One in so many is a crystal far above the lowest: the energy of other coordinations, at the price of a tiny cell.
+DISTANT_SHARE = 6
 
 
 def generate(
@@ -21,16 +24,20 @@ def generate(
 ) -> list[Candidate]:
     """Every relaxed start in its primitive cell, then volumes of the lowest one (relative change evenly spaced).
 
+    At most half of ``count`` are other starts than the lowest (the context's, then one of its ``distant`` ones), so
+    that there is always an equation of state.
     All are forced: at few labels farthest point sampling alone would leave the neighbourhood of equilibrium empty.
     Each is a group of its own. ``rng`` is not used.
     """
+    near, far = context.starts, context.distant[: max(0, count // DISTANT_SHARE)]
+    chosen = [*near[: max(1, count // 2)], *far][:count]
     relaxed = [
         Candidate(
             standard_cell(start.atoms, primitive=True),
             Provenance("prototypes", f"{start.provenance.group}:relaxed", {"start": start.provenance.group}),
             forced=True,
         )
-        for start in context.starts[:count]
+        for start in chosen
     ]
     points = count - len(relaxed)
     if points <= 0 or not context.starts or not relaxed[0].atoms.pbc.all():
