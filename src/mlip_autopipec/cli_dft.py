@@ -42,6 +42,12 @@ def label(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="structures in any format that ASE reads")],
     out: Annotated[Path, typer.Option(help="folder of the labels; a second call goes on there")] = Path("dft"),
     cores: Annotated[int | None, typer.Option(min=1, help="cores to use at once", show_default="all")] = None,
+    executor: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="YAML with an 'executor' section: label on Slurm or PBS", show_default="here"
+        ),
+    ] = None,
     family: Annotated[str | None, typer.Option(help="pseudopotential family", show_default="PseudoDojo")] = None,
     budget: Annotated[
         str | None, typer.Option(metavar="N|TIME", help="stop after 200 (calculations), 90min or 8h")
@@ -66,7 +72,7 @@ def label(
 ) -> None:
     """Label every structure of the files: energy, forces and stress into an ASE database and an extended XYZ file."""
     from mlip_autopipec.runtime import factory
-    from mlip_autopipec.runtime.factory.options import parse_arguments, parse_budget, parse_settings
+    from mlip_autopipec.runtime.factory.options import parse_arguments, parse_budget, parse_settings, read_executor
 
     options = factory.Options(
         family=family,
@@ -77,6 +83,7 @@ def label(
         arguments=parse_arguments(argument or []),
         converge=converge_first,
         cores=cores,
+        executor=read_executor(executor),
         budget=parse_budget(budget),
     )
     summary = factory.label_files(files, out, options)

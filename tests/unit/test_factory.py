@@ -28,7 +28,7 @@ from mlip_autopipec.errors import InputError
 from mlip_autopipec.kpoints import choose_grid
 from mlip_autopipec.runtime import dataset_db
 from mlip_autopipec.runtime.factory import Options, label_atoms, label_files, plan_for
-from mlip_autopipec.runtime.factory.options import parse_budget, parse_settings
+from mlip_autopipec.runtime.factory.options import parse_budget, parse_settings, read_executor
 from mlip_autopipec.runtime.factory.structures import as_calculated, read_structures
 from mlip_autopipec.runtime.progress import Progress
 from mlip_autopipec.types import Failure, Label, Outcome, Task
@@ -331,3 +331,32 @@ def test_facade_needs_no_campaign_plan(tmp_path: Path) -> None:
     factory = DFTFactory.for_structures(rattled(1), engine=SIMULATED)
     found = factory.run_calculation(rattled(1)[0], folder=tmp_path)
     assert isinstance(found, Label) and found.method_hash == factory.plan.dft.method_hash
+
+
+def test_labels_go_to_the_queue_that_a_file_names_and_stay_there(tmp_path: Path) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_text("executor:\n  name: slurm\n  cores: 64\n  cores_per_node: 32\n  queue: standard\n")
+    executor = read_executor(file)
+    assert executor is not None and (executor.name, executor.cores, executor.queue) == ("slurm", 64, "standard")
+    given = Options(engine=SIMULATED, executor=executor)
+    label_atoms(rattled(2), tmp_path / "dft", given, progress=Progress(io.StringIO()), executor=Instant())
+    plan = plan_in(tmp_path / "dft")
+    assert plan.executor == executor
+    later = Options(engine=SIMULATED)
+    label_atoms(rattled(3), tmp_path / "dft", later, progress=Progress(io.StringIO()), executor=Instant())
+    assert plan_in(tmp_path / "dft").executor == executor, "the folder was begun on the cluster"
+    here = Options(engine=SIMULATED, cores=2)
+    label_atoms(rattled(4), tmp_path / "dft", here, progress=Progress(io.StringIO()), executor=Instant())
+    assert plan_in(tmp_path / "dft").executor == ExecutorPlan(cores=2)
+
+
+def test_a_wrong_executor_is_one_line_with_file_and_key(tmp_path: Path) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_text("executor: {name: slurm, cores: 64, cores_per_nod: 32}\n")
+    with pytest.raises(InputError, match="cores_per_node") as caught:
+        read_executor(file)
+    assert caught.value.key == "cores_per_nod" and caught.value.file == file
+
+
+def plan_in(folder: Path) -> LabelPlan:
+    return LabelPlan.model_validate_json((folder / "plan.json").read_text())

@@ -48,7 +48,7 @@ class _Emt:
 
 @pytest.fixture(autouse=True)
 def _surrogate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "surrogate", lambda name: _Emt())
+    monkeypatch.setattr(registry, "surrogate", lambda name, model=None: _Emt())
 
 
 def _plan(symbol: str = "Cu", **surrogate: Any) -> Plan:

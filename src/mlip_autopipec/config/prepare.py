@@ -61,10 +61,10 @@ def load(path: Path, *, runs_dir: Path, cores: int | None) -> PreparedPlan:
 
 def _with_begun_surrogate(prepared: PreparedPlan) -> PreparedPlan:
     """The plan with the surrogate that its run began with: what is installed here may have changed since."""
-    begun = prepared.root / "plan.json"
-    if not begun.exists():
+    path = prepared.root / "plan.yaml"
+    if not (path.exists() and (prepared.root / "plan.json").exists()):
         return prepared
-    surrogate = Plan.model_validate(read_json(begun)).surrogate
+    surrogate = load_plan(path).surrogate
     if surrogate == prepared.plan.surrogate:
         return prepared
     reasons = {**prepared.reasons, "surrogate.engine": "chosen when the run began"}

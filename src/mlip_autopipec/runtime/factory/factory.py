@@ -133,7 +133,6 @@ def make_plan(
     does not serve the new structures or options, CampaignStateError when the folder holds another kind of run.
     """
     begun = _begun(root) if root else None
-    cores = options.cores or len(os.sched_getaffinity(0))
     options = _as_begun(options, begun.dft if begun else None)
     derived = parameters.derive_dft(
         structures,
@@ -157,9 +156,19 @@ def make_plan(
         elements=elements,
         dft=dft,
         budget=options.budget,
-        executor=ExecutorPlan(cores=cores),
+        executor=_place(options, begun),
     )
     return plan, reasons, notes
+
+
+def _place(options: Options, begun: LabelPlan | None) -> ExecutorPlan:
+    """Where to calculate: as asked for, else on the cluster that the folder was begun on, else on this machine."""
+    if options.executor is not None:
+        cores = {} if options.cores is None else {"cores": options.cores}
+        return options.executor.model_copy(update=cores)
+    if begun is not None and begun.executor.name != "local" and options.cores is None:
+        return begun.executor
+    return ExecutorPlan(cores=options.cores or len(os.sched_getaffinity(0)))
 
 
 def _as_begun(options: Options, dft: DftPlan | None) -> Options:

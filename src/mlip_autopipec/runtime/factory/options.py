@@ -6,12 +6,15 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from mlip_autopipec.config.files import read_yaml_mapping, validate
 from mlip_autopipec.config.label_plan import LabelBudget
+from mlip_autopipec.config.plan import ExecutorPlan
 from mlip_autopipec.errors import InputError
 
-__all__ = ["Options", "parse_arguments", "parse_budget", "parse_settings"]
+__all__ = ["Options", "parse_arguments", "parse_budget", "parse_settings", "read_executor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,7 @@ class Options:
     """What a user may choose. ``elements``: further ones that the method should serve, for files to be added later.
 
     ``settings`` replace derived values of the method; ``cores``: None takes every core this process may use.
+    ``executor``: where to calculate (a cluster's queue); None: where the folder was begun, else this machine.
     ``calculator`` (``module:attribute``) and its ``arguments`` are labelled with by the engine ``ase_calculator``.
     ``converge``: choose cutoff and k-points by a series on one of the structures, in ``convergence/`` of the folder.
     """
@@ -31,6 +35,7 @@ class Options:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     converge: bool = False
     cores: int | None = None
+    executor: ExecutorPlan | None = None
     budget: LabelBudget = field(default_factory=LabelBudget)
 
 
@@ -48,6 +53,15 @@ def parse_budget(text: str | None) -> LabelBudget:
         else:
             calls = int(number)
     return LabelBudget(dft_calls=calls, wall_minutes=minutes)
+
+
+def read_executor(path: Path | None) -> ExecutorPlan | None:
+    """The section ``executor`` of a YAML file, or a file that holds nothing but its keys. Raises InputError."""
+    if path is None:
+        return None
+    data = read_yaml_mapping(path)
+    section = data.get("executor", data)
+    return validate(ExecutorPlan, section if isinstance(section, Mapping) else {"executor": section}, path)
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
