@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from mlip_autopipec.cli_dft import dft_app
+from mlip_autopipec.cli_select import select
 from mlip_autopipec.errors import InputError, MlipError
 
 __all__ = ["app", "main"]
@@ -37,6 +38,7 @@ app = typer.Typer(
 pseudos_app = typer.Typer(help="Pseudopotential families of this machine.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(pseudos_app, name="pseudos")
 app.add_typer(dft_app, name="dft")
+app.command()(select)
 
 InputFile = Annotated[Path, typer.Argument(metavar="INPUT", help="input.yaml, or a plan.yaml made from one")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
