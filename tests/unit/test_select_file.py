@@ -17,8 +17,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from mlip_autopipec import cli
 from mlip_autopipec.engines.train.pacemaker.projections import AceProjections
 from mlip_autopipec.errors import InputError
+from mlip_autopipec.runtime.progress import Progress
+from mlip_autopipec.runtime.selecting.describe import scan
 from mlip_autopipec.runtime.selecting.frames import Frames
-from mlip_autopipec.runtime.selecting.select_file import select_file
 from mlip_autopipec.science.fingerprints import structure_fingerprints
 from mlip_autopipec.science.selection import farthest_points
 
@@ -135,10 +136,11 @@ def test_memory_does_not_hold_the_structures(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("ase.io.extxyz.Atoms", Counted)
     gc.freeze()  # what is there already need not be looked at by each collection
     try:
-        select_file(tmp_path / "pool.xyz", 3, method="random", out=tmp_path / "out.xyz", cache=tmp_path / "cache")
+        seen = scan(Frames(tmp_path / "pool.xyz"), Progress())
     finally:
         gc.unfreeze()
-    assert 0 < most <= 8  # three picks, written together, and the one at hand, each with the copy its label belongs to
+    assert len(seen.keys) == 24 and seen.first_of_each == list(range(23))
+    assert 0 < most <= 4  # the one at hand and the next, each with the copy that its label belongs to
 
 
 def test_ace_rows_are_the_design_matrix_of_the_energy() -> None:

@@ -63,7 +63,10 @@ class Scan:
     @property
     def first_of_each(self) -> list[int]:
         """Indices of the frames that are not exact copies of an earlier one."""
-        return list({key: index for index, key in reversed(list(enumerate(self.keys)))}.values())[::-1]
+        found: dict[bytes, int] = {}
+        for index, key in enumerate(self.keys):
+            found.setdefault(key, index)
+        return list(found.values())
 
 
 def scan(frames: Frames, progress: Progress) -> Scan:
