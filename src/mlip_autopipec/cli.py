@@ -19,6 +19,7 @@ import typer
 
 from mlip_autopipec.cli_dft import dft_app
 from mlip_autopipec.cli_generate import generate
+from mlip_autopipec.cli_select import select
 from mlip_autopipec.errors import InputError, MlipError
 
 __all__ = ["app", "main"]
@@ -39,6 +40,7 @@ pseudos_app = typer.Typer(help="Pseudopotential families of this machine.", no_a
 app.add_typer(pseudos_app, name="pseudos")
 app.add_typer(dft_app, name="dft")
 app.command()(generate)
+app.command()(select)
 
 InputFile = Annotated[Path, typer.Argument(metavar="INPUT", help="input.yaml, or a plan.yaml made from one")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]

@@ -7,7 +7,13 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from mlip_autopipec.science.fingerprints import atomic_fingerprints, distinct, structure_fingerprints
+from mlip_autopipec.science.fingerprints import (
+    Soap,
+    atomic_fingerprints,
+    distinct,
+    structure_fingerprints,
+    structure_key,
+)
 
 
 def _distance(a: Atoms, b: Atoms, elements: tuple[str, ...] = ("Si",)) -> float:
@@ -76,3 +82,45 @@ def test_distinct_keeps_the_first_of_each() -> None:
     assert distinct(rows) == [0, 1, 3]
     assert distinct(np.zeros((0, 3))) == []
     assert structure_fingerprints([], ["Si"]).shape == (0, 0)
+
+
+def test_folded_vectors_are_short_and_keep_their_distances() -> None:
+    rng = np.random.default_rng(1)
+    cells = []
+    for sigma in (0.02, 0.05, 0.1, 0.2, 0.3):
+        cell = bulk("SiC", "zincblende", a=4.36, cubic=True)
+        cell.positions += rng.normal(scale=sigma, size=cell.positions.shape)
+        cells.append(cell)
+    names = ("C", "Ge", "N", "Si")
+    full, short = Soap(names), Soap(names, max_columns=256)
+    assert (full.columns, short.columns) == (4 * 448, 256)
+    assert full.parameters != short.parameters
+    exact = np.array([full(cell).mean(axis=0) for cell in cells])
+    folded = np.array([short(cell).mean(axis=0) for cell in cells])
+    pairs = np.triu_indices(5, 1)
+    distances = [np.linalg.norm(rows[pairs[0]] - rows[pairs[1]], axis=1) for rows in (exact, folded)]
+    # 1/sqrt(512) = 4.4 % is one standard deviation
+    assert distances[1] / distances[0] == pytest.approx(np.ones(10), abs=0.15)
+    assert Soap(("C", "Si"), max_columns=1024)(cells[0]) == pytest.approx(Soap(("C", "Si"))(cells[0]))
+
+
+def test_the_key_is_that_of_the_structure_as_a_text_file_has_it() -> None:
+    atoms = bulk("Si", cubic=True)
+    atoms.rattle(0.1, seed=1)
+    written = atoms.copy()
+    written.positions = np.round(written.positions, 8)
+    written.info["comment"] = "from a file"
+    assert structure_key(atoms) == structure_key(written)
+    keys = {structure_key(atoms)}
+    for change in ("positions", "cell", "pbc", "numbers"):
+        other = atoms.copy()
+        if change == "positions":
+            other.positions[3, 1] += 1e-5
+        elif change == "cell":
+            other.cell[0, 0] += 1e-5
+        elif change == "pbc":
+            other.pbc = (True, True, False)
+        else:
+            other.numbers[2] = 6
+        keys.add(structure_key(other))
+    assert len(keys) == 5
