@@ -8,12 +8,13 @@ from pathlib import Path
 from ase import Atoms
 
 from mlip_autopipec.files import atomic_write
+from mlip_autopipec.science.generation.context import bare, standard_cell
 
 __all__ = ["draw_sheet"]
 
 COLUMNS, MOST = 5, 40
 TILE_INCHES, CAPTION_INCHES, TITLE_INCHES = 2.2, 0.4, 0.5
-# Crystals of a few atoms say more in a few cells; larger ones are drawn as they are.
+# Crystals of a few atoms say more in their conventional cells; larger ones are drawn as they are.
 SMALL_ATOMS = 9
 ROTATION = "-75x,15y,5z"
 
@@ -47,6 +48,9 @@ def draw_sheet(pictures: Sequence[tuple[Atoms, str]], path: Path, title: str) ->
 
 
 def _shown(atoms: Atoms) -> Atoms:
-    repeats = (2, 2, 2) if atoms.pbc.all() and len(atoms) < SMALL_ATOMS else (1, 1, 1)
-    shown: Atoms = atoms.repeat(repeats)
-    return shown
+    """The conventional cell of a small crystal, eight of them where it holds a few atoms only."""
+    if len(atoms) >= SMALL_ATOMS or not atoms.pbc.all():
+        return bare(atoms)
+    unit = standard_cell(atoms, primitive=False)
+    repeated: Atoms = unit.repeat((2, 2, 2) if len(unit) < SMALL_ATOMS else (1, 1, 1))
+    return repeated
