@@ -1,19 +1,21 @@
 """Farthest point sampling: greedy max-min, each pick the candidate farthest from everything picked or labelled so far.
 
 Eldar, Lindenbaum, Porat, Zeevi, IEEE Trans. Image Process. 6, 1305 (1997). O(N) per pick at worst; rows whose seed is
-so near that the triangle inequality excludes the new pick are not looked at (as in Elkan, ICML 2003), which changes
-no result.
+so near that the triangle inequality excludes the new pick are not looked at (as in Elkan, ICML 2003), and those that a
+rounded matrix product excludes are not computed exactly; neither changes any result.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from mlip_autopipec.science.selection.rows import (
+    BoolArray,
     FloatArray,
     IntArray,
     Limits,
@@ -21,6 +23,7 @@ from mlip_autopipec.science.selection.rows import (
     Rows,
     blocks,
     mean_row,
+    raw_blocks,
     silent,
 )
 
@@ -117,6 +120,7 @@ class _Familiar:
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
         self.squared = np.full(len(rows), np.inf)
+        self._lengths = np.concatenate([np.linalg.norm(block, axis=1) for _, block in blocks(rows)])
         self._owner = np.zeros(len(rows), dtype=np.intp)
         self._seeds: list[FloatArray] = []
 
@@ -131,7 +135,9 @@ class _Familiar:
             gaps = np.concatenate([cdist(old, seeds, "sqeuclidean").min(axis=1) for old in self._seeds])
             wanted &= gaps[self._owner] < SHIELD * self.squared
         first = sum(len(old) for old in self._seeds)
-        for where, block in blocks(self.rows, wanted):
+        for everywhere, raw in raw_blocks(self.rows, wanted):
+            near = self._may_be_near(everywhere, raw, seeds)
+            where, block = everywhere[near], np.asarray(raw[near], dtype=float)
             squared = cdist(block, seeds, "sqeuclidean")
             nearest = squared.argmin(axis=1)
             least = squared[np.arange(len(block)), nearest]
@@ -139,6 +145,19 @@ class _Familiar:
             self.squared[where[better]] = least[better]
             self._owner[where[better]] = first + nearest[better]
         self._seeds.append(seeds)
+
+    def _may_be_near(self, where: IntArray, block: NDArray[Any], seeds: FloatArray) -> BoolArray:
+        """(n,) False where a matrix product shows already, for all its rounding, that no seed brings a row nearer.
+
+        |x - s|^2 = |x|^2 + |s|^2 - 2 x.s, and a product of D terms is wrong by D eps |x| |s| at most (Higham, Accuracy
+        and Stability of Numerical Algorithms, section 3.1; twice that is allowed here). What is left is computed
+        without cancellation, so the picks do not hang on this.
+        """
+        lengths, seed_lengths = self._lengths[where, None], np.linalg.norm(seeds, axis=1)
+        slack = 4.0 * (block.shape[1] + 4) * np.finfo(block.dtype).eps * lengths * seed_lengths
+        cross = block @ seeds.T.astype(block.dtype)
+        least = lengths**2 + seed_lengths**2 - 2.0 * cross - slack
+        return np.asarray((least < self.squared[where, None]).any(axis=1))
 
 
 def _owner(starts: IntArray, row: int) -> int:

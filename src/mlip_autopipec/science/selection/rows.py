@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-__all__ = ["Limits", "Progress", "Rows", "blocks", "mean_row", "nearest_distances", "silent"]
+__all__ = ["Limits", "Progress", "Rows", "blocks", "mean_row", "nearest_distances", "raw_blocks", "silent"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -41,18 +41,21 @@ def silent(picks: int) -> None:
 
 
 def blocks(rows: Rows, wanted: BoolArray | None = None) -> Iterator[tuple[IntArray, FloatArray]]:
-    """Indices (n,) and rows (n, D), in double precision, block by block; only those with ``wanted`` when it is given.
+    """Indices (n,) and rows (n, D), in double precision, block by block; only those ``wanted`` (N,) when given."""
+    for where, block in raw_blocks(rows, wanted):
+        yield where, np.asarray(block, dtype=float)
 
-    Every number computed from a row alone is the same whatever the table is made of.
-    """
+
+def raw_blocks(rows: Rows, wanted: BoolArray | None = None) -> Iterator[tuple[IntArray, NDArray[Any]]]:
+    """As :func:`blocks`, in the precision of the table."""
     size = max(1, BLOCK_BYTES // (8 * max(1, rows.shape[1])))
     for start in range(0, len(rows), size):
         stop = min(start + size, len(rows))
         if wanted is None or wanted[start:stop].all():
-            yield np.arange(start, stop), np.asarray(rows[start:stop], dtype=float)
+            yield np.arange(start, stop), rows[start:stop]
         elif wanted[start:stop].any():
             where = start + np.flatnonzero(wanted[start:stop])
-            yield where, np.asarray(rows[where], dtype=float)
+            yield where, rows[where]
 
 
 def mean_row(rows: Rows) -> FloatArray:
