@@ -16,6 +16,7 @@ STARTS = "MLIP_TESTING_STARTS"
 SECTION: Json = {
     "engine": "slow_dft:SlowDft", "pseudo_family": "none", "pseudos": {"Cu": "none"}, "pseudo_sha256": {"Cu": "none"},
     "cutoff_ry": 10, "rho_cutoff_ry": 40, "kspacing_per_a": 0.6, "kmesh_shifted": True,
+    "functional": "none", "smearing": "gaussian", "degauss_ry": 0.01, "spin_polarized": False, "starting_moments": {},
 }  # fmt: skip
 
 
