@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from ase.db import connect
+from ase.db.sqlite import init_statements
 from ase.io import read, write
 from executors_for_tests import Instant
 
@@ -31,7 +34,7 @@ from mlip_autopipec.runtime.factory import Options, label_atoms, label_files, pl
 from mlip_autopipec.runtime.factory.options import parse_budget, parse_settings, read_executor
 from mlip_autopipec.runtime.factory.structures import as_calculated, read_structures
 from mlip_autopipec.runtime.progress import Progress
-from mlip_autopipec.types import Failure, Label, Outcome, Task
+from mlip_autopipec.types import Candidate, Failure, Label, Outcome, Provenance, Task
 
 SIMULATED = "mlip_autopipec.testing:SimulatedDft"
 WATER = molecule("H2O")
@@ -281,6 +284,34 @@ def test_labels_of_any_hash_enter_the_database(tmp_path: Path) -> None:
     assert dataset_db._as_text("942486835775") == "h942486835775"
     assert dataset_db._as_text("1e1234567890") == "h1e1234567890"
     assert dataset_db._as_text("0832aae97216") == "0832aae97216"
+
+
+@pytest.mark.parametrize("statements", [0, 1, 5, len(init_statements) - 1])
+def test_a_database_whose_making_was_killed_is_made_anew(tmp_path: Path, statements: int) -> None:
+    path = tmp_path / "dataset.db"
+    with closing(sqlite3.connect(path)) as half:
+        for statement in init_statements[:statements]:
+            half.execute(statement)
+        half.commit()
+    known = dataset_db.names(path)
+    assert known == set()
+    record = next(iter(labelled_state().with_status("done")))
+    dataset_db.add(path, [record], known)
+    assert dataset_db.names(path) == known == {record.task.id}
+    dataset_db.add(path, [record], known)
+    assert len(connect(path)) == 1
+
+
+def labelled_state() -> CampaignState:
+    """One label, done."""
+    atoms = rattled(1)[0]
+    candidate = Candidate(atoms, Provenance("given", "cell"))
+    payload = {"candidate": candidate.to_json(), "purpose": "train"}
+    label = Label(-1.5, np.zeros((len(atoms), 3)), np.zeros(6), "hash", 5, 1.0)
+    task = Task("label", payload)
+    return state_after(
+        TaskPlanned(task), AttemptPlanned(task.id, 1), AttemptEnded(task.id, 1, Outcome(label.to_json()), "done")
+    )
 
 
 def test_questions_to_the_state_do_not_walk_over_all_tasks() -> None:

@@ -1,12 +1,17 @@
 """The ASE database of labels: written by the driver alone, rebuilt from the attempt folders whenever rows are missing.
 
 ASE's own lock file would outlive a killed writer and stop every later one, so it is switched off: the driver's lock on
-the run folder already keeps writers apart.
+the run folder already keeps writers apart. ASE makes the tables of a new database one by one; killed between two of
+them it leaves a file that it cannot open any more. So a database is made aside and put in place whole, and one that was
+never finished, which holds no row, is made anew.
 """
 
 from __future__ import annotations
 
+import sqlite3
+import tempfile
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
 from ase import Atoms
@@ -14,6 +19,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
+from mlip_autopipec.files import atomic_write
 from mlip_autopipec.types import Candidate, Label, LabelledStructure
 
 __all__ = ["add", "labelled_structure", "labelled_structures", "names", "with_results"]
@@ -38,6 +44,7 @@ def add(path: Path, records: Iterable[TaskRecord], known: set[str]) -> None:
     missing = [r for r in records if r.task.kind == "label" and r.status == "done" and r.task.id not in known]
     if not missing:
         return
+    _make(path)
     with connect(path, type="db", use_lock_file=False) as database:
         for record in missing:
             item = labelled_structure(record)
@@ -58,6 +65,30 @@ def add(path: Path, records: Iterable[TaskRecord], known: set[str]) -> None:
             known.add(item.name)
 
 
+def _make(path: Path) -> None:
+    """An empty database at ``path``, unless a whole one is there."""
+    if _is_whole(path):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / path.name
+        connect(made, type="db", use_lock_file=False).count()
+        content = made.read_bytes()
+    path.with_name(f"{path.name}-journal").unlink(missing_ok=True)  # of a database that was never finished
+    atomic_write(path, content)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether ASE's version, the last thing that it writes into a new database, is there."""
+    if not path.exists():
+        return False
+    with closing(sqlite3.connect(path)) as connection:
+        try:
+            found = connection.execute("SELECT value FROM information WHERE name='version'").fetchone()
+        except sqlite3.OperationalError:
+            return False
+    return found is not None
+
+
 def _as_text(value: str) -> str:
     """ASE refuses texts that could be numbers, as one hash in three hundred could; those get a leading ``h``."""
     try:
@@ -69,7 +100,7 @@ def _as_text(value: str) -> str:
 
 def names(path: Path) -> set[str]:
     """Names of all rows."""
-    if not path.exists():
+    if not _is_whole(path):
         return set()
     return {row.name for row in _rows(path)}
 
