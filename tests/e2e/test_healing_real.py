@@ -57,7 +57,7 @@ def test_provoked_failures_are_healed(
 
 
 def test_a_task_out_of_time_goes_on_in_its_next_attempt(healing: ModuleType, energy_ev: float, tmp_path: Path) -> None:
-    dft = SimpleNamespace(engine="quantum_espresso", walltime_s=300.0, cores=1, max_force_ev_per_a=50.0)
+    dft = SimpleNamespace(engine="quantum_espresso", walltime_s=300.0, cores=1, threads=1, max_force_ev_per_a=50.0)
     plan = cast(Plan, SimpleNamespace(dft=dft))
     outcomes = []
     for attempt, factor in ((1, 1e-3), (2, 1.0)):

@@ -14,7 +14,10 @@ from ase import Atoms
 from ase.build import bulk, make_supercell
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from mlip_autopipec import make_plan
+from mlip_autopipec.config.dft_plan import DftPlan
 from mlip_autopipec.engines.dft.quantum_espresso import config, pseudos
 from mlip_autopipec.engines.dft.quantum_espresso.engine import QuantumEspresso
 from mlip_autopipec.engines.dft.quantum_espresso.inputs import grid_of, is_closed, use_symmetry, write_input
@@ -304,3 +307,19 @@ def test_structures_without_a_cell_or_pseudopotential_are_refused() -> None:
         write_input(LabelJob(Atoms("Si"), method("Si")), z_valence={}, max_seconds=1)
     with pytest.raises(InputError, match="pseudopotential"):
         write_input(LabelJob(bulk("Ge"), method("Si")), z_valence={}, max_seconds=1)
+
+
+def test_cores_are_ranks_times_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config.shutil, "which", lambda name, path=None: f"/bin/{name}")
+    assert config.command(8, {"threads": 4})[:3] == ("/bin/mpirun", "-np", "2")
+    assert config.command(4, {"threads": 4})[0] == "/bin/pw.x", "one rank needs no mpirun"
+    assert config.environment(8, {"threads": 4})["OMP_NUM_THREADS"] == "4"
+    assert config.environment(8, {})["OMP_NUM_THREADS"] == "1" and config.command(8, {})[2] == "8"
+
+
+def test_threads_that_do_not_share_out_the_cores_are_refused() -> None:
+    plan = make_plan(material="Si").dft.model_dump(mode="json")
+    with pytest.raises(ValidationError, match="4 cores cannot be shared out as 3 threads per rank"):
+        DftPlan.model_validate({**plan, "cores": 4, "threads": 3})
+    hybrid = DftPlan.model_validate({**plan, "cores": 4, "threads": 2})
+    assert hybrid.method_hash == make_plan(material="Si").dft.method_hash

@@ -52,7 +52,9 @@ class OneLineEngine:
 
 
 def plan(ceiling: float = 50.0) -> Plan:
-    dft = SimpleNamespace(engine=f"{__name__}:OneLineEngine", walltime_s=20.0, cores=1, max_force_ev_per_a=ceiling)
+    dft = SimpleNamespace(
+        engine=f"{__name__}:OneLineEngine", walltime_s=20.0, cores=1, threads=1, max_force_ev_per_a=ceiling
+    )
     return cast(Plan, SimpleNamespace(dft=dft))
 
 
@@ -133,7 +135,9 @@ class PatientEngine(OneLineEngine):
 
 
 def patient_plan() -> Plan:
-    dft = SimpleNamespace(engine=f"{__name__}:PatientEngine", walltime_s=200.0, cores=1, max_force_ev_per_a=50.0)
+    dft = SimpleNamespace(
+        engine=f"{__name__}:PatientEngine", walltime_s=200.0, cores=1, threads=1, max_force_ev_per_a=50.0
+    )
     return cast(Plan, SimpleNamespace(dft=dft))
 
 

@@ -28,7 +28,8 @@ class DftPlan(Section):
 
     The engine ``ase_calculator`` has ``calculator`` (``module:attribute``), its ``arguments`` and the version of its
     package in place of pseudopotentials, cutoffs, k-points and smearing. ``convergence``: ``check`` asks for a series
-    of calculations before the first label, ``checked`` says that its choice stands here.
+    of calculations before the first label, ``checked`` says that its choice stands here. ``cores`` of one calculation
+    are MPI ranks times OpenMP ``threads``.
     """
 
     engine: str = QUANTUM_ESPRESSO
@@ -54,6 +55,14 @@ class DftPlan(Section):
     walltime_s: Positive = 1800.0
     max_attempts: Count = 5
     cores: Count = 1
+    threads: Count = 1
+
+    @model_validator(mode="after")
+    def _whole_ranks(self) -> DftPlan:
+        if self.cores % self.threads:
+            hint = "cores are MPI ranks times threads"
+            raise complaint(f"{self.cores} cores cannot be shared out as {self.threads} threads per rank", hint)
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -12,6 +12,7 @@ FIXED: dict[str, str] = {
     "dft.max_force_ev_per_a": "labels with harder forces are refused",
     "dft.walltime_s": "one attempt; then it is restarted from where it was",
     "dft.max_attempts": "then the structure is quarantined with its history",
+    "dft.threads": "MPI ranks scale better than OpenMP threads in small cells",
     "dft.cores": "two single-core calculations beat one on two cores",
     "surrogate.max_force_ev_per_a": "harder structures are far from anything the potential has to know",
     "surrogate.max_energy_above_lowest_ev_per_atom": "above the lowest of the same composition",

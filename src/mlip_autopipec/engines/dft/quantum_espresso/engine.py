@@ -33,7 +33,7 @@ class QuantumEspresso:
             files={config.INPUT: text},
             command=config.command(cores, job.numerics),
             stdout=config.OUTPUT,
-            env=config.environment(cores),
+            env=config.environment(cores, job.numerics),
             links=links,
         )
 

@@ -34,6 +34,7 @@ NUMERICS = frozenset(
         "nosym",
         "noinv",
         "walltime_factor",
+        "threads",
         "max_force_ev_per_a",
     }
 )
