@@ -193,6 +193,11 @@ def test_two_proposals_that_end_in_one_crystal_are_one_start() -> None:
     squeezed = bulk("Cu", "bct", a=2.55, c=3.55)  # fcc, nearly
     found = ranked([COPPER, _start(squeezed, "bct:Cu"), _start(bulk("Cu", "bcc", a=2.9), "bcc:Cu")], one_by_one(EMT()))
     assert [start.candidate.provenance.group for start in found] == ["reference:Cu", "bcc:Cu"]
+    # the name is that of the commoner prototype, which was proposed first, whichever ended a hair lower
+    for first in (squeezed, bulk("Cu", a=3.7)):
+        second = bulk("Cu", a=3.7) if first is squeezed else squeezed
+        [start] = ranked([_start(first, "common"), _start(second, "rare")], one_by_one(EMT()))
+        assert start.candidate.provenance.group == "common"
 
 
 def test_matching_knows_size_and_setting_apart_from_structure() -> None:

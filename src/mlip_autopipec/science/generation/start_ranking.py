@@ -92,8 +92,8 @@ def ranked(
     ``fractions``: the composition of a solid solution, whose starts differ in composition. They are compared by their
     height above the convex hull of the ordered ones; a disordered cell is credited with T S of ideal mixing at 1000 K.
     The best start of the asked composition comes first, for everything that takes one start only (the lattice that is
-    expected where it lies within 0.02 eV/atom); then the compound on
-    the hull that is nearest in composition, if there is one; then by height, at equal height nearest composition first.
+    expected where it lies within 0.02 eV/atom); then the compound on the hull that is nearest in composition, if there
+    is one; then by height, at equal height nearest composition first.
 
     ``evaluate``: see :class:`Evaluate`.
     """
@@ -180,17 +180,25 @@ def _bonus(entry: _Entry) -> float:
 
 
 def _merged(entries: Sequence[_Entry]) -> list[_Entry]:
-    """Of entries that are one crystal the first is kept."""
+    """Of entries that are one crystal the first is kept, under the name of the one that was proposed first.
+
+    Common prototypes are proposed before rare ones: marcasite that relaxes to rutile is called rutile.
+    """
     kept: list[_Entry] = []
     for entry in entries:
-        alike = [
-            other
-            for other in kept
-            if other.key == entry.key and abs(other.energy - entry.energy) < SAME_ENERGY_EV_PER_ATOM
-        ]
-        if not any(same_structure(entry.candidate.atoms, other.candidate.atoms) for other in alike):
+        place = next((place for place, other in enumerate(kept) if _same(entry, other)), None)
+        if place is None:
             kept.append(entry)
+            continue
+        first, source = kept[place], entry.candidate.provenance
+        if entry.index < first.index and entry.disordered == first.disordered:
+            kept[place] = replace(first, candidate=replace(first.candidate, provenance=source))
     return kept
+
+
+def _same(one: _Entry, other: _Entry) -> bool:
+    near = one.key == other.key and abs(one.energy - other.energy) < SAME_ENERGY_EV_PER_ATOM
+    return near and same_structure(one.candidate.atoms, other.candidate.atoms)
 
 
 def _asked(proposals: Sequence[Candidate], fractions: dict[str, float]) -> str:
