@@ -18,7 +18,7 @@ from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import Surrogate
 from mlip_autopipec.errors import InputError, MissingProgramError
 from mlip_autopipec.kpoints import choose_grid
-from mlip_autopipec.science.generation import molecules, starts
+from mlip_autopipec.science.generation import context, molecules, starts
 from mlip_autopipec.science.generation.start_relaxation import one_by_one
 
 
@@ -52,9 +52,9 @@ def test_every_word_stands_for_a_molecule_of_the_collection() -> None:
 def test_a_molecule_stands_in_a_box_with_room_on_every_side() -> None:
     found = molecules.one_geometry("ethanol")
     assert not found.pbc.any()
-    assert found.positions.min(axis=0) == pytest.approx(molecules.MARGIN_A)
-    assert (found.cell.lengths() - found.positions.max(axis=0)) == pytest.approx(molecules.MARGIN_A)
-    assert molecules.MARGIN_A >= 6.0
+    assert found.positions.min(axis=0) == pytest.approx(context.BOX_MARGIN_A)
+    assert (found.cell.lengths() - found.positions.max(axis=0)) == pytest.approx(context.BOX_MARGIN_A)
+    assert context.BOX_MARGIN_A >= 6.0
 
 
 def test_smiles_gives_several_conformers_and_one_seed_the_same_ones() -> None:

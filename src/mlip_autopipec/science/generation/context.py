@@ -21,6 +21,7 @@ __all__ = [
     "bare",
     "contact_limit",
     "deformed",
+    "half_and_full_cells",
     "in_a_box",
     "lindemann_a",
     "random_strain",
@@ -118,8 +119,18 @@ def supercell(atoms: Atoms, max_atoms: int) -> Atoms:
     return cell
 
 
+def half_and_full_cells(context: Context, max_atoms: int) -> list[tuple[Atoms, str | None]]:
+    """Of each start a supercell of half and one of the full size that is allowed, with the start's group."""
+    largest = min(max_atoms, context.max_atoms)
+    return [
+        (supercell(start.atoms, size), start.provenance.group)
+        for start in context.starts
+        for size in (max(1, largest // 2), largest)
+    ]
+
+
 def in_a_box(atoms: Atoms) -> Atoms:
-    """The molecule in the middle of a rectangular cell with 6 Å on every side, without periodicity."""
+    """The molecule in the middle of a rectangular cell with 6 Å on every side, without periodicity or spins."""
     boxed = Atoms(numbers=atoms.numbers, positions=atoms.positions)
     boxed.center(vacuum=BOX_MARGIN_A)
     return boxed

@@ -20,9 +20,9 @@ from mlip_autopipec.science.generation.context import (
     bare,
     contact_limit,
     deformed,
+    half_and_full_cells,
     lindemann_a,
     random_strain,
-    supercell,
 )
 from mlip_autopipec.science.screening import closest_contact
 from mlip_autopipec.types import Candidate, Provenance
@@ -51,12 +51,7 @@ def generate(
     ``sigma_max_a`` 0: twice Lindemann's limit of the start, 0.35 Å at most: beyond what a plain rattle may do. Each
     draw is a group of its own; ``parameters`` hold the wanted and the reached amplitude (``rattle_a``, ``reached_a``).
     """
-    largest = min(max_atoms, context.max_atoms)
-    cells = [
-        (supercell(start.atoms, size), start.provenance.group)
-        for start in context.starts
-        for size in (max(1, largest // 2), largest)
-    ]
+    cells = half_and_full_cells(context, max_atoms)
     made: list[Candidate] = []
     for index in range(count if cells else 0):
         parent, name = cells[index % len(cells)]

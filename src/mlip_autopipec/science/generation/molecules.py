@@ -14,15 +14,14 @@ import numpy as np
 from ase import Atoms
 
 from mlip_autopipec.errors import InputError, MissingProgramError
+from mlip_autopipec.science.generation.context import in_a_box
 from mlip_autopipec.science.generation.structure_files import HINT, read_frames
 
-__all__ = ["boxed", "conformers", "formula_of", "is_molecular", "one_geometry"]
+__all__ = ["conformers", "formula_of", "is_molecular", "one_geometry"]
 
 INSTALL = "pip install 'mlip-autopipec[molecules]'"
 SMILES = "smiles:"
 
-#: Empty space (Å) on every side, so that images of the molecule do not see each other in DFT.
-MARGIN_A = 6.0
 # ETKDG embeddings that are tried, and how far (Å, heavy atoms) conformers must differ to count as two.
 EMBEDDINGS, DISTINCT_RMS_A = 20, 0.5
 # Elements of which compounds in the G2 collection are molecules also in their everyday form (water, not NaCl or AlF3).
@@ -83,20 +82,13 @@ def conformers(text: str, *, seed: int, most: int = 10, file: str | Path | None 
             frames = read_frames(path)
         except ValueError as error:
             raise InputError(str(error), file=file, key="molecule", value=text, hint=HINT) from None
-        return [boxed(frame) for frame in frames]
+        return [in_a_box(frame) for frame in frames]
     known = None if text.startswith(SMILES) else _known_name(text)
     if known is None:
         return _from_smiles(text.removeprefix(SMILES), seed, most, file)
     from ase.build import molecule
 
-    return [boxed(molecule(known))]
-
-
-def boxed(atoms: Atoms) -> Atoms:
-    """The molecule in the middle of a rectangular box with 6 Å on every side; spins are left to the DFT method."""
-    alone = Atoms(numbers=atoms.numbers, positions=atoms.positions)
-    alone.center(vacuum=MARGIN_A)
-    return alone
+    return [in_a_box(molecule(known))]
 
 
 def _known_name(text: str) -> str | None:
@@ -143,7 +135,7 @@ def _from_smiles(text: str, seed: int, most: int, file: str | Path | None) -> li
     energies = _force_field(toolkit, full, len(found))
     symbols = [atom.GetSymbol() for atom in full.GetAtoms()]
     order = np.argsort(energies, kind="stable")[:most]
-    return [boxed(Atoms(symbols, full.GetConformer(int(found[index])).GetPositions())) for index in order]
+    return [in_a_box(Atoms(symbols, full.GetConformer(int(found[index])).GetPositions())) for index in order]
 
 
 def _force_field(toolkit: Any, molecule: Any, number: int) -> list[float]:

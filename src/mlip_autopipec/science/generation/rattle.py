@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlip_autopipec.science.generation.context import Context, deformed, lindemann_a, random_strain, rattled, supercell
+from mlip_autopipec.science.generation.context import (
+    Context,
+    deformed,
+    half_and_full_cells,
+    lindemann_a,
+    random_strain,
+    rattled,
+)
 from mlip_autopipec.types import Candidate, Provenance
 
 __all__ = ["generate"]
@@ -26,12 +33,7 @@ def generate(
     ``sigma_max_a`` 0: up to Lindemann's limit of the start crystal, 0.25 Å at most.
     The volume varies by ``volume_spread``, as on heating. Each draw is independent and a group of its own.
     """
-    largest = min(max_atoms, context.max_atoms)
-    cells = [
-        (supercell(start.atoms, size), start.provenance.group)
-        for start in context.starts
-        for size in (max(1, largest // 2), largest)
-    ]
+    cells = half_and_full_cells(context, max_atoms)
     made: list[Candidate] = []
     for index in range(count if cells else 0):
         parent, name = cells[index % len(cells)]
