@@ -211,6 +211,26 @@ def test_every_frame_that_md_streams_is_harvested_once() -> None:
     assert sorted(files) == sorted({candidate.file for candidate in state.md_candidates})
 
 
+def test_a_frame_that_md_streams_again_is_labelled_once() -> None:
+    class Forgetful(World):
+        """MD that was killed and continued: the same frames under other files and seeds."""
+
+        def candidate(self, record: TaskRecord, i: int) -> Json:
+            if record.task.kind != "harvest":
+                return super().candidate(record, i)
+            atoms = bulk("Cu", cubic=True)
+            atoms.positions[0, 0] += 0.3 + 0.001 * i
+            parent = f"attempt-{record.order}.json"
+            return Candidate(atoms, Provenance("md_frame", "md", parent=parent, seed=record.order)).to_json()
+
+    state = Forgetful(plan_for_tests()).run()
+    assert len(state.of_kind("harvest")) >= 2
+    jobs = Counter(str(record.task.payload["job"]) for record in state.labels("train"))
+    assert set(jobs.values()) == {1}
+    of_md = [r.task.payload["candidate"]["provenance"]["strategy"] == "md_frame" for r in state.labels("train")]
+    assert sum(of_md) == max(len(record.result["candidates"]) for record in state.of_kind("harvest"))
+
+
 def test_budget_of_dft_calls_is_never_passed_and_keeps_room_for_validation() -> None:
     for calls in (15, 20, 25):
         world = World(plan_for_tests(budget={"dft_calls": calls, "wall_minutes": 60}))

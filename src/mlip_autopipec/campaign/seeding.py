@@ -102,7 +102,7 @@ def _labels_of(plan: Plan, state: CampaignState, sources: list[TaskRecord], prio
     for record in sources:
         if record.status == "done":
             tasks += [label_task(plan, item, "train", priority) for item in record.result["candidates"]]
-    new = [task for task in tasks if task.id not in state.tasks]
+    new = [task for task in tasks if task.id not in state.tasks and not state.is_planned(task)]
     return new[: max(0, room(plan, state))]
 
 

@@ -21,7 +21,7 @@ from mlip_autopipec.campaign.events import (
     TaskPlanned,
     Verdict,
 )
-from mlip_autopipec.types import Failure, Json, Outcome, PotentialRef, Task, TaskKind
+from mlip_autopipec.types import Failure, Json, Outcome, PotentialRef, Task, TaskKind, content_hash
 
 __all__ = ["Attempt", "CampaignState", "MdCandidate", "TaskRecord", "TaskStatus", "fold"]
 
@@ -103,6 +103,7 @@ class CampaignState:
     _statuses: dict[TaskStatus, dict[str, TaskRecord]] = field(default_factory=dict, repr=False, compare=False)
     _queue: list[tuple[int, int, str]] = field(default_factory=list, repr=False, compare=False)
     _label_attempts: int = 0
+    _calculations: set[str] = field(default_factory=set, repr=False, compare=False)
 
     # --- questions -------------------------------------------------------------------------------------------------
 
@@ -123,6 +124,13 @@ class CampaignState:
     def labels(self, purpose: str) -> list[TaskRecord]:
         """Label tasks made for ``train`` or ``validate``, oldest first."""
         return [record for record in self.of_kind("label") if record.task.payload["purpose"] == purpose]
+
+    def is_planned(self, label: Task) -> bool:
+        """Whether a label of the same calculation and purpose was planned, whatever its candidate's story is.
+
+        MD that was killed and continued streams a frame a second time: another candidate, the same structure.
+        """
+        return _calculation(label) in self._calculations
 
     def active(self, kind: TaskKind | None = None) -> list[TaskRecord]:
         """Tasks that are queued or running."""
@@ -207,6 +215,8 @@ class CampaignState:
         name = record.task.id
         self.tasks[name] = record
         self._kinds.setdefault(record.task.kind, []).append(record)
+        if record.task.kind == "label":
+            self._calculations.add(_calculation(record.task))
         self._statuses.setdefault("queued", {})[name] = record
         bisect.insort(self._queue, (record.task.priority, record.order, name))
 
@@ -255,6 +265,10 @@ class CampaignState:
             case "progress":
                 attempt.progress = report
                 attempt.waiting = report.get("state") == "waiting"
+
+
+def _calculation(label: Task) -> str:
+    return content_hash([label.payload["purpose"], label.payload["job"]])
 
 
 def fold(events: Iterable[Event]) -> CampaignState:
