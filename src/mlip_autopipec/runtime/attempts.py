@@ -43,7 +43,8 @@ class Attempts:
         """Write ``spec.json`` and hand the attempt to the executor; returns the job id."""
         folder = self.folder(record, attempt)
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / layout.SPEC, self._spec(record, attempt, state).to_json(), indent=None)
+        # Not flushed: it follows from the log, and an attempt whose folder a power cut emptied is submitted again.
+        write_json(folder / layout.SPEC, self._spec(record, attempt, state).to_json(), indent=None, flush=False)
         self._submits[folder] = self._submits.get(folder, 0) + 1
         command = (sys.executable, "-m", "mlip_autopipec.runtime.worker", str(folder))
         name = f"{record.task.id}.{attempt.number}"
