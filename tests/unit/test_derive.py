@@ -115,6 +115,20 @@ def test_metals_need_denser_kpoints_than_semiconductors() -> None:
     assert _derive(material="Al")[0].dft.kspacing_per_a < _derive(material="Si")[0].dft.kspacing_per_a
 
 
+def test_given_dft_settings_replace_the_derived_ones_and_say_so() -> None:
+    plan, reasons = _derive(material="Al", dft={"cutoff_ry": 44, "kspacing_per_a": 0.5})
+    assert (plan.dft.cutoff_ry, plan.dft.kspacing_per_a) == (44, 0.5)
+    assert plan.dft.rho_cutoff_ry == 4 * 44
+    assert reasons["dft.kspacing_per_a"].startswith("given, instead of 0.25")
+
+
+def test_cells_too_small_to_cut_out_are_labelled_whole() -> None:
+    small, _ = _derive(material="Al", dft={"max_atoms": 8})
+    assert small.embedding.max_dft_atoms == small.exploration.md_atoms == 8
+    large, _ = _derive(material="Al", dft={"max_atoms": 20})
+    assert large.exploration.md_atoms == 2 * large.embedding.max_dft_atoms == 40
+
+
 def test_goal_decides_on_the_melt() -> None:
     def melts(**keys: Any) -> int:
         plan, _ = _derive(**keys)

@@ -9,7 +9,8 @@ import pytest
 from ase.build import bulk
 from ase.io import write
 
-from mlip_autopipec.config.user_input import BudgetInput, DftInput, UserInput, load_user_input, material_of, schema
+from mlip_autopipec.config.input_sections import BudgetInput, DftInput
+from mlip_autopipec.config.user_input import UserInput, load_user_input, material_of, schema
 from mlip_autopipec.errors import InputError
 
 
@@ -86,7 +87,10 @@ WRONG = {
     "material: Si\nbudget: {dft_cals: 9}": ("budget.dft_cals", "did you mean 'dft_calls'"),
     "material: Si\nbudget: 80": ("budget", "mapping"),
     "material: Si\ndft: {convergence: chek}": ("dft.convergence", "did you mean 'check'"),
-    "material: Si\ndft: {cutoff_ry: 30}": ("dft.cutoff_ry", "unknown key"),
+    "material: Si\ndft: {cutof_ry: 30}": ("dft.cutof_ry", "did you mean 'cutoff_ry'"),
+    "material: Si\ndft: {cutoff_ry: 3}": ("dft.cutoff_ry", "10 to 400 Ry"),
+    "material: Si\ndft: {kspacing_per_a: 0}": ("dft.kspacing_per_a", "0.05 to 2"),
+    "material: Si\ndft: {convergence: check, cutoff_ry: 30}": ("dft", "leave out 'convergence: check'"),
     "material: Si\nseed: 1.5": ("seed", "integer"),
     "material: Si\nname: a/b": ("name", "folder name"),
     "material: Si\nmaterial: Ge": ("line 2", "duplicate"),

@@ -51,6 +51,7 @@ EOS_STRAINS = [-0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06]
 DEFAULT_TEMPERATURES_K = {"general": [300.0, 900.0], "crystal": [300.0, 600.0]}
 LABEL_CPU_S = 400.0
 DFT_CELL_SIZES = (32, 24, 16)
+SMALLEST_CELL_TO_CUT_FOR = 16  # a cutout of fewer atoms would be all seam
 CONVERGENCE = {
     "derived": "these settings are taken as they are; 'check' runs a series of calculations first",
     "check": "cutoff and k-points here are where a series begins, before the first label; its choice replaces them",
@@ -80,7 +81,7 @@ def derive(user: UserInput, *, cores: int) -> tuple[Plan, dict[str, str]]:
     material = material_of(user)
     _check_elements(material)
     dft = _dft(user, material, why)
-    embedding = _embedding(material, dft, why)
+    embedding = _embedding(material, dft, user.dft.max_atoms, why)
     selection = _selection(user, why)
     plan = Plan(
         name=why.because("name", user.name or material.formula, "given" if user.name else "the formula"),
@@ -126,9 +127,12 @@ def _dft(user: UserInput, material: Material, why: _Reasons) -> DftPlan:
             why.found[f"dft.{key}"] = choice.reason
         return choice.value
 
-    cutoff = chosen(
-        "cutoff_ry", dft_parameters.wavefunction_cutoff_ry({e: pseudos.cutoffs(FAMILY, e) for e in elements})
-    )
+    def or_given(choice: Choice[float], given: float | None) -> Choice[float]:
+        return choice if given is None else Choice(given, f"given, instead of {choice.value:g}: {choice.reason}")
+
+    hints = {e: pseudos.cutoffs(FAMILY, e) for e in elements}
+    cutoff = chosen("cutoff_ry", or_given(dft_parameters.wavefunction_cutoff_ry(hints), user.dft.cutoff_ry))
+    spacing = or_given(dft_parameters.kspacing_per_a(composition, periodic), user.dft.kspacing_per_a)
     smearing, degauss_ry = chosen("smearing degauss_ry", dft_parameters.smearing(composition))
     return DftPlan.model_validate({
         "functional": why.because("dft.functional", facts.functional, "the family's functional"),
@@ -142,7 +146,7 @@ def _dft(user: UserInput, material: Material, why: _Reasons) -> DftPlan:
             "rho_cutoff_ry",
             dft_parameters.rho_cutoff_ry(cutoff, facts.dual, pseudos.density_cutoffs_ry(FAMILY, elements)),
         ),
-        "kspacing_per_a": chosen("kspacing_per_a", dft_parameters.kspacing_per_a(composition, periodic)),
+        "kspacing_per_a": chosen("kspacing_per_a", spacing),
         "kmesh_shifted": chosen("kmesh_shifted", dft_parameters.kmesh_shifted(composition, periodic)),
         "smearing": smearing,
         "degauss_ry": degauss_ry,
@@ -263,13 +267,15 @@ def _exploration(user: UserInput, material: Material, embedding: Embedding, why:
     ]
     conditions += [Condition(name=f"nvt-{t:g}K", ensemble="nvt", temperature_k=t) for t in fixed]
     step, step_reason = _timestep_fs(material, temperatures[-1])
+    largest = embedding.max_dft_atoms
+    md_atoms = (2 * largest, "twice the largest DFT cell: room for what it hides")
+    if largest < SMALLEST_CELL_TO_CUT_FOR:
+        md_atoms = (largest, "the largest DFT cell: too small to stand for a piece of a larger one, so labelled whole")
     return Exploration(
         conditions=why.because(
             "exploration.conditions", conditions, f"temperatures {asked}; fixed volume too at the highest"
         ),
-        md_atoms=why.because(
-            "exploration.md_atoms", 2 * embedding.max_dft_atoms, "twice the largest DFT cell: room for what it hides"
-        ),
+        md_atoms=why.because("exploration.md_atoms", *md_atoms),
         timestep_fs=why.because("exploration.timestep_fs", step, step_reason),
         clean_ps=why.because("exploration.clean_ps", 8.0, "in a row with gamma below gamma_select, then done"),
         max_ps=why.because("exploration.max_ps", 40.0, "with one potential; then MD waits for a better one"),
@@ -280,9 +286,9 @@ def _exploration(user: UserInput, material: Material, embedding: Embedding, why:
     )
 
 
-def _embedding(material: Material, dft: DftPlan, why: _Reasons) -> Embedding:
+def _embedding(material: Material, dft: DftPlan, given: int | None, why: _Reasons) -> Embedding:
     affordable = [n for n in DFT_CELL_SIZES if cost.label_cpu_s(material, dft, n) <= LABEL_CPU_S]
-    atoms = affordable[0] if affordable else DFT_CELL_SIZES[-1]
+    atoms = given or (affordable[0] if affordable else DFT_CELL_SIZES[-1])
     bond = 2 * _radius_a(material)
     # Half the height of a compact cell of that many atoms, less 12 % for cells that are not the ideal shape.
     reach = 0.44 * (atoms * cost.volume_per_atom_a3(material)) ** (1 / 3)
@@ -292,7 +298,9 @@ def _embedding(material: Material, dft: DftPlan, why: _Reasons) -> Embedding:
     seconds = cost.label_cpu_s(material, dft, atoms)
     return Embedding(
         max_dft_atoms=why.because(
-            "embedding.max_dft_atoms", atoms, f"about {seconds:.0f} s of one core for such a label"
+            "embedding.max_dft_atoms",
+            atoms,
+            f"{'given; ' if given else ''}about {seconds:.0f} s of one core for such a label",
         ),
         core_radius_a=why.because("embedding.core_radius_a", core, f"first neighbours at about {bond:.2f} Å"),
         buffer_a=why.because("embedding.buffer_a", round(reach - core, 2), "what a cell of max_dft_atoms leaves"),

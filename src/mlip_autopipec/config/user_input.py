@@ -16,17 +16,17 @@ from typing import Annotated, Any, Literal
 from ase import Atoms
 from ase.data import atomic_names, chemical_symbols
 from ase.formula import Formula
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 
 from mlip_autopipec.config.files import read_yaml_mapping, validate
+from mlip_autopipec.config.input_sections import BudgetInput, Closed, DftInput, SurrogateInput, bad
 from mlip_autopipec.config.plan import Material
 from mlip_autopipec.errors import InputError, nearest
 from mlip_autopipec.science.generation import molecules
 from mlip_autopipec.science.generation.structure_files import HINT, read_frames
 from mlip_autopipec.types import Json
 
-__all__ = ["BudgetInput", "DftInput", "SurrogateInput", "UserInput", "load_user_input", "material_of", "schema"]
+__all__ = ["UserInput", "load_user_input", "material_of", "schema"]
 
 Goal = Literal["general", "crystal", "liquid"]
 SYSTEMS = ("material", "composition", "molecule", "structure")
@@ -35,10 +35,6 @@ _SYMBOLS = frozenset(chemical_symbols[1:])
 _MAX_TEMPERATURE_K = 20_000.0
 _MAX_PRESSURE_GPA = 500.0
 _SUM_TOLERANCE = 2e-3  # thirds written with three digits are accepted, then normalised
-
-
-def _bad(what: str, hint: str, **context: Any) -> PydanticCustomError:
-    return PydanticCustomError("mlip", "{what}", {"what": what, "hint": hint, **context})
 
 
 def _symbol_hint(word: str) -> str:
@@ -63,16 +59,16 @@ def _likeness(word: str, symbol: str) -> float:
 
 def _check_symbol(word: str) -> None:
     if word not in _SYMBOLS:
-        raise _bad("not a chemical element", _symbol_hint(word), value=word)
+        raise bad("not a chemical element", _symbol_hint(word), value=word)
 
 
 def _fractions_of_formula(text: str) -> dict[str, float]:
     """``NaCl`` -> ``{"Na": 0.5, "Cl": 0.5}``. Raises a validation error that names the wrong part."""
     if text.lower() in {name.lower() for name in atomic_names[1:]}:
-        raise _bad("not a chemical formula", _symbol_hint(text), value=text)
+        raise bad("not a chemical formula", _symbol_hint(text), value=text)
     for word in re.findall(r"[A-Z][a-z]*|[a-z]+", text):
         if word not in _SYMBOLS:
-            raise _bad("not a chemical formula", f"no element {word!r}: {_symbol_hint(word)}", value=text)
+            raise bad("not a chemical formula", f"no element {word!r}: {_symbol_hint(word)}", value=text)
     try:
         counts = {symbol: float(count) for symbol, count in Formula(text, strict=True).count().items()}
     except (ValueError, TypeError, KeyError):
@@ -80,7 +76,7 @@ def _fractions_of_formula(text: str) -> dict[str, float]:
     total = sum(counts.values())
     if not total:
         hint = "use 'composition' for fractions" if "." in text else "write for example 'Si', 'NaCl' or 'Al2O3'"
-        raise _bad("not a chemical formula", hint, value=text)
+        raise bad("not a chemical formula", hint, value=text)
     return {symbol: count / total for symbol, count in counts.items() if count}
 
 
@@ -88,62 +84,11 @@ def _as_list(value: Any) -> Any:
     return value if isinstance(value, list) or value is None else [value]
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class BudgetInput(_Closed):
-    """Limits that end a campaign, whatever it has reached by then."""
-
-    dft_calls: int = Field(80, description="Largest number of DFT calculations, repairs and validation included.")
-    wall_minutes: float = Field(60.0, description="Longest duration in minutes of wall-clock time.")
-
-    @field_validator("dft_calls")
-    @classmethod
-    def _enough_calls(cls, value: int) -> int:
-        if not 20 <= value <= 1_000_000:
-            raise _bad("impossible budget", "20 to 1000000 calls (7 are the equation of state, 13 a first fit)")
-        return value
-
-    @field_validator("wall_minutes")
-    @classmethod
-    def _enough_time(cls, value: float) -> float:
-        if not 1.0 <= value <= 1e6:
-            raise _bad("impossible budget", "1 to 1e6 minutes")
-        return value
-
-
-class DftInput(_Closed):
-    """What a user may ask of the labelling method."""
-
-    convergence: Literal["derived", "check"] = Field(
-        "derived",
-        description="check: choose cutoff and k-points by a series of calculations; derived: from rules alone.",
-    )
-
-
-class SurrogateInput(_Closed):
-    """Which pretrained potential proposes and screens structures."""
-
-    engine: Literal["auto", "chgnet", "gfn2", "mace", "sevennet"] = Field(
-        "auto", description="auto: MACE-MP where it is installed, else CHGNet; for molecules GFN2-xTB."
-    )
-    model: str | None = Field(None, description="Which weights of that engine: a name or a file.")
-
-    @model_validator(mode="after")
-    def _model_of_an_engine(self) -> SurrogateInput:
-        if self.engine == "auto" and self.model is not None:
-            raise _bad(
-                "a model cannot be named with engine auto", "name the engine that it belongs to", value=self.model
-            )
-        return self
-
-
 def _as_engine(value: Any) -> Any:
     return {"engine": value} if isinstance(value, str) else value
 
 
-class UserInput(_Closed):
+class UserInput(Closed):
     """Everything a user may say; exactly one of the four of SYSTEMS is needed."""
 
     model_config = ConfigDict(
@@ -189,7 +134,7 @@ class UserInput(_Closed):
                 "give exactly one of 'material: Si', 'composition: {Al: 0.75, Cu: 0.25}', 'molecule: ethanol' and "
                 "'structure: file'"
             )
-            raise _bad(what, hint, value=given or None)
+            raise bad(what, hint, value=given or None)
         return data
 
     @field_validator("material")
@@ -205,22 +150,22 @@ class UserInput(_Closed):
         if value is None:
             return None
         if not value:
-            raise _bad("is empty", "write fractions, for example {Al: 0.75, Cu: 0.25}")
+            raise bad("is empty", "write fractions, for example {Al: 0.75, Cu: 0.25}")
         for symbol, fraction in value.items():
             _check_symbol(symbol)
             if not fraction > 0:
-                raise _bad(f"the fraction of {symbol} must be above 0", "leave the element out", value=fraction)
+                raise bad(f"the fraction of {symbol} must be above 0", "leave the element out", value=fraction)
         total = math.fsum(value.values())
         if abs(total - 1) > _SUM_TOLERANCE:
             right = ", ".join(f"{symbol}: {fraction / total:.6g}" for symbol, fraction in value.items())
-            raise _bad(f"the fractions sum to {total:.6g}, not to 1", f"did you mean {{{right}}}?", value=value)
+            raise bad(f"the fractions sum to {total:.6g}, not to 1", f"did you mean {{{right}}}?", value=value)
         return {symbol: fraction / total for symbol, fraction in value.items()}
 
     @field_validator("name")
     @classmethod
     def _name(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", value):
-            raise _bad("not usable as a folder name", "letters, digits, '.', '_' and '-', at most 80")
+            raise bad("not usable as a folder name", "letters, digits, '.', '_' and '-', at most 80")
         return value
 
     @field_validator("temperatures_k")
@@ -229,23 +174,23 @@ class UserInput(_Closed):
         if value is None:
             return None
         if not 1 <= len(value) <= 8:
-            raise _bad("wrong number of temperatures", "give one to eight, for example [300, 900]")
+            raise bad("wrong number of temperatures", "give one to eight, for example [300, 900]")
         for temperature in value:
             if not 0 < temperature <= _MAX_TEMPERATURE_K:
-                raise _bad("impossible temperature", f"above 0 and up to {_MAX_TEMPERATURE_K:g} K", value=temperature)
+                raise bad("impossible temperature", f"above 0 and up to {_MAX_TEMPERATURE_K:g} K", value=temperature)
         return sorted(set(value))
 
     @field_validator("pressure_gpa")
     @classmethod
     def _pressure(cls, value: float) -> float:
         if abs(value) > _MAX_PRESSURE_GPA:
-            raise _bad("impossible pressure", f"-{_MAX_PRESSURE_GPA:g} to {_MAX_PRESSURE_GPA:g} GPa")
+            raise bad("impossible pressure", f"-{_MAX_PRESSURE_GPA:g} to {_MAX_PRESSURE_GPA:g} GPa")
         return value
 
     @model_validator(mode="after")
     def _liquid_needs_temperatures(self) -> UserInput:
         if self.goal == "liquid" and self.temperatures_k is None:
-            raise _bad(
+            raise bad(
                 "goal 'liquid' needs temperatures_k",
                 "give temperatures above the melting point, for example [1700, 2000] for Si",
                 value=None,
