@@ -17,14 +17,20 @@ def generate(
     file: Annotated[Path, typer.Argument(metavar="INPUT", help="input.yaml, or a plan.yaml made from one")],
     out: Annotated[Path | None, typer.Option(help="folder to write", show_default="generated/NAME")] = None,
     starts_only: Annotated[bool, typer.Option("--starts-only", help="the start structures alone: quick")] = False,
+    candidates: Annotated[
+        int | None, typer.Option(min=1, help="propose at least so many", show_default="as a campaign would")
+    ] = None,
     cores: Annotated[int | None, typer.Option(min=1, help="cores to use at once", show_default="all")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object on standard output")] = False,
 ) -> None:
     """Find start structures for an input, propose and screen candidates, and write them with a picture sheet."""
     from mlip_autopipec.config import prepare
+    from mlip_autopipec.config.generation_plan import scaled
     from mlip_autopipec.runtime.generate_command import generate as run
 
     plan = prepare.load(file, runs_dir=Path("runs"), cores=cores).plan
+    if candidates is not None:
+        plan = plan.model_copy(update={"generation": scaled(plan.generation, candidates)})
     # Models greet on standard output, which is for the result.
     with contextlib.redirect_stdout(sys.stderr):
         summary = run(plan, out or Path("generated") / plan.name, starts_only=starts_only, cores=cores)

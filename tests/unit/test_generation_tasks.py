@@ -12,7 +12,7 @@ import pytest
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 
-from mlip_autopipec.config.generation_plan import Form, default_generation, form_of
+from mlip_autopipec.config.generation_plan import Form, default_generation, form_of, scaled
 from mlip_autopipec.config.plan import (
     Budget,
     Condition,
@@ -255,3 +255,13 @@ def test_an_element_costs_what_it_did_before() -> None:
         {"melt_quench": (86, {"max_atoms": 16})},
     ]
     assert sum(count for batch in counts for count, _ in batch.values()) <= 7 * 36
+
+
+def test_more_candidates_come_in_the_same_shares() -> None:
+    plan, _ = default_generation("metal", 16, [300.0], 15, "solid_solution")
+    counts = np.array([item.count for batch in plan.batches for item in batch])
+    large = scaled(plan, 2400)
+    more = np.array([item.count for batch in large.batches for item in batch])
+    assert 2400 <= more.sum() < 2400 + len(more)
+    assert np.allclose(more / more.sum(), counts / counts.sum(), atol=0.005)
+    assert scaled(plan, 5) == plan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 from mlip_autopipec.config.plan import Generation, StrategyPlan
 from mlip_autopipec.science.generation.alloying import mixing_groups
 
-__all__ = ["Form", "default_generation", "form_of"]
+__all__ = ["Form", "default_generation", "form_of", "scaled"]
 
 Form = Literal["element", "compound", "solid_solution", "molecule"]
 
@@ -145,6 +146,18 @@ _BATCHES: dict[Form, str] = {
     "solid_solution": "alloyed crystals, and disorder",
     "molecule": "one molecule and its fragments, and molecules in motion and in pairs",
 }
+
+
+def scaled(generation: Generation, candidates: int) -> Generation:
+    """The same strategies in the same shares, for at least ``candidates`` in all; never fewer of any than before."""
+    total = sum(item.count for batch in generation.batches for item in batch)
+    factor = max(1.0, candidates / total)
+    return Generation(
+        batches=[
+            [item.model_copy(update={"count": math.ceil(factor * item.count)}) for item in batch]
+            for batch in generation.batches
+        ]
+    )
 
 
 def _at_least(name: str, count: int) -> int:
