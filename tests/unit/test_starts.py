@@ -257,6 +257,7 @@ def test_a_start_cell_has_the_composition_and_every_element() -> None:
     assert solid_solution.atoms_of_each(dict.fromkeys(("Cr", "Fe", "Co", "Ni"), 0.25)) == dict.fromkeys(
         ("Cr", "Fe", "Co", "Ni"), 4
     )
+    assert solid_solution.atoms_of_each({"Al": 0.5, "Cu": 0.5}, max_atoms=8) == {"Al": 4, "Cu": 4}
     thirds = solid_solution.atoms_of_each({"Au": 1 / 3, "Cu": 2 / 3})
     assert thirds == {"Au": 8, "Cu": 16}
     assert solid_solution.atoms_of_each({"Al": 0.999, "Cu": 0.001})["Cu"] == 1

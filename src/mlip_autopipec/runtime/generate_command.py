@@ -82,7 +82,8 @@ def generate(
 
 
 def _starts(plan: Plan, pool: SurrogatePool) -> list[Start]:
-    found = starts.find(plan.material, pool.evaluate if proposing.surrogate_knows(plan) else None, seed=plan.seed)
+    evaluate = pool.evaluate if proposing.surrogate_knows(plan) else None
+    found = starts.find(plan.material, evaluate, seed=plan.seed, max_atoms=plan.embedding.max_dft_atoms)
     if not any(start.near for start in found):
         raise MlipError("no start structure survived its relaxation")
     return found

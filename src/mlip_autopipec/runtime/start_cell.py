@@ -54,7 +54,8 @@ def find(plan: Plan) -> Atoms:
     from mlip_autopipec.science.generation.start_relaxation import one_by_one
 
     calculator = proposing.calculator(plan)
-    found = starts.find(plan.material, one_by_one(calculator) if calculator else None, seed=plan.seed)
+    evaluate = one_by_one(calculator) if calculator else None
+    found = starts.find(plan.material, evaluate, seed=plan.seed, max_atoms=plan.embedding.max_dft_atoms)
     if not found:
         raise MlipError("no start structure survived its relaxation")
     return found[0].candidate.atoms

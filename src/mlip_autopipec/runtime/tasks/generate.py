@@ -34,7 +34,8 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
         generation.strategy(item["name"])
     seed, batch = int(spec.payload["seed"]), int(spec.payload["batch"])
     calculator = proposing.calculator(plan)
-    found = starts.find(plan.material, one_by_one(calculator) if calculator else None, seed=plan.seed)
+    evaluate = one_by_one(calculator) if calculator else None
+    found = starts.find(plan.material, evaluate, seed=plan.seed, max_atoms=plan.embedding.max_dft_atoms)
     near = [start.candidate for start in found if start.near]
     if not near:
         return Outcome(None, Failure("no_candidates", "no start structure survived its relaxation"))

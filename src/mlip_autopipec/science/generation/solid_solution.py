@@ -28,13 +28,13 @@ LARGEST_FORMULA = 5
 ITERATIONS = 20_000
 
 
-def atoms_of_each(fractions: Mapping[str, float]) -> dict[str, int]:
+def atoms_of_each(fractions: Mapping[str, float], max_atoms: int = CELL_SIZES[-1]) -> dict[str, int]:
     """Numbers of atoms in the smallest cell of 16, 24 or 32 atoms that comes within 0.01, else in the closest one.
 
-    Every element is there at least once.
+    Cells have at most ``max_atoms``, exactly so many where that is below 16. Every element is there at least once.
     """
     best: tuple[float, int, dict[str, int]] | None = None
-    for size in CELL_SIZES:
+    for size in [size for size in CELL_SIZES if size <= max_atoms] or [max(max_atoms, len(fractions))]:
         counts = _rounded(fractions, size)
         off = max(abs(counts[symbol] / size - fractions[symbol]) for symbol in fractions)
         key = (0.0 if off <= MAX_DEVIATION else off, size, counts)
@@ -86,13 +86,15 @@ def _valence_electrons(elements: Mapping[str, float]) -> float | None:
     return total
 
 
-def disordered(fractions: Mapping[str, float], seed: int) -> Iterator[Candidate]:
+def disordered(fractions: Mapping[str, float], seed: int, max_atoms: int = CELL_SIZES[-1]) -> Iterator[Candidate]:
     """The composition spread over each parent lattice so that few pairs of neighbours deviate from chance.
+
+    Cells as :func:`atoms_of_each` says.
 
     Special quasirandom structures (Zunger et al., Phys. Rev. Lett. 65, 353, 1990) by sqsgenerator; equal seeds give
     equal cells. Raises MissingProgramError without it.
     """
-    counts = atoms_of_each(fractions)
+    counts = atoms_of_each(fractions, max_atoms)
     for place, lattice in enumerate(parent_lattices(fractions)):
         common = max(sorted(counts), key=lambda symbol: counts[symbol])
         sites = supercell(simple_lattice(common, lattice), sum(counts.values()))

@@ -30,6 +30,7 @@ __all__ = ["System", "counts", "find", "proposals", "prototypes", "read_structur
 # Larger prototypes cost more in DFT than a start structure is worth; binary and ternary ground states mostly fit.
 MAX_PROTOTYPE_ATOMS = 24
 MAX_NEIGHBOUR_ATOMS = 12
+MAX_ATOMS = 32
 # How many are taken on trust where no surrogate can rank them.
 UNRANKED = 8
 
@@ -50,13 +51,15 @@ class System(Protocol):
     def molecule(self) -> str | None: ...
 
 
-def find(system: System, evaluate: Evaluate | None, *, seed: int = 1) -> list[Start]:
+def find(system: System, evaluate: Evaluate | None, *, seed: int = 1, max_atoms: int = MAX_ATOMS) -> list[Start]:
     """Start structures of ``system``, best first; ``evaluate`` None: unrelaxed, where no surrogate knows the elements.
+
+    ``max_atoms``: of the largest cell that a disordered solid solution is given.
 
     Raises InputError for an unreadable file or a composition without a start crystal, MissingProgramError for a
     package that is needed and absent.
     """
-    found = proposals(system, seed=seed)
+    found = proposals(system, seed=seed, max_atoms=max_atoms)
     own = system.structure_file is not None or system.kind == "molecule"
     if evaluate is None:
         return unranked(found, len(found) if own else UNRANKED)
@@ -64,7 +67,7 @@ def find(system: System, evaluate: Evaluate | None, *, seed: int = 1) -> list[St
     return ranked(found, evaluate, fractions=system.fractions if mixed else None, keep_all=own)
 
 
-def proposals(system: System, *, seed: int = 1) -> list[Candidate]:
+def proposals(system: System, *, seed: int = 1, max_atoms: int = MAX_ATOMS) -> list[Candidate]:
     """Unrelaxed starts. Raises as :func:`find` does."""
     if system.kind == "molecule":
         text = str(system.structure_file or system.molecule)
@@ -77,7 +80,7 @@ def proposals(system: System, *, seed: int = 1) -> list[Candidate]:
     if system.kind == "solid_solution" and len(system.fractions) > 1:
         ordered = [_compound(near, MAX_NEIGHBOUR_ATOMS) for near in solid_solution.neighbours(system.fractions)]
         return [
-            *solid_solution.disordered(system.fractions, seed),
+            *solid_solution.disordered(system.fractions, seed, max_atoms),
             *solid_solution.pure_elements(system.fractions),
             *itertools.chain.from_iterable(ordered),
         ]
