@@ -7,17 +7,16 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers, chemical_symbols
-from ase.neighborlist import neighbor_list
+from ase.data import atomic_numbers
 
-from mlip_autopipec.errors import MissingProgramError
+from mlip_autopipec.science.generation import sqs
+from mlip_autopipec.science.generation.alloying import Correlations, Parent, Sublattice
 from mlip_autopipec.science.generation.context import bare, supercell
 from mlip_autopipec.science.generation.elements import lattice_of, reference_crystal, simple_lattice, touching
-from mlip_autopipec.types import Candidate, Provenance
+from mlip_autopipec.types import Candidate, Json, Provenance
 
 __all__ = ["atoms_of_each", "disordered", "neighbours", "parent_lattices", "pure_elements"]
 
-INSTALL = "pip install 'mlip-autopipec[structures]'"
 CELL_SIZES = (16, 24, 32)
 CLOSE_PACKED = ("fcc", "bcc", "hcp")
 # A start cell may be this far off (atomic fraction) before a larger one is taken.
@@ -25,7 +24,6 @@ MAX_DEVIATION = 0.01
 # Ordered compounds this near (atomic fraction) share their local surroundings with the solid solution.
 NEIGHBOURHOOD = 0.15
 LARGEST_FORMULA = 5
-ITERATIONS = 20_000
 
 
 def atoms_of_each(fractions: Mapping[str, float], max_atoms: int = CELL_SIZES[-1]) -> dict[str, int]:
@@ -91,51 +89,28 @@ def disordered(fractions: Mapping[str, float], seed: int, max_atoms: int = CELL_
 
     Cells as :func:`atoms_of_each` says.
 
-    Special quasirandom structures (Zunger et al., Phys. Rev. Lett. 65, 353, 1990) by sqsgenerator; equal seeds give
-    equal cells. Raises MissingProgramError without it.
+    Special quasirandom structures ; ``parameters`` hold their residuals. Equal seeds give equal
+    cells. Raises MissingProgramError without it.
     """
     counts = atoms_of_each(fractions, max_atoms)
     for place, lattice in enumerate(parent_lattices(fractions)):
         common = max(sorted(counts), key=lambda symbol: counts[symbol])
         sites = supercell(simple_lattice(common, lattice), sum(counts.values()))
-        atoms = touching(_quasirandom(sites, counts, seed))
+        filled, residuals = _quasirandom(sites, counts, seed)
+        atoms = touching(filled)
         name = ",".join(f"{symbol}{number}" for symbol, number in sorted(counts.items()))
-        parameters = {"prototype": f"disordered {lattice}", "disordered": True, "expected": place == 0}
+        parameters = {"prototype": f"disordered {lattice}", "disordered": True, "expected": place == 0, **residuals}
         yield Candidate(atoms, Provenance("start", f"{lattice}:{name}", parameters, seed=seed), forced=True)
 
 
-def _quasirandom(sites: Atoms, counts: Mapping[str, int], seed: int) -> Atoms:
-    try:
-        import sqsgenerator
-    except ModuleNotFoundError as error:
-        raise MissingProgramError(f"the Python package {error.name!r} (solid solutions)", INSTALL) from error
-    nearest = float(neighbor_list("d", sites, 1.2 * float(np.cbrt(sites.get_volume() / len(sites)))).min())
-    configuration = sqsgenerator.parse_config({
-        "structure": {
-            "lattice": sites.cell.array.tolist(),
-            "coords": sites.get_scaled_positions().tolist(),
-            "species": sites.get_chemical_symbols(),
-            "supercell": [1, 1, 1],
-        },
-        "composition": [dict(counts)],
-        "iterations": ITERATIONS,
-        "iteration_mode": "random",
-        # First and second neighbours; the bounds lie between the shells of all four lattices.
-        "shell_weights": {1: 1.0, 2: 0.5},
-        "shell_radii": [0.0, 1.07 * nearest, 1.66 * nearest],
-        "seed": seed,
-        "thread_config": 1,
-    })  # fmt: skip
-    if hasattr(configuration, "msg"):  # it returns its errors
-        raise ValueError(f"sqsgenerator: {configuration.msg}")
-    # Held by a name while it is read: its parts do not keep it alive.
-    solved = sqsgenerator.optimize(configuration)
-    results = next(results for _, results in solved)
-    # Equal objectives come back in no fixed order.
-    species = min(tuple(int(number) for number in result.structure().species) for result in results)
+def _quasirandom(sites: Atoms, counts: dict[str, int], seed: int) -> tuple[Atoms, Json]:
+    every = np.arange(len(sites))
+    held = Sublattice(tuple(sorted(counts)), every, Correlations(sites, every))
+    parent = Parent(sites, (held,), 0.0, "")
+    symbols, residuals = sqs.quasirandom(parent, held, counts, seed)
     filled = bare(sites)
-    filled.symbols[:] = [chemical_symbols[number] for number in species]
-    return filled
+    filled.symbols[:] = symbols
+    return filled, residuals
 
 
 def pure_elements(fractions: Mapping[str, float]) -> Iterator[Candidate]:
