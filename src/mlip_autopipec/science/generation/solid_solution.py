@@ -87,10 +87,8 @@ def _valence_electrons(elements: Mapping[str, float]) -> float | None:
 def disordered(fractions: Mapping[str, float], seed: int, max_atoms: int = CELL_SIZES[-1]) -> Iterator[Candidate]:
     """The composition spread over each parent lattice so that few pairs of neighbours deviate from chance.
 
-    Cells as :func:`atoms_of_each` says.
-
-    Special quasirandom structures ; ``parameters`` hold their residuals. Equal seeds give equal
-    cells. Raises MissingProgramError without it.
+    Special quasirandom structures (see ``sqs``) in cells as :func:`atoms_of_each` says; ``parameters`` hold their
+    residuals. Equal seeds give equal cells. Raises MissingProgramError without sqsgenerator.
     """
     counts = atoms_of_each(fractions, max_atoms)
     for place, lattice in enumerate(parent_lattices(fractions)):
