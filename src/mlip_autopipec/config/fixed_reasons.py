@@ -19,7 +19,7 @@ FIXED: dict[str, str] = {
     "surrogate.min_distance_factor": "times the sum of covalent radii; closer pairs are refused",
     "selection.method": "first set: one of each cluster of fingerprints; diverse, yet no worse than chance near rest",
     "selection.later_method": "farthest from what is labelled; with forces in the fit d_optimal gains nothing over it",
-    "selection.random_fraction": "of each batch, at random: directed picks are weak near equilibrium; only random ones are held out",
+    "selection.random_fraction": "of each batch, by chance: other picks are weak near equilibrium and never held out",
     "training.fast_trainer": "a linear fit costs seconds; it steers the first rounds",
     "training.trainer": "the non-linear ACE fit that is released",
     "training.kappa": "forces in Pacemaker's loss (energies: 1 - kappa): 3 meV/atom and 60 meV/Å then weigh alike",
