@@ -4,11 +4,13 @@
 cells of 16 atoms, runs ``select_file`` on it twice (with an empty table of fingerprints, then with a full one, to tell
 SOAP and picking apart), and picks the same 200 with skmatter from the same rows. Each step runs in a process of its
 own, so that its peak memory is its own. Single-threaded. The exponent is that of CPU time over N between the two
-largest sizes. Needs skmatter (``pip install 'mlip-autopipec[dev]'``) and, for N = 100,000, 1 GB of temporary disk.
+largest sizes. Needs 1 GB of temporary disk for N = 100,000, and skmatter: ``pip install --no-deps skmatter==0.4.1`` (it
+asks for scikit-learn below 1.9, but works with 1.9).
 """
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import math
@@ -103,6 +105,9 @@ def child(step: str, folder: Path) -> None:
 
 
 def main(sizes: list[int]) -> int:
+    if importlib.util.find_spec("skmatter") is None:
+        print("skmatter is missing: pip install --no-deps skmatter==0.4.1", file=sys.stderr)
+        return 2
     times: dict[str, list[float]] = {"SOAP": [], "FPS": [], "skmatter": []}
     good = True
     print(

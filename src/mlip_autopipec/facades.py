@@ -105,17 +105,17 @@ class SurrogateExplorer:
         return found
 
     def select(self, candidates: Sequence[Candidate], count: int, *, seed: int = 1) -> list[Candidate]:
-        """``count`` candidates that differ most from each other (farthest points of SOAP fingerprints)."""
-        from mlip_autopipec.science.fingerprints import structure_fingerprints
+        """``count`` candidates by the plan's method for a first set: forced ones, then its picks, then random ones."""
+        from mlip_autopipec.runtime.selecting.describe import structure_rows
         from mlip_autopipec.science.selection import select
 
-        fingerprints = structure_fingerprints([item.atoms for item in candidates], self.plan.material.elements)
+        method = self.plan.selection.method
         picked = select(
-            fingerprints,
+            structure_rows(method, [item.atoms for item in candidates], self.plan.material.elements),
             count,
             np.random.default_rng(seed),
             forced=[index for index, item in enumerate(candidates) if item.forced],
-            method=self.plan.selection.method,
+            method=method,
             random_fraction=self.plan.selection.random_fraction,
         )
         return [candidates[index] for index in picked.all]

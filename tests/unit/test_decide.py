@@ -326,9 +326,24 @@ def test_md_that_waits_for_what_never_comes_is_no_dead_end() -> None:
         return Outcome(None, Failure("no_cutouts", "nothing could be cut")) if lost else None
 
     state = SleepyWorld(plan_for_tests(), fail).run()
-    assert len(state.of_kind("select")) > 1, "more of the generated candidates were labelled instead"
+    first, *later = (record.task for record in state.of_kind("select"))
+    assert later, "more of the generated candidates were labelled instead"
+    assert first.payload["method"] == "clusters" and "existing" not in first.payload
+    assert {task.payload["method"] for task in later} == {"fps"} and all(task.payload["existing"] for task in later)
     assert state.end is not None and state.end.end_state in ("converged", "stalled", "budget_exhausted")
     assert len(state.potentials) > 1 and not list(state.running())
+
+
+def test_each_set_is_picked_by_its_method_of_the_plan() -> None:
+    selection = {"initial_count": 8, "batch_count": 3, "method": "random", "later_method": "d_optimal"}
+    plan = simulated_plan(selection=selection)
+
+    def fail(record: TaskRecord) -> Outcome | None:
+        return Outcome(None, Failure("no_cutouts", "none")) if record.task.kind == "harvest" else None
+
+    selections = [record.task.payload for record in SleepyWorld(plan, fail).run().of_kind("select")]
+    assert [payload["method"] for payload in selections] == ["random"] + ["d_optimal"] * (len(selections) - 1)
+    assert len(selections) > 1 and len({payload["seed"] for payload in selections}) == len(selections)
 
 
 def test_lost_workers_are_retried_with_salvage_and_cost_no_repair() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 
@@ -30,10 +32,13 @@ from mlip_autopipec.config.plan import (
     Validation,
 )
 from mlip_autopipec.engines import registry
+from mlip_autopipec.engines.train.pacemaker.projections import AceProjections
+from mlip_autopipec.files import write_json
 from mlip_autopipec.runtime.tasks import generate, select
 from mlip_autopipec.science import generation
 from mlip_autopipec.science.generation import elements
-from mlip_autopipec.types import Candidate, Outcome, Task, TaskSpec, atoms_from_json
+from mlip_autopipec.science.selection import d_optimal_points
+from mlip_autopipec.types import Candidate, Outcome, Provenance, Task, TaskSpec, atoms_from_json
 
 
 class _Emt:
@@ -171,27 +176,103 @@ def test_nothing_left_is_a_failure_not_an_empty_success(tmp_path: Path) -> None:
     assert "large_force" in outcome.failure.message
 
 
-def _select(root: Path, count: int, method: str = "fps", seed: int = 1) -> Outcome:
-    task = Task(
-        "select", {"count": count, "method": method, "random_fraction": 0.33, "seed": seed}, needs=("one", "two")
-    )
-    return select.run(TaskSpec(task, 1, str(root), task.payload, {"one": "a", "two": "b"}), _plan(), root)
+def _select(
+    root: Path,
+    count: int,
+    method: str = "fps",
+    seed: int = 1,
+    *,
+    random_fraction: float = 0.33,
+    labelled: Sequence[Candidate] = (),
+) -> Outcome:
+    """The candidates of the folders a and b; ``labelled``: what label tasks have done already."""
+    payload: dict[str, Any] = {"count": count, "method": method, "random_fraction": random_fraction, "seed": seed}
+    inputs = {"one": "a", "two": "b"}
+    for number, item in enumerate(labelled):
+        write_json(root / f"l{number}" / "spec.json", {"payload": {"candidate": item.to_json()}})
+        inputs[f"label-{number}"] = f"l{number}"
+    if labelled:
+        payload["existing"] = [name for name in inputs if name.startswith("label")]
+    task = Task("select", payload, needs=tuple(inputs))
+    return select.run(TaskSpec(task, 1, str(root), task.payload, inputs), _plan(), root)
 
 
-def test_select_keeps_the_forced_ones_and_counts_twins_once(tmp_path: Path) -> None:
-    plan = _plan()
-    _generate(tmp_path / "a", plan, STRATEGIES[:3])
-    _generate(tmp_path / "b", plan, STRATEGIES[:1], batch=1)  # the same prototypes again
-    outcome = _select(tmp_path, 12)
+def _picked(outcome: Outcome) -> list[Candidate]:
     assert outcome.result is not None
-    picked = [Candidate.from_json(item) for item in outcome.result["candidates"]]
-    assert outcome.result["of"] == len(_candidates(tmp_path / "a"))
-    assert len(picked) == 12
-    forced = [item for item in picked if item.forced]
-    assert len(forced) == len([item for item in _candidates(tmp_path / "a") if item.forced]) == 5
+    return [Candidate.from_json(item) for item in outcome.result["candidates"]]
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> list[Candidate]:
+    """Candidates of three strategies in the folder a; the prototypes among them, the first five, once more in b."""
+    rng = np.random.default_rng(0)
+    made = []
+    for number in range(21):
+        strategy = "prototypes" if number < 5 else "strain" if number < 13 else "rattle"
+        atoms = bulk("Cu", cubic=True, a=3.5 + 0.05 * number if number < 5 else 3.6)
+        if strategy == "strain":
+            atoms.set_cell(atoms.cell.array @ (np.eye(3) + rng.normal(scale=0.04, size=(3, 3))), scale_atoms=True)
+        elif strategy == "rattle":
+            atoms.rattle(0.15, rng=rng)
+        made.append(Candidate(atoms, Provenance(strategy, f"{strategy}:{number}"), forced=number < 5))
+    for folder, items in (("a", made), ("b", made[:5])):
+        write_json(tmp_path / folder / "candidates.json", [item.to_json() for item in items])
+    return _candidates(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    "method, reasons",
+    [
+        ("fps", ["farthest"] * 5 + ["random"] * 2),
+        ("clusters", ["cluster"] * 5 + ["random"] * 2),
+        ("d_optimal", ["d_optimal"] * 5 + ["random"] * 2),
+        ("random", ["random"] * 7),
+    ],
+)
+def test_select_keeps_the_forced_ones_and_says_why_each_was_picked(
+    tmp_path: Path, pool: list[Candidate], method: str, reasons: list[str]
+) -> None:
+    outcome = _select(tmp_path, 12, method)
+    picked = _picked(outcome)
+    assert outcome.result is not None
+    assert outcome.result["of"] == len(pool)  # twins count once
+    assert [item.forced for item in picked] == [True] * 5 + [False] * 7
+    assert sum(item.forced for item in pool) == 5
+    assert [item.provenance.parameters["picked"] for item in picked] == ["forced"] * 5 + reasons
+    assert outcome.result["picked"] == {"forced": 5, **Counter(reasons)}
+    assert len({item.atoms.positions.tobytes() + item.atoms.cell.array.tobytes() for item in picked}) == 12
     assert {"strain", "rattle"} <= {item.provenance.strategy for item in picked}
-    assert _select(tmp_path, 12) == outcome
-    assert _select(tmp_path, 12, method="random").result["picked"]["farthest"] == 0  # type: ignore[index]
+    assert _select(tmp_path, 12, method) == outcome
+    assert any(_select(tmp_path, 12, method, seed=seed) != outcome for seed in (2, 3, 4))
+
+
+@pytest.mark.parametrize("method", ["fps", "clusters", "d_optimal", "random"])
+def test_a_later_batch_adds_to_what_is_labelled(tmp_path: Path, pool: list[Candidate], method: str) -> None:
+    first = _picked(_select(tmp_path, 12, "clusters"))
+    outcome = _select(tmp_path, 4, method, labelled=first)
+    later = _picked(outcome)
+    assert outcome.result is not None
+    assert len(later) == 4 and outcome.result["of"] == len(pool) - 12
+    assert "forced" not in outcome.result["picked"]
+    known = [item.atoms.positions.tobytes() + item.atoms.cell.array.tobytes() for item in first]
+    assert not [item for item in later if item.atoms.positions.tobytes() + item.atoms.cell.array.tobytes() in known]
+    everything = _picked(_select(tmp_path, 99, method, labelled=first))
+    assert len(everything) == len(pool) - 12
+    nothing = _select(tmp_path, 4, method, labelled=pool).result
+    assert nothing == {"candidates": [], "of": 0, "picked": {}}
+
+
+def test_d_optimal_goes_by_the_rows_of_a_linear_ace(tmp_path: Path, pool: list[Candidate]) -> None:
+    """The picks are those of the definition, from mean B-projections and not from SOAP."""
+    labelled, free = pool[:5], pool[5:]  # the prototypes
+    picked = _picked(_select(tmp_path, 6, "d_optimal", random_fraction=0.0, labelled=labelled))
+    project = AceProjections(["Cu"])
+    rows, existing = (np.array([project(item.atoms).mean(axis=0) for item in part]) for part in (free, labelled))
+    families = [item.provenance.strategy for item in free]
+    expected = d_optimal_points(rows, 6, existing, families=families, most_per_family=2)
+    positions = [item.atoms.positions.tobytes() for item in picked]
+    assert positions[: len(expected)] == [free[index].atoms.positions.tobytes() for index in expected]
+    assert len(expected) == 4  # a fifth of six, rounded up, of each of two families; chance fills up
 
 
 def test_select_without_candidates_is_a_failure(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from mlip_autopipec.runtime.selecting.table import RowTable
 from mlip_autopipec.science.selection import (
+    METHODS,
+    Method,
     cluster_points,
     d_optimal_points,
     farthest_environments,
@@ -64,6 +66,36 @@ def test_a_batch_has_its_forced_random_and_farthest_share() -> None:
     assert picked == again
     other = select(points, 30, np.random.default_rng(3), forced=[3, 50], random_fraction=0.33)
     assert other.farthest == picked.farthest and other.random != picked.random
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_whatever_the_method_a_batch_is_forced_ones_then_its_picks_then_chance(method: Method) -> None:
+    points = np.random.default_rng(1).normal(size=(60, 4))
+    found = [
+        select(points, 20, np.random.default_rng(seed), forced=[50, 3, 50], method=method, random_fraction=0.33)
+        for seed in (2, 2, 3)
+    ]
+    picked = found[0]
+    assert picked == found[1] and picked.all != found[2].all
+    assert picked.all[:2] == picked.forced == (50, 3)
+    assert len(set(picked.all)) == len(picked.all) == len(picked.reasons) == 20
+    directed = 0 if method == "random" else 12  # of 18 that are free a third is drawn
+    assert (len(picked.directed), len(picked.random)) == (directed, 18 - directed)
+    middle = {"clusters": "cluster", "d_optimal": "d_optimal"}.get(method, "farthest")
+    assert list(picked.reasons) == ["forced"] * 2 + [middle] * directed + ["random"] * (18 - directed)
+
+
+@pytest.mark.parametrize("method", ["fps", "environments", "clusters", "d_optimal"])
+def test_no_method_asks_again_for_what_is_labelled(method: Method) -> None:
+    """Three kinds of rows in orthogonal directions; two kinds are labelled, so the picks are all of the third."""
+    rng = np.random.default_rng(0)
+    kinds = np.repeat(np.eye(3) * 10, 12, axis=0)
+    points = kinds + rng.normal(size=kinds.shape) * 0.1
+    existing = np.repeat(np.eye(3)[:2] * 10, 5, axis=0) + rng.normal(size=(10, 3)) * 0.1
+    picked = select(points, 2, rng, method=method, random_fraction=0.0, existing=existing)
+    assert picked.directed[0] >= 24
+    alone = select(points, 3, rng, method=method, random_fraction=0.0)
+    assert {index // 12 for index in alone.directed} == {0, 1, 2}
 
 
 def test_farthest_points_cover_better_than_chance() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,14 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     return made
 
 
-def spec(root: Path, count: int = 12, *, methods: tuple[str, ...] = ("m",), **payload: Any) -> TaskSpec:
+def spec(
+    root: Path,
+    count: int = 12,
+    *,
+    methods: tuple[str, ...] = ("m",),
+    picked: Mapping[int, str] = MappingProxyType({}),
+    **payload: Any,
+) -> TaskSpec:
     """Label folders as workers leave them; labels are EMT energies, 1 meV/atom and 0.01 eV/Å off."""
     inputs = {}
     for number in range(count):
@@ -81,7 +89,10 @@ def spec(root: Path, count: int = 12, *, methods: tuple[str, ...] = ("m",), **pa
             0.0,
         )
         candidate = Candidate(
-            atoms, Provenance("rattle", f"g{number}"), forced=number < 2, core=(0, 1) if number == 3 else None
+            atoms,
+            Provenance("rattle", f"g{number}", {"picked": picked[number]} if number in picked else {}),
+            forced=number < 2,
+            core=(0, 1) if number == 3 else None,
         )
         folder = root / f"tasks/label-{number}/attempt-1"
         write_json(folder / "spec.json", {"payload": {"candidate": candidate.to_json()}})
@@ -118,6 +129,23 @@ def test_every_label_reaches_the_job_once(recorder: Recorder, tmp_path: Path) ->
     frame.calc = EMT()
     np.testing.assert_allclose(by_name["label-5"].label.forces, frame.get_forces() + 0.01, atol=1e-6)
     assert (job.max_iterations, job.seed, job.functions_per_element) == (7, 11, 60)
+
+
+@pytest.mark.parametrize("reason", [None, "random", "forced", "farthest", "cluster", "d_optimal"])
+def test_only_what_chance_picked_may_be_held_out(recorder: Recorder, tmp_path: Path, reason: str | None) -> None:
+    """Ten labels that are not forced: half have the reason, half were drawn at random."""
+    asked = range(2, 7)
+    picked = {number: "random" if number not in asked else reason for number in range(2, 12)}
+    plan = SimpleNamespace(**vars(PLAN))
+    plan.training = SimpleNamespace(**{**vars(PLAN.training), "held_out_fraction": 0.5})
+    given = spec(tmp_path, picked={number: why for number, why in picked.items() if why is not None})
+    held_out: set[str] = set()
+    for seed in range(8):
+        plan.seed = seed
+        train.run(given, plan, tmp_path / f"attempt-{seed}")
+        held_out |= {item.name for item in recorder.jobs[-1].test}
+    unbiased = range(2, 12) if reason in (None, "random") else range(7, 12)
+    assert held_out == {f"label-{number}" for number in unbiased}
 
 
 def test_the_slow_trainer_has_its_own_basis(recorder: Recorder, tmp_path: Path) -> None:

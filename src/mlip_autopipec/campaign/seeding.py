@@ -45,7 +45,7 @@ def generated(state: CampaignState) -> list[TaskRecord]:
 
 
 def select(plan: Plan, state: CampaignState) -> list[Task]:
-    """Thin the candidates of all generation tasks to the first training set."""
+    """Thin the candidates of all generation tasks to the first training set, by ``selection.method``."""
     payload: Json = {
         "count": min(plan.selection.initial_count, room(plan, state)),
         "method": plan.selection.method,
@@ -59,7 +59,7 @@ def select(plan: Plan, state: CampaignState) -> list[Task]:
 
 
 def widen(plan: Plan, state: CampaignState) -> list[Task]:
-    """Another batch of generated candidates, far from everything labelled: asked for when MD meets nothing new."""
+    """Another batch of generated candidates, by ``selection.later_method``: asked for when MD meets nothing new."""
     labelled = tuple(record.task.id for record in state.labels("train") if record.status == "done")
     count = min(plan.selection.batch_count, room(plan, state))
     pool_is_empty = any(
@@ -70,7 +70,7 @@ def widen(plan: Plan, state: CampaignState) -> list[Task]:
     batch = len(state.of_kind("select"))
     payload: Json = {
         "count": count,
-        "method": plan.selection.method,
+        "method": plan.selection.later_method,
         "random_fraction": plan.selection.random_fraction,
         "seed": plan.seed + batch,
         "existing": list(labelled),

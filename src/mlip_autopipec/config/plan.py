@@ -90,10 +90,17 @@ class SurrogatePlan(Section):
         return {key: value for key, value in data.items() if key != "model" or value is not None}
 
 
-class Selection(Section):
-    """How candidates are thinned: size of the first set and of each later batch."""
+SelectionMethod = Literal["fps", "clusters", "d_optimal", "random"]
 
-    method: Literal["fps", "random"] = "fps"
+
+class Selection(Section):
+    """How candidates are thinned: ``method`` picks the first set (``initial_count``), ``later_method`` later batches.
+
+    ``random_fraction``: of either, what is left to chance after the forced candidates.
+    """
+
+    method: SelectionMethod = "clusters"
+    later_method: SelectionMethod = "fps"
     initial_count: Count
     batch_count: Count
     random_fraction: Annotated[float, Field(ge=0, le=1)] = 0.33

@@ -30,10 +30,11 @@ def group_split(
 ) -> Split:
     """(train, test): whole groups (``provenance.group``) on one side, about ``fraction`` of the groups held out.
 
-    A group with a member in ``train_only`` (names: prototypes, equation-of-state and farthest points) is never held
-    out. Each other group draws a number in [0, 1) from the hash of its name and the seed; the lowest are held out until
-    ``fraction`` of *all* groups is reached (at least one, at most MOST_HELD_OUT of those that may be). Groups that were
-    held out before (``keep_test``: names of structures) come first, so the split is stable while data arrive.
+    A group with a member in ``train_only`` (names: prototypes, equation-of-state points, what a selector chose) is
+    never held out. Each other group draws a number in [0, 1) from the hash of its name and the seed; the lowest are
+    held out until ``fraction`` of *all* groups is reached (at least one, at most MOST_HELD_OUT of those that may be).
+    Groups that were held out before (``keep_test``: names of structures) come first, so the split is stable while data
+    arrive.
     At least one group stays in training; with a single group the test set is empty.
     """
     groups = {item.provenance.group for item in items}

@@ -11,14 +11,12 @@ import ase.io
 import numpy as np
 
 from mlip_autopipec.engines.dft.quantum_espresso.pseudos.families import data_folder
-from mlip_autopipec.engines.train.pacemaker.projections import AceProjections
 from mlip_autopipec.errors import InputError, nearest
 from mlip_autopipec.files import atomic_write
 from mlip_autopipec.runtime.progress import Progress
-from mlip_autopipec.runtime.selecting.describe import Counter, Described, Scan, fill, scan
+from mlip_autopipec.runtime.selecting.describe import Counter, Scan, describer, fill, scan
 from mlip_autopipec.runtime.selecting.frames import Frames
 from mlip_autopipec.runtime.selecting.table import RowTable
-from mlip_autopipec.science.fingerprints import Soap
 from mlip_autopipec.science.selection import METHODS, Method, nearest_distances, select
 from mlip_autopipec.types import Json
 
@@ -26,10 +24,6 @@ __all__ = ["CHOICES", "select_file"]
 
 Choice = Literal["auto", "fps", "environments", "clusters", "d_optimal", "random"]
 CHOICES: tuple[str, ...] = get_args(Choice)
-
-# Longer vectors are folded (distances within 2 % and 9 %), so that 100,000 structures of any number of elements take
-# 400 MB on disk, and their environments, at 16 atoms each, the same.
-MAX_COLUMNS, MAX_ENVIRONMENT_COLUMNS = 1024, 64
 
 # Few labels: clusters, which know the common before the extreme. Later: farthest points, with a third at random.
 RANDOM_SHARE = 1 / 3
@@ -75,7 +69,7 @@ def select_file(
     elements = sorted(seen.elements | seen_known.elements)
 
     per_atom = chosen == "environments"
-    describe = _describe(chosen, elements, potential)
+    describe = describer(chosen, elements, potential)
     table = RowTable(
         (cache or data_folder() / "fingerprints"), {**describe.parameters, "atoms": per_atom}, describe.columns
     )
@@ -131,12 +125,6 @@ def _recipe(method: str, existing: Path | None, random_fraction: float | None) -
     else:
         chosen, share = next(name for name in METHODS if name == method), 0.0
     return chosen, share if random_fraction is None else random_fraction
-
-
-def _describe(method: Method, elements: list[str], potential: Path | None) -> Described:
-    if method == "d_optimal":
-        return AceProjections(elements, potential)
-    return Soap(elements, MAX_ENVIRONMENT_COLUMNS if method == "environments" else MAX_COLUMNS)
 
 
 def _write(frames: Frames, indices: list[int], reasons: tuple[str, ...], out: Path) -> None:

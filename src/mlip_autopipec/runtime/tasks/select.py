@@ -1,7 +1,8 @@
-"""Task ``select``: the candidates that DFT labels first."""
+"""Task ``select``: the candidates that DFT labels, the first set and each later batch."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.files import read_json
 from mlip_autopipec.runtime.layout import SPEC
+from mlip_autopipec.runtime.selecting.describe import structure_rows
 from mlip_autopipec.science.fingerprints import distinct, structure_fingerprints
 from mlip_autopipec.science.selection import select
 from mlip_autopipec.types import Candidate, Failure, Outcome, TaskSpec
@@ -20,9 +22,9 @@ __all__ = ["run"]
 def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     """Payload {"count", "method", "random_fraction", "seed"[, "existing"]}; reads candidates.json of every needed task.
 
-    ``existing``: ids of labelled structures (among ``needs``) from which the new ones are to lie far; nothing that is
-    labelled already is picked again, and forced candidates are forced no more.
-    Result {"candidates": [Candidate JSON: forced, farthest points, random ones], "of": N, "picked": {reason: n}}.
+    ``existing``: ids of labelled structures (among ``needs``) to which the new ones are to add something; nothing that
+    is labelled already is picked again, and forced candidates are forced no more.
+    Result {"candidates": [Candidate JSON: forced, those of the method, random ones], "of": N, "picked": {reason: n}}.
     Candidates that two batches proposed alike count once. Nothing is written into ``folder``.
     """
     labelled = list(spec.payload.get("existing", []))
@@ -37,35 +39,35 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     ]
     if not candidates:
         return Outcome(None, Failure("no_candidates", "the generating tasks left no candidates"))
-    every = structure_fingerprints([item.atoms for item in (*existing, *candidates)], plan.material.elements)
-    known = len(existing)
-    kept = [index - known for index in distinct(every) if index >= known]
-    candidates, fingerprints = [candidates[index] for index in kept], every[known:][kept]
+    structures = [item.atoms for item in (*existing, *candidates)]
+    method, known = spec.payload["method"], len(existing)
+    fingerprints = structure_fingerprints(structures, plan.material.elements)
+    kept = [index - known for index in distinct(fingerprints) if index >= known]
+    rows = structure_rows(method, structures, plan.material.elements) if method == "d_optimal" else fingerprints
+    candidates = [candidates[index] for index in kept]
     picked = select(
-        fingerprints,
+        rows[known:][kept],
         int(spec.payload["count"]),
         np.random.default_rng(int(spec.payload["seed"])),
         forced=[] if existing else [index for index, item in enumerate(candidates) if item.forced],
-        method=spec.payload["method"],
+        method=method,
         random_fraction=float(spec.payload["random_fraction"]),
-        existing=every[:known] if existing else None,
+        existing=rows[:known] if existing else None,
         families=[item.provenance.strategy for item in candidates],
     )
-    picks = (("forced", picked.forced), ("farthest", picked.farthest), ("random", picked.random))
     return Outcome(
         {
-            "candidates": [_marked(candidates[index], how).to_json() for how, rows in picks for index in rows],
+            "candidates": [
+                _marked(candidates[index], reason).to_json()
+                for index, reason in zip(picked.all, picked.reasons, strict=True)
+            ],
             "of": len(candidates),
-            "picked": {
-                "forced": len(picked.forced),
-                "farthest": len(picked.farthest),
-                "random": len(picked.random),
-            },
+            "picked": dict(Counter(picked.reasons)),
         }
     )
 
 
-def _marked(candidate: Candidate, how: str) -> Candidate:
-    """The candidate with how it was picked: only random picks tell how well the rest of the pool is described."""
-    parameters = {**candidate.provenance.parameters, "picked": how}
+def _marked(candidate: Candidate, reason: str) -> Candidate:
+    """The candidate with why it was picked: only random picks tell how well the rest of the pool is described."""
+    parameters = {**candidate.provenance.parameters, "picked": reason}
     return replace(candidate, provenance=replace(candidate.provenance, parameters=parameters))

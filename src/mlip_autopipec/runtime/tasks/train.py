@@ -20,6 +20,10 @@ from mlip_autopipec.types import Candidate, Failure, Json, Label, LabelledStruct
 
 __all__ = ["run"]
 
+# What may be held out: drawn at random, or seen by no selector (frames of MD). A selector looks for corners or centres
+# of what was proposed, so an error on its picks says nothing about the rest.
+UNBIASED = (None, "random")
+
 
 def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     """Read the labels, hold out groups, fit, and judge the previous potential on the same held-out set."""
@@ -68,8 +72,7 @@ def _labelled(spec: TaskSpec) -> tuple[list[LabelledStructure], set[str]]:
         candidate = Candidate.from_json(read_json(folder / "spec.json")["payload"]["candidate"])
         label = Label.from_json(read_json(folder / "outcome.json")["result"])
         items.append(LabelledStructure(task_id, candidate.atoms, label, candidate.provenance, candidate.core))
-        # Farthest points are the corners of what was proposed: held out, they would ask for extrapolation alone.
-        if candidate.forced or candidate.provenance.parameters.get("picked") == "farthest":
+        if candidate.forced or candidate.provenance.parameters.get("picked") not in UNBIASED:
             forced.add(task_id)
     return items, forced
 
