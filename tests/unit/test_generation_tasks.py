@@ -38,7 +38,7 @@ from mlip_autopipec.runtime.tasks import generate, select
 from mlip_autopipec.science import generation
 from mlip_autopipec.science.generation import elements
 from mlip_autopipec.science.selection import d_optimal_points
-from mlip_autopipec.types import Candidate, Outcome, Provenance, Task, TaskSpec, atoms_from_json
+from mlip_autopipec.types import Candidate, Outcome, Provenance, Task, TaskSpec, atoms_from_json, content_hash
 
 
 class _Emt:
@@ -184,8 +184,9 @@ def _select(
     *,
     random_fraction: float = 0.33,
     labelled: Sequence[Candidate] = (),
+    refused: Sequence[Candidate] = (),
 ) -> Outcome:
-    """The candidates of the folders a and b; ``labelled``: what label tasks have done already."""
+    """The candidates of the folders a and b; ``labelled``: by earlier tasks, ``refused``: where DFT failed."""
     payload: dict[str, Any] = {"count": count, "method": method, "random_fraction": random_fraction, "seed": seed}
     inputs = {"one": "a", "two": "b"}
     for number, item in enumerate(labelled):
@@ -193,6 +194,7 @@ def _select(
         inputs[f"label-{number}"] = f"l{number}"
     if labelled:
         payload["existing"] = [name for name in inputs if name.startswith("label")]
+    payload["refused"] = [content_hash(item.to_json()["atoms"]) for item in refused]
     task = Task("select", payload, needs=tuple(inputs))
     return select.run(TaskSpec(task, 1, str(root), task.payload, inputs), _plan(), root)
 
@@ -260,6 +262,15 @@ def test_a_later_batch_adds_to_what_is_labelled(tmp_path: Path, pool: list[Candi
     assert len(everything) == len(pool) - 12
     nothing = _select(tmp_path, 4, method, labelled=pool).result
     assert nothing == {"candidates": [], "of": 0, "picked": {}}
+
+
+def test_what_dft_could_not_label_is_not_picked_again(tmp_path: Path, pool: list[Candidate]) -> None:
+    first = _picked(_select(tmp_path, 12))
+    outcome = _select(tmp_path, 99, labelled=first[:9], refused=first[9:])
+    assert outcome.result is not None and outcome.result["of"] == len(pool) - 12
+    names = {item.provenance.group for item in first}
+    assert not [item for item in _picked(outcome) if item.provenance.group in names]
+    assert _select(tmp_path, 4, refused=pool).result == {"candidates": [], "of": 0, "picked": {}}
 
 
 def test_d_optimal_goes_by_the_rows_of_a_linear_ace(tmp_path: Path, pool: list[Candidate]) -> None:

@@ -6,7 +6,7 @@ from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.science.dft_parameters import kmesh
 from mlip_autopipec.science.properties.equation_of_state import strained_cells
-from mlip_autopipec.types import Candidate, Json, LabelJob, Provenance, Task, atoms_from_json
+from mlip_autopipec.types import Candidate, Json, LabelJob, Provenance, Task, atoms_from_json, content_hash
 
 __all__ = [
     "equation_of_state",
@@ -74,6 +74,11 @@ def widen(plan: Plan, state: CampaignState) -> list[Task]:
         "random_fraction": plan.selection.random_fraction,
         "seed": plan.seed + batch,
         "existing": list(labelled),
+        "refused": [
+            content_hash(record.task.payload["candidate"]["atoms"])
+            for record in state.labels("train")
+            if record.status == "quarantined"
+        ],
     }
     pool = tuple(record.task.id for record in generated(state))
     return [Task("select", payload, (*pool, *labelled), priority=PRIORITY["select"])]

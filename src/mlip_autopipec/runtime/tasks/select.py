@@ -14,31 +14,34 @@ from mlip_autopipec.runtime.layout import SPEC
 from mlip_autopipec.runtime.selecting.describe import structure_rows
 from mlip_autopipec.science.fingerprints import distinct, structure_fingerprints
 from mlip_autopipec.science.selection import select
-from mlip_autopipec.types import Candidate, Failure, Outcome, TaskSpec
+from mlip_autopipec.types import Candidate, Failure, Outcome, TaskSpec, content_hash
 
 __all__ = ["run"]
 
 
 def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
-    """Payload {"count", "method", "random_fraction", "seed"[, "existing"]}; reads candidates.json of every needed task.
+    """Payload {"count", "method", "random_fraction", "seed"[, "existing", "refused"]}.
 
+    Reads candidates.json of every needed task that is not in ``existing``.
     ``existing``: ids of labelled structures (among ``needs``) to which the new ones are to add something; nothing that
-    is labelled already is picked again, and forced candidates are forced no more.
+    is labelled already is picked again, and forced candidates are forced no more. ``refused``: hashes of atoms that DFT
+    could not label.
     Result {"candidates": [Candidate JSON: forced, those of the method, random ones], "of": N, "picked": {reason: n}}.
     Candidates that two batches proposed alike count once. Nothing is written into ``folder``.
     """
-    labelled = list(spec.payload.get("existing", []))
+    labelled, refused = list(spec.payload.get("existing", [])), set(spec.payload.get("refused", []))
     existing = [
         Candidate.from_json(read_json(spec.input_folder(task) / SPEC)["payload"]["candidate"]) for task in labelled
     ]
-    candidates = [
-        Candidate.from_json(item)
+    offered = [
+        item
         for task in spec.task.needs
         if task not in labelled
         for item in read_json(spec.input_folder(task) / "candidates.json")
     ]
-    if not candidates:
+    if not offered:
         return Outcome(None, Failure("no_candidates", "the generating tasks left no candidates"))
+    candidates = [Candidate.from_json(item) for item in offered if content_hash(item["atoms"]) not in refused]
     structures = [item.atoms for item in (*existing, *candidates)]
     method, known = spec.payload["method"], len(existing)
     fingerprints = structure_fingerprints(structures, plan.material.elements)
