@@ -190,7 +190,8 @@ def _newest_run(runs: Path) -> Path:
 @app.command()
 def doctor(
     plan_file: Annotated[
-        Path | None, typer.Option("--plan", metavar="FILE", help="input.yaml or plan.yaml: try its executor as well")
+        Path | None,
+        typer.Option("--plan", metavar="FILE", help="input.yaml or plan.yaml: try its surrogate and executor"),
     ] = None,
     runs_dir: RunsDir = Path("runs"),
     as_json: AsJson = False,

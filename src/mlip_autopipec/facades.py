@@ -91,7 +91,8 @@ class SurrogateExplorer:
 
     def calculator(self) -> Calculator:
         """ASE calculator of the plan's surrogate. Raises MissingProgramError when it is not installed."""
-        return registry.surrogate(self.plan.surrogate.engine).calculator()
+        chosen = self.plan.surrogate
+        return registry.surrogate(chosen.engine, chosen.model).calculator()
 
     def evaluate(self, structures: Sequence[Atoms]) -> list[Json]:
         """``{"energy_ev", "forces" (n, 3) in eV/Å, "stress" (6,) in eV/Å^3}`` of each structure."""

@@ -40,7 +40,7 @@ __all__ = [
 Json = dict[str, Any]
 FloatArray = NDArray[np.float64]
 EndState = Literal["converged", "budget_exhausted", "stalled", "needs_attention"]
-TaskKind = Literal["generate", "select", "label", "train", "explore", "harvest", "validate"]
+TaskKind = Literal["generate", "select", "label", "train", "explore", "harvest", "validate", "hit_rate"]
 
 
 def content_hash(value: Any, length: int = 12) -> str:

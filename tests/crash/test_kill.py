@@ -25,7 +25,8 @@ import sys
 from pathlib import Path
 from mlip_autopipec.runtime.driver import run_campaign
 from mlip_autopipec.testing import simulated_plan
-run_campaign(simulated_plan(initial=10), {}, Path(sys.argv[1]), tick_s=0.05)
+surrogate = {"engine": "mlip_autopipec.testing:SimulatedSurrogate", "max_force_ev_per_a": 3.5}
+run_campaign(simulated_plan(initial=10, surrogate=surrogate), {}, Path(sys.argv[1]), tick_s=0.05)
 """
 
 
@@ -92,6 +93,19 @@ def test_at_least_fifty_kills_were_made(survivor: tuple[Path, Path, int]) -> Non
 def test_the_campaign_ends_as_it_would_have(survivor: tuple[Path, Path, int]) -> None:
     summary = read_json(survivor[0] / "result" / "summary.json")
     assert summary["end_state"] == "converged"
+
+
+def test_the_surrogate_was_judged(survivor: tuple[Path, Path, int]) -> None:
+    """Surrogate and DFT are one and the same here, so that every promise is kept and every rejection right."""
+    summary = read_json(survivor[0] / "result" / "summary.json")
+    found = summary["screen"]["hit_rate"]
+    assert found["n_accepted"] == found["n_hits"] == 10
+    assert found["n_audited"] == summary["labels"]["audit"] == 1 and found["n_false_rejections"] == 0
+    assert found["force_correlation"] > 0.999 and abs(found["force_rmse_mev_per_a"]) < 1e-3
+    state = state_of(survivor[0])
+    audited = {record.task.id for record in state.labels("audit")}
+    assert len(audited) == 1
+    assert not any(audited & set(record.task.payload["labels"]) for record in state.of_kind("train"))
 
 
 def test_no_finished_calculation_was_done_twice(survivor: tuple[Path, Path, int]) -> None:

@@ -9,12 +9,15 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from ase.calculators.calculator import Calculator
+from ase.calculators.lj import LennardJones
 from packaging.requirements import Requirement
 
 from mlip_autopipec import cli, make_plan
 from mlip_autopipec.engines.dft.quantum_espresso import pseudos
 from mlip_autopipec.runtime import doctor, probes
 from mlip_autopipec.runtime.doctor import Check
+from mlip_autopipec.testing import SimulatedSurrogate, simulated_plan
 
 GOOD = Check("good", True, "1.0", "fine")
 BAD = Check("bad", False, detail="broken", mend="mend it")
@@ -151,6 +154,41 @@ def test_an_unexpected_error_in_a_probe_is_reported(
     assert probes.main("surrogate", tmp_path) == 1
     answer = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert answer["ok"] is False and answer["detail"] == "ImportError: no module named torch"
+
+
+def test_the_surrogate_of_the_plan_is_the_one_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, tuple[str, object]] = {}
+
+    def probe(name: str, title: str, folder: Path, *, settings: object = None) -> Check:
+        asked[name] = (title, settings)
+        return GOOD
+
+    monkeypatch.setattr(doctor, "_probe", probe)
+    plan = simulated_plan(surrogate={"engine": "mace", "model": "small"})
+    list(doctor.iter_checks(("surrogate", "md"), plan))
+    settings = {"engine": "mace", "model": "small", "elements": ["Cu"], "molecule": False}
+    assert asked == {"surrogate": ("surrogate mace small", settings), "md": (doctor._TITLES["md"], None)}
+    list(doctor.iter_checks(("surrogate",)))
+    assert asked["surrogate"] == ("CHGNet", None)
+
+
+def test_a_surrogate_is_probed_with_an_element_that_it_knows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"engine": "mlip_autopipec.testing:SimulatedSurrogate", "model": None, "elements": ["Cu"]}
+    assert probes.main("surrogate", tmp_path, settings) == 0
+    assert "Cu4" in json.loads(capsys.readouterr().out.splitlines()[-1])["detail"]
+    assert probes.main("surrogate", tmp_path, {**settings, "engine": "test_doctor:Forceless"}) == 1
+    assert "no force" in json.loads(capsys.readouterr().out.splitlines()[-1])["detail"]
+    assert probes.main("surrogate", tmp_path, {**settings, "engine": "chgnt"}) == 1
+    assert "chgnet" in json.loads(capsys.readouterr().out.splitlines()[-1])["detail"]
+
+
+class Forceless(SimulatedSurrogate):
+    """A model that was loaded wrongly."""
+
+    def calculator(self) -> Calculator:
+        return LennardJones(epsilon=0.0)
 
 
 def test_every_probe_has_a_title() -> None:

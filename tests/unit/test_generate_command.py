@@ -14,6 +14,8 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
 from mlip_autopipec import cli
+from mlip_autopipec.campaign import seeding
+from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.config.files import write_plan
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.errors import InputError
@@ -24,7 +26,7 @@ from mlip_autopipec.runtime.surrogate_pool import opened
 from mlip_autopipec.runtime.tasks import generate as task
 from mlip_autopipec.science.generation import elements
 from mlip_autopipec.testing import simulated_plan
-from mlip_autopipec.types import Candidate, Task, TaskSpec
+from mlip_autopipec.types import Candidate, TaskSpec
 
 KEYS = {"formula", "n_atoms", "strategy", "spacegroup", "surrogate_energy_ev_per_atom", "parent"}
 
@@ -71,11 +73,9 @@ def test_the_candidates_are_those_of_the_campaign(tmp_path: Path) -> None:
     plan = _plan()
     summary = generate(plan, tmp_path / "out", cores=1)
     campaign: list[str] = []
-    for number, batch in enumerate(plan.generation.batches):
+    for number, job in enumerate(seeding.generate(plan, CampaignState())):
         folder = tmp_path / str(number)
         folder.mkdir()
-        strategies = [item.model_dump(mode="json") for item in batch]
-        job = Task("generate", {"batch": number, "strategies": strategies, "seed": plan.seed})
         assert task.run(TaskSpec(job, 1, str(tmp_path), job.payload), plan, folder).ok
         made = [Candidate.from_json(item) for item in json.loads((folder / "candidates.json").read_text())]
         campaign += [item.provenance.group for item in made]

@@ -34,10 +34,12 @@ from mlip_autopipec.config.plan import (
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.train.pacemaker.projections import AceProjections
 from mlip_autopipec.files import write_json
+from mlip_autopipec.runtime import candidates
 from mlip_autopipec.runtime.tasks import generate, select
 from mlip_autopipec.science import generation
 from mlip_autopipec.science.generation import elements
 from mlip_autopipec.science.selection import d_optimal_points
+from mlip_autopipec.testing import simulated_plan
 from mlip_autopipec.types import Candidate, Outcome, Provenance, Task, TaskSpec, atoms_from_json, content_hash
 
 
@@ -158,6 +160,51 @@ def test_the_screen_of_the_plan_is_the_one_applied(tmp_path: Path) -> None:
         atoms = item.atoms.copy()
         atoms.calc = EMT()
         assert np.linalg.norm(atoms.get_forces(), axis=1).max() <= 0.5
+
+
+def test_a_few_that_the_surrogate_rejected_are_offered_for_a_check(tmp_path: Path) -> None:
+    limit = 0.5
+    plan = _plan(max_force_ev_per_a=limit, min_distance_factor=0.9)
+    outcome = _generate(tmp_path, plan, [STRATEGIES[1], STRATEGIES[2]])
+    assert outcome.result is not None and outcome.result["rejected"]["large_force"] >= 3
+    assert outcome.result["rejected"]["too_close"] > 0, "the limit on distances has to reject some as well"
+    offered = [Candidate.from_json(item) for item in outcome.result["audit"]]
+    assert len(offered) == 3
+    passed = _candidates(tmp_path)
+    for item in offered:
+        assert "largest surrogate force" in item.provenance.parameters["audit"]
+        atoms = item.atoms.copy()
+        atoms.calc = EMT()
+        assert np.linalg.norm(atoms.get_forces(), axis=1).max() > limit
+        assert all(np.abs(item.atoms.positions.sum() - other.atoms.positions.sum()) > 0 for other in passed)
+
+
+def test_candidates_do_not_depend_on_the_number_of_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # processes of the pool know the real registry alone
+    monkeypatch.setattr(elements, "SIMPLE", ())
+    monkeypatch.setattr(generate, "useful_processes", lambda pieces, cores: cores)
+    plan = simulated_plan(surrogate={"engine": "mlip_autopipec.testing:SimulatedSurrogate", "max_force_ev_per_a": 0.5})
+    outcomes = []
+    for cores in (1, 2):
+        folder = tmp_path / str(cores)
+        folder.mkdir()
+        payload = {"batch": 0, "strategies": STRATEGIES[1:], "seed": 5}
+        task = Task("generate", payload, cores=cores)
+        outcomes.append(generate.run(TaskSpec(task, 1, str(folder), payload), plan, folder))
+    assert outcomes[0].ok and outcomes[0] == outcomes[1]
+    for file in ("candidates.json", "rejected.json", "start.json"):
+        assert (tmp_path / "1" / file).read_text() == (tmp_path / "2" / file).read_text()
+
+
+def test_processes_are_started_where_they_pay() -> None:
+    few, md = ([{"name": name, "count": 20, "options": {}}] for name in ("rattle", "melt_quench"))
+    numbers = [
+        candidates.useful_processes(
+            candidates.pieces_of(simulated_plan(), {"batch": 0, "strategies": items, "seed": 1}), 16
+        )
+        for items in (few, md)
+    ]
+    assert 1 <= numbers[0] < numbers[1] <= 16
 
 
 def test_an_element_outside_the_surrogate_leaves_geometry_alone_and_says_so(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from result_examples import campaign, predictions_of, validation
+from result_examples import campaign, predictions_of, screen, validation
 
 from mlip_autopipec.dashboard import plots
 from mlip_autopipec.runtime.results import CampaignSummary, write_result
@@ -116,6 +116,11 @@ def test_numbers_of_the_run_are_on_the_page(page):
         "mixing_beta=0.3",
         "iterations <stopping>",
         "MD at 900K has not yet run clean",
+        "Of 60 proposed structures 51 passed the screen by chgnet",
+        "7 of 8 as promised",
+        "0 of 1 wrongly rejected",
+        "0.934",
+        "It ranks this material",
         "equation_of_state",
         "pw.x",
     ):
@@ -125,6 +130,12 @@ def test_numbers_of_the_run_are_on_the_page(page):
 def test_a_missed_target_is_said_to_be_missed(tmp_path):
     text = page_of(tmp_path, campaign(tmp_path, released="000-abc")).text
     assert re.search(r"held-out force RMSE 150 meV/Å at most 100 meV/Å not met", text)
+
+
+def test_a_poor_surrogate_is_said_to_be_poor(tmp_path):
+    poor = screen(force_correlation=0.41, geometry_only=True)
+    text = page_of(tmp_path, campaign(tmp_path, screen=poor)).text
+    assert "It does not rank this material" in text and "correlated by 0.41" in text
 
 
 def test_a_run_that_made_nothing_says_so(tmp_path):

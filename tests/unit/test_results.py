@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.io import read
-from result_examples import campaign, labelled, rattled, validation_spec
+from result_examples import campaign, labelled, rattled, screen, validation_spec
 
 from mlip_autopipec.files import read_json, write_json
 from mlip_autopipec.runtime.results import CampaignSummary, overlap_minutes, training_frames, write_result
@@ -135,7 +135,8 @@ def test_summary_has_the_figures_of_the_run(result):
     assert summary["lattice_constant_a"] == {"potential": 3.592, "dft": 3.590}
     assert summary["bulk_modulus_gpa"] == {"potential": 128.0, "dft": 134.6}
     assert (summary["potentials"], summary["swaps"], summary["cutouts"]) == (2, 2, 3)
-    assert summary["labels"] == {"train": 11, "masked": 3, "validate": 7}
+    assert summary["labels"] == {"train": 11, "masked": 3, "validate": 7, "audit": 1}
+    assert summary["screen"]["hit_rate"]["force_correlation"] == 0.934
     plan = simulated_plan()
     assert (summary["method_hash"], summary["plan_hash"]) == (plan.dft.method_hash, plan.hash)
     assert summary["versions"]["pw.x"] == "6.7"
@@ -166,6 +167,7 @@ def test_training_data_come_back_with_labels_masks_and_provenance(result):
     assert [frame.info["split"] for frame in frames].count("train") == 9
     assert [frame.info["split"] for frame in frames].count("test") == 2
     assert [frame.info["split"] for frame in frames].count("validate") == 7
+    assert [frame.info["name"] for frame in frames if frame.info["split"] == "audit"] == ["label-a0"]
     frame = next(item for item in frames if item.info["name"] == "label-c1")
     original = labelled("label-c1", rattled(3, repeat=2)[1], "cutout", tuple(range(6)))
     assert frame.get_potential_energy() == pytest.approx(original.label.energy_ev, abs=1e-6)
@@ -197,6 +199,18 @@ def test_a_run_without_a_potential_still_reports(tmp_path):
     assert all(item["met"] is None for item in stored["targets"])
     assert "no potential was trained" in stored["notes"]
     assert {path.name for path in (tmp_path / "result").iterdir()} == {"summary.json", "report.html"}
+
+
+def test_a_surrogate_that_does_not_rank_the_material_is_warned_of_with_the_number(tmp_path):
+    poor = screen(force_correlation=0.41, geometry_only=True)
+    (note,) = write_result(tmp_path, simulated_plan(), campaign(tmp_path, screen=poor))["notes"]
+    assert "does not rank this material" in note and "0.41" in note and "0.7" in note
+
+
+def test_a_screen_by_geometry_alone_says_so(tmp_path):
+    blind = {**screen(), "geometry_only": True, "hit_rate": None}
+    (note,) = write_result(tmp_path, simulated_plan(), campaign(tmp_path, screen=blind))["notes"]
+    assert "does not know every element" in note
 
 
 def test_the_released_potential_may_be_an_earlier_one(tmp_path):

@@ -48,6 +48,14 @@ def snapshot(**changes) -> dict:
             "quarantined": 1,
         },
         "labels": {"train": 30, "validate": 7, "masked": 4},
+        "hit_rate": {
+            "n_accepted": 36,
+            "n_hits": 35,
+            "n_audited": 2,
+            "n_false_rejections": 1,
+            "force_correlation": 0.934,
+            "geometry_only": False,
+        },
         "potentials": [
             {
                 "name": "002-abc",
@@ -108,6 +116,7 @@ def test_a_living_driver_runs(tmp_path):
         "12.5",
         "[not_converged] beta",
         "30 for training (4 of them masked), 7 for validation",
+        "35 of 36 first labels as the surrogate promised, 1 of 2 rejected ones wrongly; forces correlated by 0.934",
         "3 potential swaps",
     ):
         assert part in text

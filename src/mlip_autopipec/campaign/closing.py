@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlip_autopipec.campaign.auditing import AUDIT, hit_rate
 from mlip_autopipec.campaign.commands import CancelTask, Command, EndCampaign, PlanTask
 from mlip_autopipec.campaign.seeding import room
 from mlip_autopipec.campaign.state import PERSON, CampaignState
@@ -14,6 +15,8 @@ __all__ = ["close", "closing_reason", "trouble"]
 EXPLORATION_SHARE = 0.75
 MAX_QUARANTINED_SHARE = 0.3
 MIN_LABELS_TO_JUDGE = 8
+# Purposes of labels that are given up when the campaign closes; validation is owed.
+SPARED = ("train", AUDIT)
 
 
 def trouble(plan: Plan, state: CampaignState) -> str | None:
@@ -21,7 +24,8 @@ def trouble(plan: Plan, state: CampaignState) -> str | None:
     for record in state.tasks.values():
         if record.status == "quarantined" and record.failures[-1].kind == PERSON:
             return record.failures[-1].message
-    ended = [record for record in state.of_kind("label") if record.ended]
+    # Not those that check the screen: it rejected them because DFT might fail.
+    ended = [record for record in state.of_kind("label") if record.ended and record.task.payload["purpose"] != AUDIT]
     lost = [record for record in ended if record.status == "quarantined"]
     if len(ended) >= MIN_LABELS_TO_JUDGE and len(lost) > MAX_QUARANTINED_SHARE * len(ended):
         return f"{len(lost)} of {len(ended)} DFT calculations were quarantined; last: {lost[-1].failures[-1].message}"
@@ -55,11 +59,11 @@ def close(plan: Plan, state: CampaignState, reason: str) -> list[Command]:
         CancelTask(record.task.id, reason)
         for record in state.active()
         if record.task.kind in ("generate", "select", "explore", "harvest")
-        or (record.task.kind == "label" and record.status == "queued" and record.task.payload["purpose"] == "train")
+        or (record.task.kind == "label" and record.status == "queued" and record.task.payload["purpose"] in SPARED)
     ]
     if state.active("label") or state.active("train") or commands:
         return commands
-    tasks = final_training(plan, state) or validate(plan, state)
+    tasks = final_training(plan, state) or [*validate(plan, state), *hit_rate(plan, state)]
     commands += [PlanTask(task) for task in tasks if task.id not in state.tasks]
     if not commands and not state.active():
         return [EndCampaign("budget_exhausted", reason)]

@@ -4,7 +4,8 @@
 task that exists already is skipped by its content hash. Read the rules from top to bottom:
 
 1. generate candidates with the surrogate, select a diverse few, label them (``seeding``);
-2. label an equation of state for validation, never for training;
+2. label an equation of state for validation, and a few structures that the screen rejected to check the surrogate
+   (``auditing``); neither is ever trained on;
 3. train whenever a batch of labels is complete, fast fits first (``training``);
 4. MD explores every condition all the while and streams what it does not know (``exploration``);
 5. harvest those frames: cut periodic cells, label them, train again, swap the potential into the running MD;
@@ -14,6 +15,7 @@ task that exists already is skipped by its content hash. Read the rules from top
 
 from __future__ import annotations
 
+from mlip_autopipec.campaign.auditing import audited_labels, hit_rate
 from mlip_autopipec.campaign.closing import close, closing_reason, trouble
 from mlip_autopipec.campaign.commands import CancelTask, Command, EndCampaign, PlanTask, PublishPotential
 from mlip_autopipec.campaign.exploration import explore, harvest
@@ -46,8 +48,8 @@ def decide(plan: Plan, state: CampaignState, elapsed_s: float) -> list[Command]:
     if reason := closing_reason(plan, state, elapsed_s):
         return close(plan, state, reason)
     commands: list[Command] = []
-    for rule in (generate, select, selected_labels, equation_of_state, harvested_labels, train, explore, harvest,
-                 validate):  # fmt: skip
+    for rule in (generate, select, selected_labels, equation_of_state, audited_labels, harvested_labels, train, explore,
+                 harvest, validate, hit_rate):  # fmt: skip
         commands += [PlanTask(task) for task in rule(plan, state) if task.id not in state.tasks]
     if commands:
         return commands
@@ -65,8 +67,8 @@ def decide(plan: Plan, state: CampaignState, elapsed_s: float) -> list[Command]:
 
 
 def _learning(state: CampaignState) -> bool:
-    """Whether something is on its way that would change the potential."""
-    kinds: tuple[TaskKind, ...] = ("label", "harvest", "train", "validate")
+    """Whether something is on its way that would change the potential, or that the report has to tell."""
+    kinds: tuple[TaskKind, ...] = ("label", "harvest", "train", "validate", "hit_rate")
     return bool(state.pending_candidates()) or any(state.active(kind) for kind in kinds)
 
 

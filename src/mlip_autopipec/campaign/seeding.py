@@ -25,11 +25,13 @@ PRIORITY_HARVEST_LABEL, PRIORITY_LABEL, PRIORITY_EOS_LABEL = 30, 50, 60
 
 
 def generate(plan: Plan, state: CampaignState) -> list[Task]:
-    """One task for each batch of generation strategies."""
+    """One task for each batch of generation strategies; all of them side by side, so that they share the cores."""
+    cores = min(plan.executor.cores, plan.executor.cores_per_node or plan.executor.cores)
     return [
         Task(
             "generate",
             {"batch": i, "strategies": [s.model_dump(mode="json") for s in batch], "seed": plan.seed + i},
+            cores=max(1, cores // len(plan.generation.batches)),
             priority=PRIORITY["generate"],
         )
         for i, batch in enumerate(plan.generation.batches)

@@ -122,7 +122,7 @@ class CampaignState:
         return (self.tasks[name] for _, _, name in self._queue)
 
     def labels(self, purpose: str) -> list[TaskRecord]:
-        """Label tasks made for ``train`` or ``validate``, oldest first."""
+        """Label tasks made for ``train``, ``validate`` or ``audit``, oldest first."""
         return [record for record in self.of_kind("label") if record.task.payload["purpose"] == purpose]
 
     def is_planned(self, label: Task) -> bool:

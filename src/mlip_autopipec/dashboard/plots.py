@@ -46,6 +46,7 @@ KIND_COLOURS = {
     "train": ORANGE,
     "explore": GREEN,
     "validate": INK,
+    "hit_rate": INK,
 }
 KIND_WORDS = {"label": "DFT", "train": "training", "explore": "MD"}
 STYLE: Any = {

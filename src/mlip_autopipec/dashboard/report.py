@@ -25,6 +25,7 @@ VERDICTS = {
     "needs_attention": "Stopped: a person must act.",
     None: "Not finished.",
 }
+PURPOSES = {"validate": "validation", "audit": "check of the screen"}
 FILES = {
     "potential.yaml": "the potential (ACE, pyace format)",
     "potential.yace": "the same for LAMMPS <code>pair_style pace</code>",
@@ -52,7 +53,15 @@ def render(data: Mapping[str, Any]) -> str:
         verdict=escape(VERDICTS.get(state, str(state))),
         reason=escape(str(summary.get("reason") or "")),
         body="\n".join(
-            [_targets(summary), _handover(summary), _accuracy(data), _exploration(data), _cost(data), _method(data)]
+            [
+                _targets(summary),
+                _handover(summary),
+                _accuracy(data),
+                _exploration(data),
+                _screen(summary.get("screen")),
+                _cost(data),
+                _method(data),
+            ]
         ),
     )
 
@@ -197,6 +206,41 @@ def _exploration(data: Mapping[str, Any]) -> str:
     )  # fmt: skip
 
 
+def _screen(screen: Json | None) -> str:
+    """What the surrogate was worth: numbers from the first labels."""
+    if screen is None:
+        return ""
+    name = escape(" ".join(str(screen[key]) for key in ("surrogate", "model") if screen[key]))
+    passed = (
+        f"Of {_plural(screen['proposed'], 'proposed structure', 'proposed structures')} {screen['accepted']} passed"
+    )
+    found = screen["hit_rate"]
+    if found is None:
+        judge = "the distances between atoms alone" if screen["geometry_only"] else name
+        return f"<h2>Screen</h2><p>{passed} the screen by {judge}. It was not compared with DFT.</p>"
+    rows = [
+        ["labelled structures that passed", f"{found['n_hits']} of {found['n_accepted']} as promised"],
+        [
+            "rejected ones labelled to check it",
+            f"{found['n_false_rejections']} of {found['n_audited']} wrongly rejected",
+        ],
+        ["energy RMSE after element offsets, meV/atom", _number(found["energy_rmse_mev_per_atom"])],
+        ["force RMSE, meV/Å", _number(found["force_rmse_mev_per_a"])],
+        ["correlation of forces", _number(found["force_correlation"])],
+    ]
+    if found["force_correlation"] is None:
+        verdict = "There are too few forces to say whether it ranks this material."
+    elif found["geometry_only"]:
+        verdict = '<span class="unmet">It does not rank this material.</span> MD adds by geometry alone.'
+    else:
+        verdict = '<span class="met">It ranks this material.</span>'
+    return (
+        f"<h2>Screen</h2><p>{passed} the screen by {name}. As promised means that DFT converged, with energy and "
+        f"forces within the screen's limits. {verdict}</p>"
+        + _table("The surrogate against our own DFT, on the first labels", ("", ""), rows)
+    )
+
+
 def _cost(data: Mapping[str, Any]) -> str:
     summary = data["summary"]
     hours = [[escape(kind), f"{value:.3f}"] for kind, value in summary["core_hours"].items() if value is not None]
@@ -233,7 +277,7 @@ def _cost(data: Mapping[str, Any]) -> str:
 
 def _spend(data: Mapping[str, Any]) -> dict[str, dict[str, int]]:
     rows = Counter(
-        "validation" if item["purpose"] == "validate" else "training, cutouts" if item["masked"] else "training, whole"
+        PURPOSES.get(item["purpose"]) or ("training, cutouts" if item["masked"] else "training, whole")
         for item in data["labelled"]
     )
     rows["convergence check"] = data["summary"].get("convergence_calls", 0)

@@ -168,12 +168,23 @@ def _numbers(snapshot: Mapping[str, Any]) -> Table:
         ),
         ("MD", f"{_count(snapshot.get('swaps'))} potential swaps in place, {_count(snapshot.get('cutouts'))} cutouts"),
     ]
+    if snapshot.get("hit_rate"):
+        rows.append(("Screen", _screen(snapshot["hit_rate"])))
     if hours:
         rows.append(("Core hours", hours))
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def _screen(found: Mapping[str, Any]) -> str:
+    words = (
+        f"{_count(found.get('n_hits'))} of {_count(found.get('n_accepted'))} first labels as the surrogate promised, "
+        f"{_count(found.get('n_false_rejections'))} of {_count(found.get('n_audited'))} rejected ones wrongly; "
+        f"forces correlated by {_number(found.get('force_correlation'))}"
+    )
+    return words + (": it does not rank this material" if found.get("geometry_only") else "")
 
 
 def _running(snapshot: Mapping[str, Any]) -> Table | None:

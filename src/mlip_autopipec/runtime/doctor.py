@@ -27,6 +27,7 @@ from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines.dft.quantum_espresso import pseudos
 from mlip_autopipec.engines.md.lammps.plugin.build import plugin_folder
 from mlip_autopipec.engines.md.lammps.plugin.launch import BUILD
+from mlip_autopipec.engines.surrogate_choice import OFFLINE
 from mlip_autopipec.errors import MissingProgramError, MlipError
 from mlip_autopipec.runtime.executors.probe import probe
 from mlip_autopipec.runtime.executors.registry import opened
@@ -122,12 +123,13 @@ def _plugin() -> Check:
     return Check("plugin pace", built, detail=detail, mend="" if built else f"make plugin, or {BUILD}", optional=True)
 
 
-def _weights() -> Check:
+def _weights(*, optional: bool) -> Check:
     spec = importlib.util.find_spec("chgnet")
     folder = Path(spec.origin).parent if spec and spec.origin else None
     files = sorted(folder.glob(_CHGNET_WEIGHTS)) if folder else []
     if not files:
-        return Check("weights chgnet", False, detail="no weight file in the package", mend=_SETUP)
+        detail = "no weight file in the package"
+        return Check("weights chgnet", False, detail=detail, mend=_SETUP, optional=optional)
     return Check("weights chgnet", True, "0.3.0", str(files[0]))
 
 
@@ -143,10 +145,13 @@ def _pseudopotentials() -> Check:
     return Check(name, True, detail=f"{len(states)} files match their sha256 in {folder}")
 
 
-def _probe(name: str, title: str, folder: Path, timeout_s: float = _PROBE_TIMEOUT_S) -> Check:
+def _probe(
+    name: str, title: str, folder: Path, timeout_s: float = _PROBE_TIMEOUT_S, settings: Json | None = None
+) -> Check:
     """Run one probe in a process of its own; a crash or a hang there is a failed check here."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     command = [sys.executable, "-m", "mlip_autopipec.runtime.probes", name, str(folder)]
+    command += [] if settings is None else [json.dumps(settings)]
     try:
         done = subprocess.run(
             command,
@@ -215,20 +220,36 @@ def executor_check(plan: Plan, folder: Path, timeout_s: float = 600.0) -> Check:
     return Check(name, True, detail=f"a job of one second came back after {answer['wait_s']} s {where}")
 
 
-def iter_checks(probes: Sequence[str] = tuple(_TITLES)) -> Iterator[Check]:
+def iter_checks(probes: Sequence[str] = tuple(_TITLES), plan: Plan | None = None) -> Iterator[Check]:
     """Every check, cheap ones first, one at a time so that the reader sees them as they come.
 
     ``probes``: names out of :data:`mlip_autopipec.runtime.probes.PROBES`; ``md`` needs ``trainer`` before it.
+    ``plan``: whose surrogate is tried in place of the one that needs no choice.
     """
     yield _python()
     yield from _packages()
     yield from _programs()
     yield _plugin()
-    yield _weights()
+    yield _weights(optional=plan is not None and plan.surrogate.engine != OFFLINE)
     yield _pseudopotentials()
     with tempfile.TemporaryDirectory(prefix="mlip-doctor-") as folder:
         for name in probes:
-            yield _probe(name, _TITLES[name], Path(folder))
+            title, settings = _TITLES[name], None
+            if name == "surrogate" and plan is not None:
+                title, settings = _surrogate_of(plan)
+            yield _probe(name, title, Path(folder), settings=settings)
+
+
+def _surrogate_of(plan: Plan) -> tuple[str, Json]:
+    """What the probe of the plan's surrogate is called, and what it needs to know."""
+    chosen, material = plan.surrogate, plan.material
+    title = f"surrogate {chosen.engine}" + (f" {chosen.model}" if chosen.model else "")
+    return title, {
+        "engine": chosen.engine,
+        "model": chosen.model,
+        "elements": list(material.elements),
+        "molecule": material.kind == "molecule",
+    }
 
 
 def checks(probes: Sequence[str] = tuple(_TITLES)) -> list[Check]:
@@ -257,8 +278,8 @@ def print_checks(found: Iterable[Check]) -> int:
 def run(as_json: bool = False, plan_file: Path | None = None, runs_dir: Path = Path("runs")) -> int:
     """Check everything and print it, as text or as one JSON list; returns the exit code (0 or 1).
 
-    ``plan_file``: an input.yaml or plan.yaml whose executor is tried as well, in its run folder below ``runs_dir``.
-    Raises InputError for a file that is neither.
+    ``plan_file``: an input.yaml or plan.yaml whose surrogate is tried in place of CHGNet, and its executor as well, in
+    its run folder below ``runs_dir``. Raises InputError for a file that is neither.
     """
     prepared = prepare.load(plan_file, runs_dir=runs_dir, cores=None) if plan_file else None
     found = _all(prepared)
@@ -270,7 +291,7 @@ def run(as_json: bool = False, plan_file: Path | None = None, runs_dir: Path = P
 
 
 def _all(prepared: prepare.PreparedPlan | None) -> Iterator[Check]:
-    yield from iter_checks()
+    yield from iter_checks(tuple(_TITLES), prepared.plan if prepared else None)
     if prepared is not None:
         yield executor_check(prepared.plan, prepared.root / _FOLDER)
 

@@ -1,38 +1,31 @@
 """``mlip-auto generate``: start structures and candidates of a plan, looked at without a campaign.
 
-The candidates are those that the campaign of the same plan would propose: equal seeds, the same screen. Every strategy
-is one piece of work, and so is every relaxation and every few structures of the screen.
+The candidates are those that the campaign of the same plan would propose: the strategies and seeds are those of its
+tasks, and the screen is the same.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ase import Atoms
-from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
-
+from mlip_autopipec.campaign import seeding
+from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.errors import MlipError
 from mlip_autopipec.files import write_json
-from mlip_autopipec.runtime import proposing
+from mlip_autopipec.runtime import candidates, proposing
+from mlip_autopipec.runtime.candidates import pieces_of
 from mlip_autopipec.runtime.generate_report import FILES, Generated, summary_of, write_files
 from mlip_autopipec.runtime.progress import Progress
 from mlip_autopipec.runtime.surrogate_pool import SurrogatePool, opened
-from mlip_autopipec.science import generation, screening
 from mlip_autopipec.science.generation import starts
-from mlip_autopipec.science.generation.context import bare
 from mlip_autopipec.science.generation.start_ranking import Start
-from mlip_autopipec.types import Candidate, Json, atoms_to_json, content_hash
+from mlip_autopipec.types import Candidate, Json
 
 __all__ = ["generate"]
-
-# MD steps per candidate against a single evaluation, for the progress that is shown.
-MD_WEIGHT = 20.0
-Evaluation = tuple[float, Any] | None
 
 
 @dataclass(slots=True)
@@ -91,32 +84,22 @@ def _starts(plan: Plan, pool: SurrogatePool) -> list[Start]:
 
 def _candidates(plan: Plan, found: list[Start], pool: SurrogatePool) -> Generated:
     """All strategies of all batches, screened batch by batch as the campaign does."""
-    jobs: list[tuple[Any, ...]] = []
-    weights: list[float] = []
-    skipped: dict[str, dict[str, int]] = {}
-    proposed: dict[str, int] = {}
-    for batch, strategies in enumerate(plan.generation.batches):
-        for index, item in enumerate(strategies):
-            generation.strategy(item.name)
-            if item.name in generation.NEEDS_CALCULATOR and not proposing.surrogate_knows(plan):
-                skipped.setdefault(item.name, {})["needs_surrogate"] = item.count
-                continue
-            seed = proposing.sub_seed(plan.seed, batch, index)
-            jobs.append((plan, item.model_dump(mode="json"), found, seed, batch))
-            weights.append(item.count * (MD_WEIGHT if item.name in generation.NEEDS_CALCULATOR else 1.0))
-    # The longest first, so that none is begun when the others have ended.
-    order = sorted(range(len(jobs)), key=lambda index: -weights[index])
-    made = dict(
-        zip(order, pool.run("candidates", _propose, [jobs[i] for i in order], [weights[i] for i in order]), strict=True)
-    )
+    tasks = seeding.generate(plan, CampaignState())
+    pieces = [piece for task in tasks for piece in pieces_of(plan, task.payload)]
+    made = candidates.proposed(plan, pieces, found, pool)
     accepted: list[Candidate] = []
     energies: list[float | None] = []
-    rejected = skipped
-    for batch in range(len(plan.generation.batches)):
-        candidates = [one for index in range(len(jobs)) if jobs[index][4] == batch for one in made[index]]
-        for candidate in candidates:
-            proposed[candidate.provenance.strategy] = proposed.get(candidate.provenance.strategy, 0) + 1
-        screened = _screened(plan, candidates, found, pool)
+    proposed: dict[str, int] = {}
+    rejected: dict[str, dict[str, int]] = {}
+    for piece, ones in zip(pieces, made, strict=True):
+        name = str(piece.item["name"])
+        if piece.runs:
+            proposed[name] = proposed.get(name, 0) + len(ones)
+        else:
+            rejected.setdefault(name, {})["needs_surrogate"] = int(piece.item["count"])
+    for batch in range(len(tasks)):
+        mine = [one for piece, ones in zip(pieces, made, strict=True) if piece.batch == batch for one in ones]
+        screened = candidates.screened(plan, mine, found, pool)
         for verdict in screened.rejected:
             _count(rejected, verdict.candidate, verdict.kind or "")
         energy = {id(verdict.candidate): verdict.energy_ev_per_atom for verdict in screened.verdicts}
@@ -131,58 +114,3 @@ def _candidates(plan: Plan, found: list[Start], pool: SurrogatePool) -> Generate
 def _count(rejected: dict[str, dict[str, int]], candidate: Candidate, kind: str) -> None:
     kinds = rejected.setdefault(candidate.provenance.strategy, {})
     kinds[kind] = kinds.get(kind, 0) + 1
-
-
-def _propose(
-    plan: Plan, item: Json, found: list[Start], seed: int, _batch: int, calculator: Any, report: Any
-) -> list[Candidate]:
-    return proposing.propose(plan, item, found, calculator, seed, report)
-
-
-def _screened(plan: Plan, candidates: list[Candidate], found: list[Start], pool: SurrogatePool) -> screening.Screened:
-    limits = proposing.limits(plan.surrogate)
-    if not proposing.surrogate_knows(plan):
-        return screening.screen(candidates, None, limits)
-    results = pool.evaluate("screen", _evaluation, [item.atoms for item in candidates])
-    known = _Known({_name(item.atoms): result for item, result in zip(candidates, results, strict=True)})
-    return screening.screen(candidates, known, limits, proposing.lowest(found))
-
-
-def _evaluation(atoms: Atoms, calculator: Calculator) -> Evaluation:
-    """Energy (eV) and forces (n, 3); None where atoms overlap or the surrogate fails."""
-    if screening.closest_contact(atoms) < 0.5:  # no limit of the screen is lower
-        return None
-    tried = bare(atoms)
-    tried.calc = calculator
-    try:
-        forces = tried.get_forces()
-        return float(tried.get_potential_energy()), forces
-    except CalculationFailed:
-        return None
-
-
-def _name(atoms: Atoms) -> str:
-    return content_hash(atoms_to_json(atoms), length=32)
-
-
-class _Known(Calculator):
-    """Answers with what other processes calculated."""
-
-    implemented_properties = ["energy", "forces"]  # noqa: RUF012  (ASE's declaration)
-
-    def __init__(self, results: dict[str, Evaluation]) -> None:
-        super().__init__()
-        self.known = results
-
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] | None = None,
-        system_changes: Sequence[str] = all_changes,
-    ) -> None:
-        super().calculate(atoms, properties, system_changes)
-        assert self.atoms is not None
-        result = self.known[_name(self.atoms)]
-        if result is None:
-            raise CalculationFailed("the surrogate failed")
-        self.results = {"energy": result[0], "forces": result[1]}

@@ -1,7 +1,8 @@
 """Does the outside world work? One small real calculation per engine, each through its port.
 
-``python -m mlip_autopipec.runtime.probes NAME FOLDER`` does one probe in FOLDER and prints one JSON line, so that a
-crash while importing a package takes this process down and not the doctor.
+``python -m mlip_autopipec.runtime.probes NAME FOLDER [SETTINGS]`` does one probe in FOLDER and prints one JSON line, so
+that a crash while importing a package takes this process down and not the doctor. SETTINGS: JSON of what the probe
+takes beside its folder.
 """
 
 from __future__ import annotations
@@ -9,18 +10,21 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
+from ase.build import molecule as molecule_of
 from ase.calculators.lj import LennardJones
+from ase.data import atomic_numbers, covalent_radii
 
 from mlip_autopipec.config.plan import DftPlan
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.dft.quantum_espresso import pseudos
 from mlip_autopipec.engines.ports import MdJob, TrainJob
+from mlip_autopipec.engines.surrogate_choice import OFFLINE
 from mlip_autopipec.errors import MlipError
 from mlip_autopipec.files import write_json
 from mlip_autopipec.runtime.executors.local import LocalExecutor
@@ -158,16 +162,47 @@ def md(folder: Path) -> Json:
     return {"detail": f"{result['steps']} steps of {len(job.start)} atoms, gamma up to {result['gamma_max']:.2f}"}
 
 
-def surrogate(folder: Path) -> Json:
-    """The pretrained potential puts silicon's energy where PBE has it and pulls a displaced atom back."""
-    atoms = bulk("Si", a=5.47, cubic=True)
-    atoms.positions[0, 0] += 0.1
-    atoms.calc = registry.surrogate("chgnet").calculator()
+def surrogate(
+    folder: Path,
+    engine: str = OFFLINE,
+    model: str | None = None,
+    elements: Sequence[str] = ("Si",),
+    molecule: bool = False,
+) -> Json:
+    """The surrogate pulls a displaced atom back, and a stretched silicon crystal costs energy.
+
+    Looked at is silicon, or the first of ``elements`` where it lacks that; for ``molecule`` water.
+    """
+    found = registry.surrogate(engine, model)
+    crystal = "Si" if found.supports(["Si"]) else elements[0]
+    atoms = _water() if molecule else _cell(crystal)
+    step = np.array([0.1, 0.0, 0.0])
+    if molecule:  # hydrogen along its bond
+        step = 0.1 * (atoms.positions[1] - atoms.positions[0]) / atoms.get_distance(0, 1)
+    atoms.positions[1] += step
+    atoms.calc = found.calculator()
     energy = float(atoms.get_potential_energy()) / len(atoms)
-    force = float(atoms.get_forces()[0, 0])
-    _require(-6.0 < energy < -4.5, f"energy of silicon {energy:.2f} eV/atom, expected about -5.3")
+    force = float(atoms.get_forces()[1] @ step) / 0.1
     _require(force < -0.1, f"no force pulls a displaced atom back: {force:.3f} eV/Å")
-    return {"detail": f"Si8: {energy:.2f} eV/atom"}
+    formula = atoms.get_chemical_formula()
+    if formula.startswith("Si"):
+        atoms.set_cell(1.1 * atoms.cell, scale_atoms=True)
+        rise = float(atoms.get_potential_energy()) / len(atoms) - energy
+        _require(0.1 < rise < 1.0, f"a stretched crystal lies {rise:.2f} eV/atom higher, expected about 0.3")
+    return {"detail": f"{formula}: {energy:.2f} eV/atom", "version": model or ""}
+
+
+def _water() -> Atoms:
+    atoms: Atoms = molecule_of("H2O")
+    atoms.center(vacuum=4.0)
+    return atoms
+
+
+def _cell(symbol: str) -> Atoms:
+    """Silicon, or any other element in a close-packed crystal whose atoms are two covalent radii apart."""
+    if symbol == "Si":
+        return bulk("Si", a=5.47, cubic=True)
+    return bulk(symbol, "fcc", a=2 * np.sqrt(2) * covalent_radii[atomic_numbers[symbol]], cubic=True)
 
 
 def backend(folder: Path) -> Json:
@@ -186,7 +221,7 @@ def executor(folder: Path) -> Json:
     return {"detail": f"a job of one second came back after {answer['wait_s']} s"}
 
 
-PROBES: dict[str, Callable[[Path], Json]] = {
+PROBES: dict[str, Callable[..., Json]] = {
     "dft": dft,
     "surrogate": surrogate,
     "trainer": trainer,
@@ -196,13 +231,13 @@ PROBES: dict[str, Callable[[Path], Json]] = {
 }
 
 
-def main(name: str, parent: Path) -> int:
+def main(name: str, parent: Path, settings: Json | None = None) -> int:
     """Run one probe in ``parent/name`` and print ``{"ok", "detail", "version", "mend"}`` as the last line."""
     folder = parent / name
     folder.mkdir(parents=True, exist_ok=True)
     answer: Json = {"ok": True, "detail": "", "version": "", "mend": ""}
     try:
-        answer |= PROBES[name](folder)
+        answer |= PROBES[name](folder, **(settings or {}))
     except MlipError as error:
         answer |= {"ok": False, "detail": str(error), "mend": getattr(error, "install", "")}
     except Exception as error:
@@ -212,4 +247,4 @@ def main(name: str, parent: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], Path(sys.argv[2]).resolve()))
+    sys.exit(main(sys.argv[1], Path(sys.argv[2]).resolve(), json.loads(sys.argv[3]) if len(sys.argv) > 3 else None))

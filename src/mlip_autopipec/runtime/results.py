@@ -24,6 +24,7 @@ from ase.io import write
 
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.files import atomic_write, read_json, write_json
+from mlip_autopipec.science.hit_rate import LEAST_CORRELATION
 from mlip_autopipec.types import EndState, Json, LabelledStructure, PotentialRef
 
 __all__ = ["CampaignSummary", "overlap_minutes", "training_frames", "write_result"]
@@ -41,12 +42,13 @@ class CampaignSummary:
 
     ``dft_calls``: attempts started, failed ones, validation and the ``convergence_calls`` included. ``potentials``:
     oldest first; ``released`` names one of them (default: the last). ``validation``: result of its ``validate`` task.
-    ``train``, ``validate``: labelled structures by purpose. ``failures``: ``{"task", "kind", "message", "cure",
-    "verdict"}`` each. ``rounds``: ``{"round", "potential", "labels", "train", "test"}``. ``gamma``: potential name ->
-    extrapolation grades met in MD. ``timeline``: ``{"kind", "id", "start", "end", "ok"}``, times in seconds (epoch or
-    since the start); optional ``waits``: ``[[start, end], ...]`` in which MD waited for a better potential.
+    ``train``, ``validate``, ``audit``: labelled structures by purpose. ``failures``: ``{"task", "kind", "message",
+    "cure", "verdict"}`` each. ``rounds``: ``{"round", "potential", "labels", "train", "test"}``. ``gamma``: potential
+    name -> extrapolation grades met in MD. ``timeline``: ``{"kind", "id", "start", "end", "ok"}``, times in seconds
+    (epoch or since the start); optional ``waits``: ``[[start, end], ...]`` in which MD waited for a better potential.
     ``conditions``: ``{"name", "state", "clean_ps", "ps", "gamma_max", "potential"}``. ``checks``: ``Verdict.to_json()``
-    of the stop rules. ``ground_state``: conventional cell for the MD example.
+    of the stop rules. ``screen``: ``{"surrogate", "model", "proposed", "accepted", "geometry_only", "hit_rate"}``, the
+    last of them ``HitRate.to_json()`` or None. ``ground_state``: conventional cell for the MD example.
     """
 
     end_state: EndState | None
@@ -62,6 +64,8 @@ class CampaignSummary:
     validation: Json | None = None
     train: tuple[LabelledStructure, ...] = ()
     validate: tuple[LabelledStructure, ...] = ()
+    audit: tuple[LabelledStructure, ...] = ()
+    screen: Json | None = None
     failures: tuple[Json, ...] = ()
     rounds: tuple[Json, ...] = ()
     gamma: Mapping[str, Sequence[float]] = field(default_factory=dict)
@@ -90,7 +94,7 @@ def write_result(root: Path, plan: Plan, campaign: CampaignSummary) -> Json:
         shutil.rmtree(leftover)
     staging = Path(tempfile.mkdtemp(prefix=".result-", dir=root))
     try:
-        notes: list[str] = []
+        notes = _warnings(campaign.screen)
         predictions = _copy_potential(root, campaign.potential, staging, notes)
         _write_data(staging, plan, campaign, predictions, notes)
         _write_examples(root, staging, plan, campaign, notes)
@@ -106,6 +110,24 @@ def write_result(root: Path, plan: Plan, campaign: CampaignSummary) -> Json:
     page = render(_report_data(plan, campaign, summary, predictions))
     atomic_write(root / "result" / "report.html", page)
     return summary
+
+
+def _warnings(screen: Json | None) -> list[str]:
+    """What a reader must know of the screen."""
+    if screen is None:
+        return []
+    if screen["geometry_only"]:
+        return [f"the surrogate {screen['surrogate']} does not know every element: geometry alone screened"]
+    found = screen["hit_rate"]
+    if found is None:
+        return ["the surrogate was not compared with DFT: the campaign ended before its first labels did"]
+    if found["geometry_only"]:
+        return [
+            f"the surrogate {screen['surrogate']} does not rank this material: its forces and those of DFT are "
+            f"correlated by {found['force_correlation']:.2f} (at least {LEAST_CORRELATION:g} is needed); it screened "
+            "the first candidates; what MD adds to them is checked by geometry alone"
+        ]
+    return []
 
 
 def _copy_potential(root: Path, potential: PotentialRef | None, out: Path, notes: list[str]) -> Json | None:
@@ -126,7 +148,8 @@ def _copy_potential(root: Path, potential: PotentialRef | None, out: Path, notes
 
 def _write_data(out: Path, plan: Plan, campaign: CampaignSummary, predictions: Json | None, notes: list[str]) -> None:
     held_out = {row["name"] for row in (predictions or {}).get("test", [])}
-    frames = training_frames(campaign.train, campaign.validate, held_out, plan.embedding.energy_weight)
+    weight = plan.embedding.energy_weight
+    frames = training_frames(campaign.train, campaign.validate, held_out, weight, audit=campaign.audit)
     if frames:
         write(out / "training.extxyz", frames, format="extxyz")
     else:
@@ -138,14 +161,17 @@ def training_frames(
     validate: Sequence[LabelledStructure],
     held_out: set[str],
     masked_energy_weight: float,
+    *,
+    audit: Sequence[LabelledStructure] = (),
 ) -> list[Atoms]:
     """Labelled structures as ASE frames: energy (eV), forces (eV/Å), stress (eV/Å³), weights and provenance.
 
     ``force_weight`` per atom is 1 for atoms whose forces may be learned and 0 for the buffer of a cutout;
-    ``energy_weight`` per cell likewise. ``split`` says train, test (held out) or validate.
+    ``energy_weight`` per cell likewise. ``split`` says train, test (held out), validate or audit (checks the screen).
     """
     rows = [(item, "test" if item.name in held_out else "train") for item in train]
-    return [_frame(item, split, masked_energy_weight) for item, split in [*rows, *((v, "validate") for v in validate)]]
+    rows += [(item, "validate") for item in validate] + [(item, "audit") for item in audit]
+    return [_frame(item, split, masked_energy_weight) for item, split in rows]
 
 
 def _frame(item: LabelledStructure, split: str, masked_energy_weight: float) -> Atoms:
@@ -226,7 +252,9 @@ def _summary(plan: Plan, campaign: CampaignSummary, files: list[str], notes: lis
             "train": len(campaign.train),
             "masked": sum(item.core is not None for item in campaign.train),
             "validate": len(campaign.validate),
+            "audit": len(campaign.audit),
         },
+        "screen": campaign.screen,
         "potentials": len(campaign.potentials),
         "released": potential.name if potential else None,
         "trainer": potential.trainer if potential else None,
@@ -350,7 +378,11 @@ def _report_data(plan: Plan, campaign: CampaignSummary, summary: Json, predictio
                 "n_core": len(item.atoms) if item.core is None else len(item.core),
                 "masked": item.core is not None,
             }
-            for purpose, items in (("train", campaign.train), ("validate", campaign.validate))
+            for purpose, items in (
+                ("train", campaign.train),
+                ("validate", campaign.validate),
+                ("audit", campaign.audit),
+            )
             for item in items
         ],
         "dft": plan.dft.method(),

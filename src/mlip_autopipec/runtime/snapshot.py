@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
+from mlip_autopipec.campaign.auditing import AUDIT, hit_rate_of
 from mlip_autopipec.campaign.events import (
     AttemptEnded,
     AttemptPlanned,
@@ -51,10 +52,12 @@ def status(plan: Plan, state: CampaignState, history: Sequence[tuple[float, Even
         "labels": {
             "train": _done(state, "train"),
             "validate": _done(state, "validate"),
+            "audit": _done(state, AUDIT),
             "masked": cutouts(state),
         },
         "potentials": [_potential(potential, history) for potential in state.potentials],
         "conditions": [_condition(plan, state, index) for index in range(len(plan.exploration.conditions))],
+        "hit_rate": hit_rate_of(state),
         "swaps": state.swaps,
         "cutouts": cutouts(state),
         "failures": dict(Counter(failure.kind for failure in failures(state))),
@@ -184,7 +187,8 @@ def detail(record: TaskRecord) -> str:
     match record.task.kind:
         case "label":
             provenance = payload["candidate"]["provenance"]
-            return f"DFT {provenance['strategy']} ({len(payload['candidate']['atoms']['numbers'])} atoms)"
+            why = " (rejected, to check the screen)" if payload["purpose"] == AUDIT else ""
+            return f"DFT {provenance['strategy']} ({len(payload['candidate']['atoms']['numbers'])} atoms){why}"
         case "train":
             return f"fit {payload['round']} ({payload['trainer']}, {len(payload['labels'])} labels)"
         case "explore":
@@ -195,6 +199,8 @@ def detail(record: TaskRecord) -> str:
             return f"cut {len(payload['files'])} frames"
         case "validate":
             return f"validate {payload['potential'].rpartition('/')[2]}"
+        case "hit_rate":
+            return f"surrogate against DFT ({len(payload['accepted'])} labels)"
     return str(record.task.kind)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from mlip_autopipec.campaign.auditing import AUDIT, hit_rate_of
 from mlip_autopipec.campaign.events import (
     AttemptEnded,
     AttemptPlanned,
@@ -50,6 +51,8 @@ def campaign_summary(plan: Plan, state: CampaignState, history: History, wall_s:
         validation=validation_of(state, released) if released else None,
         train=tuple(labelled_structures(state, "train")),
         validate=tuple(labelled_structures(state, "validate")),
+        audit=tuple(labelled_structures(state, AUDIT)),
+        screen=_screen(plan, state),
         failures=_failures(state),
         rounds=_rounds(state),
         gamma=_gamma(history),
@@ -65,6 +68,22 @@ def _released(plan: Plan, state: CampaignState) -> PotentialRef | None:
     """The newest potential of the released kind, else the newest of any."""
     kind = [potential for potential in state.potentials if potential.trainer == plan.training.trainer]
     return kind[-1] if kind else state.current
+
+
+def _screen(plan: Plan, state: CampaignState) -> Json | None:
+    """What the surrogate's screen let pass and how right it was; None before the candidates are there."""
+    done = [record.result for record in state.of_kind("generate") if record.status == "done"]
+    if not done:
+        return None
+    counts = [result.get("hit") or {} for result in done]
+    return {
+        "surrogate": plan.surrogate.engine,
+        "model": plan.surrogate.model,
+        "proposed": sum(count.get("proposed", 0) for count in counts),
+        "accepted": sum(count.get("accepted", 0) for count in counts),
+        "geometry_only": any(result.get("geometry_only", False) for result in done),
+        "hit_rate": hit_rate_of(state),
+    }
 
 
 def _failures(state: CampaignState) -> tuple[Json, ...]:

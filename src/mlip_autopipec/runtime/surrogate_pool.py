@@ -1,6 +1,7 @@
 """Work with a surrogate on many cores: one long-lived process per core, each with its own copy of the model.
 
-On one core everything happens in this process. Results do not depend on the number of processes.
+On one core everything happens in this process. Results do not depend on the number of processes: each piece of work
+gets a calculator that has forgotten the one before it.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class SurrogatePool:
         if self._pool is None:
             results = []
             for index, values in enumerate(arguments):
-                results.append(work(*values, self._calculator, report_of(index)))
+                results.append(work(*values, _fresh(self._calculator), report_of(index)))
                 report_of(index)(1.0)
             return results
         futures: dict[Future[R], int] = {
@@ -127,12 +128,15 @@ class SurrogatePool:
 
 
 @contextmanager
-def opened(plan: Plan, cores: int, told: Told) -> Iterator[SurrogatePool]:
-    """A pool for the plan's surrogate on at most ``cores`` cores, as many as the memory holds. Closed at the end."""
+def opened(plan: Plan, cores: int, told: Told, *, beside: int = 0) -> Iterator[SurrogatePool]:
+    """A pool for the plan's surrogate on at most ``cores`` cores, as many as the memory holds. Closed at the end.
+
+    ``beside``: how many other pools may be at work on this machine and need as much memory.
+    """
     # Two processes that each start a thread per core slow each other down tenfold.
     os.environ["OMP_NUM_THREADS"] = "1"
     here = len(os.sched_getaffinity(0))
-    fitting = int(psutil.virtual_memory().available / 1e9 / MEMORY_PER_PROCESS_GB)
+    fitting = int(psutil.virtual_memory().available / 1e9 / MEMORY_PER_PROCESS_GB / (1 + beside))
     pool = SurrogatePool(plan, max(1, min(cores, here, fitting)), told)
     try:
         yield pool
@@ -150,6 +154,13 @@ class _Evaluated:
 
     def __call__(self, atoms: Atoms, calculator: Calculator, report: Callable[[float], None]) -> Any:
         return self.work(atoms, calculator)
+
+
+def _fresh(calculator: Calculator | None) -> Calculator | None:
+    """The calculator without its last structure: a neighbour list kept from it shows in the last digits."""
+    if calculator is not None:
+        calculator.reset()
+    return calculator
 
 
 # In a worker process.
@@ -175,4 +186,4 @@ def _do(work: Callable[..., R], name: tuple[int, int], values: tuple[Any, ...]) 
             last = time.monotonic()
             _reports.put((name, fraction))
 
-    return work(*values, _model, report)
+    return work(*values, _fresh(_model), report)

@@ -34,6 +34,8 @@ __all__ = [
 
 # Hydrogen bends the rule of covalent radii most (H3+, hot protons): its pairs get a shorter limit.
 HYDROGEN_SLACK = 0.8
+# Kinds of rejection that rest on the surrogate's energy and forces.
+BY_SURROGATE = ("large_force", "high_energy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +192,12 @@ def _verdict(candidate: Candidate, found: Evaluation, lowest: Mapping[str, float
 
 
 def audit_sample(screened: Screened, count: int, rng: np.random.Generator) -> list[Verdict]:
-    """Up to ``count`` candidates that the surrogate rejected, drawn evenly, to be labelled all the same.
+    """Up to ``count`` candidates that the surrogate's numbers rejected, drawn evenly, to be labelled all the same.
 
     They tell how many good structures the screen throws away (:mod:`~mlip_autopipec.science.hit_rate`). Those that
-    geometry alone rejects are left out: DFT has no business with overlapping cores.
+    geometry alone rejects are left out, since DFT has no business with overlapping cores, and so are those that the
+    surrogate could not calculate: there is no verdict of it to be checked.
     """
-    doubtful = [verdict for verdict in screened.rejected if verdict.kind != "too_close"]
+    doubtful = [verdict for verdict in screened.rejected if verdict.kind in BY_SURROGATE]
     picked = rng.permutation(len(doubtful))[:count]
     return [doubtful[index] for index in sorted(picked)]

@@ -1,22 +1,27 @@
 """Task ``generate``: start structures, strategies, screen; candidates go to files, numbers into the outcome.
 
 Every batch relaxes the start structures itself. That costs seconds, needs no other task first and is deterministic,
-so that all batches agree.
+so that all batches agree. All of it runs on the task's cores, in as many processes as pay for their start.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+
+from mlip_autopipec.campaign.auditing import LARGEST_AUDIT
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.files import append_line, write_json
 from mlip_autopipec.runtime import proposing
-from mlip_autopipec.science import generation, screening
+from mlip_autopipec.runtime.candidates import PROPOSING, pieces_of, proposed, screened, useful_processes
+from mlip_autopipec.runtime.surrogate_pool import opened
 from mlip_autopipec.science.generation import starts
 from mlip_autopipec.science.generation.context import standard_cell
-from mlip_autopipec.science.generation.start_relaxation import one_by_one
+from mlip_autopipec.science.generation.start_ranking import Start
+from mlip_autopipec.science.screening import Screened, audit_sample
 from mlip_autopipec.types import Candidate, Failure, Json, Outcome, TaskSpec, atoms_to_json
 
 __all__ = ["run"]
@@ -29,6 +34,7 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     ``no_candidates`` when nothing passes the screen. Raises InputError for an unreadable structure file, an unknown
     strategy or a composition without a start crystal.
     """
+<<<<<<< HEAD
     strategies: list[Json] = spec.payload["strategies"]
     for item in strategies:
         generation.strategy(item["name"])
@@ -40,29 +46,35 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     if not near:
         return Outcome(None, Failure("no_candidates", "no start structure survived its relaxation"))
     write_json(folder / "start.json", [start.to_json() for start in near])
+=======
+    pieces = pieces_of(plan, spec.payload)
+    progress = _Progress(folder / "progress.jsonl", sum(int(piece.item["count"]) for piece in pieces))
+    cores = useful_processes(pieces, spec.task.cores)
+    with opened(plan, cores, progress, beside=len(plan.generation.batches) - 1 if cores > 1 else 0) as pool:
+        evaluate = pool.evaluate if proposing.surrogate_knows(plan) else None
+        found = starts.find(plan.material, evaluate, seed=plan.seed)
+        near = [start for start in found if start.near]
+        if not near:
+            return Outcome(None, Failure("no_candidates", "no start structure survived its relaxation"))
+        write_json(folder / "start.json", [start.candidate.to_json() for start in near])
+        candidates = [one for made in proposed(plan, pieces, found, pool) for one in made]
+        judged = screened(plan, candidates, found, pool)
+>>>>>>> i4-screening
 
-    progress = _Progress(folder / "progress.jsonl", sum(int(item["count"]) for item in strategies))
-    proposed: list[Candidate] = []
     rejected: list[Json] = []
     reasons: dict[str, int] = {}
-    for index, item in enumerate(strategies):
-        name, count = str(item["name"]), int(item["count"])
-        if calculator is None and name in generation.NEEDS_CALCULATOR:
-            rejected.append({"strategy": name, "reason": f"{plan.surrogate.engine} does not know every element"})
-            reasons["needs_surrogate"] = reasons.get("needs_surrogate", 0) + count
-            continue
-        # Groups carry the seed: batches and strategies of one campaign must not share group names.
-        strategy_seed = proposing.sub_seed(seed, batch, index)
-        proposed += proposing.propose(plan, item, found, calculator, strategy_seed, progress.within(count))
-        progress.finished(count)
-
-    screened = screening.screen(proposed, calculator, proposing.limits(plan.surrogate), proposing.lowest(found))
+    for piece in pieces:
+        if not piece.runs:
+            rejected.append(
+                {"strategy": piece.item["name"], "reason": f"{plan.surrogate.engine} does not know every element"}
+            )
+            reasons["needs_surrogate"] = reasons.get("needs_surrogate", 0) + int(piece.item["count"])
     rejected += [
-        {"strategy": verdict.candidate.provenance.strategy, "reason": verdict.reason} for verdict in screened.rejected
+        {"strategy": verdict.candidate.provenance.strategy, "reason": verdict.reason} for verdict in judged.rejected
     ]
-    for kind, number in screened.reasons().items():
+    for kind, number in judged.reasons().items():
         reasons[kind] = reasons.get(kind, 0) + number
-    accepted, twins = proposing.without_twins(screened.accepted, plan.material.elements)
+    accepted, twins = proposing.without_twins(judged.accepted, plan.material.elements)
     rejected += [{"strategy": twin.provenance.strategy, "reason": "duplicate of an earlier one"} for twin in twins]
     if twins:
         reasons["duplicate"] = len(twins)
@@ -77,45 +89,52 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
             "rejected": reasons,
             "strategies": {name: names.count(name) for name in dict.fromkeys(names)},
             "surrogate": plan.surrogate.engine,
-            "ground_state": atoms_to_json(standard_cell(near[0].atoms, primitive=False)),
-            "geometry_only": screened.geometry_only,
-            "starts": [
-                {
-                    "name": start.candidate.provenance.group,
-                    "formula": str(start.candidate.atoms.symbols.formula.reduce()[0]),
-                    "energy_ev_per_atom": start.energy_ev_per_atom,
-                }
-                for start in found
-                if start.near
-            ],
-            "hit": {"proposed": len(proposed), "accepted": len(accepted)},
+            "ground_state": atoms_to_json(standard_cell(near[0].candidate.atoms, primitive=False)),
+            "geometry_only": judged.geometry_only,
+            "audit": [candidate.to_json() for candidate in _audit(judged, spec.payload)],
+            "starts": [_start(start) for start in near],
+            "hit": {"proposed": len(candidates), "accepted": len(accepted)},
         }
     )
 
 
+def _audit(judged: Screened, payload: Json) -> list[Candidate]:
+    """What the campaign may label to check the screen: a few that it rejected, each with the reason."""
+    rng = np.random.default_rng([int(payload["seed"]), int(payload["batch"])])
+    return [
+        replace(
+            verdict.candidate,
+            forced=False,
+            provenance=replace(
+                verdict.candidate.provenance,
+                parameters={**verdict.candidate.provenance.parameters, "audit": verdict.reason},
+            ),
+        )
+        for verdict in audit_sample(judged, LARGEST_AUDIT, rng)
+    ]
+
+
+def _start(start: Start) -> Json:
+    return {
+        "name": start.candidate.provenance.group,
+        "formula": str(start.candidate.atoms.symbols.formula.reduce()[0]),
+        "energy_ev_per_atom": start.energy_ev_per_atom,
+    }
+
+
 class _Progress:
-    """Lines ``{"done", "total", "eta_s"}``, at most one every two seconds."""
+    """Lines ``{"done", "total", "eta_s"}`` about the proposing of candidates, at most one every two seconds."""
 
     def __init__(self, path: Path, total: int) -> None:
-        self.path, self.total, self.done = path, total, 0.0
+        self.path, self.total = path, total
         self.start = self.last = time.monotonic()
         append_line(path, {"done": 0, "total": total, "eta_s": None})
 
-    def within(self, count: int) -> Any:
-        """A callback for the finished fraction of a strategy of ``count`` candidates."""
-        base = self.done
-        return lambda fraction: self._tell(base + fraction * count, rarely=True)
-
-    def finished(self, count: int) -> None:
-        self.done += count
-        self._tell(self.done, rarely=False)
-
-    def _tell(self, done: float, *, rarely: bool) -> None:
+    def __call__(self, what: str, fraction: float) -> None:
+        """The pool tells it the finished share of ``what``."""
         now = time.monotonic()
-        if rarely and now - self.last < 2:
+        if what != PROPOSING or fraction == 0 or (fraction < 1 and now - self.last < 2):
             return
         self.last = now
-        eta = (now - self.start) * (self.total - done) / done if done > 0 else None
-        append_line(
-            self.path, {"done": round(done, 1), "total": self.total, "eta_s": None if eta is None else round(eta, 1)}
-        )
+        eta_s = round((now - self.start) * (1 - fraction) / fraction, 1)
+        append_line(self.path, {"done": round(fraction * self.total, 1), "total": self.total, "eta_s": eta_s})

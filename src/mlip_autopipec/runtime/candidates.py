@@ -1,0 +1,105 @@
+"""Candidates on the cores of a pool: what the task ``generate`` and the command ``generate`` do alike.
+
+A strategy of a batch is one piece of work, a structure of the screen another. Seeds belong to the piece, so that
+nothing depends on how many processes share the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from ase.calculators.calculator import Calculator
+
+from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.runtime import proposing
+from mlip_autopipec.runtime.screening import useful_workers
+from mlip_autopipec.runtime.surrogate_pool import SurrogatePool
+from mlip_autopipec.science import generation
+from mlip_autopipec.science.generation.start_ranking import Start
+from mlip_autopipec.science.screening import Screened, by_own_limit, evaluate, judge, screen
+from mlip_autopipec.types import Candidate, Json
+
+__all__ = ["PROPOSING", "Piece", "pieces_of", "proposed", "screened", "useful_processes"]
+
+#: What the pool says it is doing while strategies are at work.
+PROPOSING = "candidates"
+# MD steps and relaxations per candidate against a single evaluation.
+MD_WEIGHT = 20
+# Evaluations that the search for start structures costs: a dozen lattices of an element, relaxed.
+START_EVALUATIONS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One strategy of a batch: ``item`` = {"name", "count", "options"}.
+
+    ``runs`` is False where it needs the surrogate's forces and the surrogate lacks an element.
+    """
+
+    item: Json
+    batch: int
+    seed: int
+    runs: bool
+
+    @property
+    def evaluations(self) -> int:
+        """About how many structures the surrogate has to evaluate for it."""
+        count = int(self.item["count"])
+        return count * MD_WEIGHT if self.item["name"] in generation.NEEDS_CALCULATOR else count
+
+
+def pieces_of(plan: Plan, payload: Json) -> list[Piece]:
+    """The strategies of a ``generate`` task. Raises InputError for one that does not exist.
+
+    Groups carry the seed: batches and strategies of one campaign must not share group names.
+    """
+    for item in payload["strategies"]:
+        generation.strategy(item["name"])
+    batch, seed = int(payload["batch"]), int(payload["seed"])
+    knows = proposing.surrogate_knows(plan)
+    return [
+        Piece(
+            item,
+            batch,
+            proposing.sub_seed(seed, batch, index),
+            runs=knows or item["name"] not in generation.NEEDS_CALCULATOR,
+        )
+        for index, item in enumerate(payload["strategies"])
+    ]
+
+
+def useful_processes(pieces: Sequence[Piece], cores: int) -> int:
+    """How many processes pay for loading the model once more."""
+    return useful_workers(START_EVALUATIONS + sum(piece.evaluations for piece in pieces), cores)
+
+
+def proposed(plan: Plan, pieces: Sequence[Piece], found: Sequence[Start], pool: SurrogatePool) -> list[list[Candidate]]:
+    """What each piece makes of the starts, in their order; nothing for one that cannot run."""
+    # The longest first, so that none is begun when the others have ended.
+    runnable = [index for index, piece in enumerate(pieces) if piece.runs]
+    order = sorted(runnable, key=lambda index: -pieces[index].evaluations)
+    weights = [float(pieces[index].evaluations) for index in order]
+    jobs = [(plan, pieces[index], list(found)) for index in order]
+    made = dict(zip(order, pool.run(PROPOSING, _propose, jobs, weights), strict=True))
+    return [made.get(index, []) for index in range(len(pieces))]
+
+
+def _propose(
+    plan: Plan, piece: Piece, found: list[Start], calculator: Calculator | None, report: Any
+) -> list[Candidate]:
+    return proposing.propose(plan, piece.item, found, calculator, piece.seed, report)
+
+
+def screened(plan: Plan, candidates: Sequence[Candidate], found: Sequence[Start], pool: SurrogatePool) -> Screened:
+    """:func:`science.screening.screen` with the evaluations spread over the pool."""
+    limits = proposing.limits(plan.surrogate)
+    if not proposing.surrogate_knows(plan):
+        return screen(candidates, None, limits)
+    own = [by_own_limit(candidate, limits) for candidate in candidates]
+    rest = [candidate.atoms for candidate, known in zip(candidates, own, strict=True) if known is None]
+    evaluated = iter(pool.evaluate("screen", partial(evaluate, limits=limits), rest))
+    evaluations = [known if known is not None else next(evaluated) for known in own]
+    return judge(candidates, evaluations, limits, proposing.lowest(found))
