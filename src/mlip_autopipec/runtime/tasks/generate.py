@@ -16,7 +16,9 @@ from mlip_autopipec.runtime import proposing
 from mlip_autopipec.science import generation, screening
 from mlip_autopipec.science.generation import starts
 from mlip_autopipec.science.generation.context import standard_cell
+from mlip_autopipec.science.generation.normal_modes import normal_modes
 from mlip_autopipec.science.generation.start_relaxation import one_by_one
+from mlip_autopipec.science.properties.molecule import modes_to_json
 from mlip_autopipec.types import Candidate, Failure, Json, Outcome, TaskSpec, atoms_to_json
 
 __all__ = ["run"]
@@ -77,6 +79,11 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
             "strategies": {name: names.count(name) for name in dict.fromkeys(names)},
             "surrogate": plan.surrogate.engine,
             "ground_state": atoms_to_json(standard_cell(near[0].atoms, primitive=False)),
+            **(
+                {"modes": modes_to_json(normal_modes(near[0].atoms, calculator))}
+                if plan.validation.modes and calculator
+                else {}
+            ),
             "geometry_only": screened.geometry_only,
             "starts": [
                 {
