@@ -154,7 +154,7 @@ PLAN = LabelPlan(
                 kspacing_per_a=1, kmesh_shifted=False, smearing="mv", degauss_ry=0.01, spin_polarized=False,
                 starting_moments={}),
 )  # fmt: skip
-TASKS = [Task("label", {"number": number, "purpose": "train"}) for number in range(3)]
+TASKS = [Task("label", {"job": {"number": number}, "purpose": "train"}) for number in range(3)]
 
 
 def ended(
@@ -306,7 +306,7 @@ def labelled_state() -> CampaignState:
     """One label, done."""
     atoms = rattled(1)[0]
     candidate = Candidate(atoms, Provenance("given", "cell"))
-    payload = {"candidate": candidate.to_json(), "purpose": "train"}
+    payload = {"candidate": candidate.to_json(), "purpose": "train", "job": {}}
     label = Label(-1.5, np.zeros((len(atoms), 3)), np.zeros(6), "hash", 5, 1.0)
     task = Task("label", payload)
     return state_after(

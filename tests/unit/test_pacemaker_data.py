@@ -75,9 +75,9 @@ def test_a_set_of_masked_cells_alone_is_refused() -> None:
 
 def test_the_basis_is_no_larger_than_the_learned_atoms_carry() -> None:
     items = [structure("Si30", -1.0), structure("Si30", -2.0, core=tuple(range(15)))]
-    assert fittable_functions(items, ["Si"], 500) == 30
-    assert fittable_functions(items, ["Si"], 20) == 20
-    assert fittable_functions([structure("Si20C6", -1.0)], ["C", "Si"], 500) == 4
+    assert fittable_functions(items, ["Si"], 500) == {"Si": 30}
+    assert fittable_functions(items, ["Si"], 20) == {"Si": 20}
+    assert fittable_functions([structure("Si20C6", -1.0)], ["C", "Si"], 500) == {"C": 4, "Si": 13}
 
 
 def test_the_core_lies_below_every_learned_bond() -> None:

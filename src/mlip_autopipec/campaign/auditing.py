@@ -29,11 +29,11 @@ NOT_ITS_FAULT = (LOST, STOPPED, PERSON, "error")
 
 
 def audited_labels(plan: Plan, state: CampaignState) -> list[Task]:
-    """Labels of a few rejected structures, once the first labels and the equation of state are planned.
+    """Labels of a few rejected structures, once the first labels and those of the validation are planned.
 
     The same draw at every call, since it follows from the plan's seed and what the generating tasks offered.
     """
-    waits = plan.validation.eos_strains and not state.labels("validate")
+    waits = plan.validation.calls and not state.labels("validate")
     if waits or state.labels(AUDIT) or room(plan, state) <= 0:
         return []
     first = _first_labels(state)

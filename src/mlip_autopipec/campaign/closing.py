@@ -63,7 +63,7 @@ def close(plan: Plan, state: CampaignState, reason: str) -> list[Command]:
     ]
     if state.active("label") or state.active("train") or commands:
         return commands
-    tasks = final_training(plan, state) or [*validate(plan, state), *hit_rate(plan, state)]
+    tasks = final_training(plan, state) or [*validate(plan, state, closing=True), *hit_rate(plan, state)]
     commands += [PlanTask(task) for task in tasks if task.id not in state.tasks]
     if not commands and not state.active():
         return [EndCampaign("budget_exhausted", reason)]

@@ -4,8 +4,8 @@
 task that exists already is skipped by its content hash. Read the rules from top to bottom:
 
 1. generate candidates with the surrogate, select a diverse few, label them (``seeding``);
-2. label an equation of state for validation, and a few structures that the screen rejected to check the surrogate
-   (``auditing``); neither is ever trained on;
+2. label an equation of state (of a molecule: its minimum and vibrations) for validation, and a few structures that
+   the screen rejected to check the surrogate (``auditing``); neither is ever trained on;
 3. train whenever a batch of labels is complete, fast fits first (``training``);
 4. MD explores every condition all the while and streams what it does not know (``exploration``);
 5. harvest those frames: cut periodic cells, label them, train again, swap the potential into the running MD;
@@ -20,7 +20,6 @@ from mlip_autopipec.campaign.closing import close, closing_reason, trouble
 from mlip_autopipec.campaign.commands import CancelTask, Command, EndCampaign, PlanTask, PublishPotential
 from mlip_autopipec.campaign.exploration import explore, harvest
 from mlip_autopipec.campaign.seeding import (
-    equation_of_state,
     generate,
     harvested_labels,
     room,
@@ -30,6 +29,7 @@ from mlip_autopipec.campaign.seeding import (
 )
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.campaign.training import train, validate
+from mlip_autopipec.campaign.validating import validation_labels
 from mlip_autopipec.campaign.verdicts import convergence
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.types import TaskKind
@@ -48,7 +48,7 @@ def decide(plan: Plan, state: CampaignState, elapsed_s: float) -> list[Command]:
     if reason := closing_reason(plan, state, elapsed_s):
         return close(plan, state, reason)
     commands: list[Command] = []
-    for rule in (generate, select, selected_labels, equation_of_state, audited_labels, harvested_labels, train, explore,
+    for rule in (generate, select, selected_labels, validation_labels, audited_labels, harvested_labels, train, explore,
                  harvest, validate, hit_rate):  # fmt: skip
         commands += [PlanTask(task) for task in rule(plan, state) if task.id not in state.tasks]
     if commands:

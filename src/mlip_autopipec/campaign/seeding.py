@@ -1,4 +1,4 @@
-"""The first labels: generate, select, label; and the equation of state that validation needs."""
+"""The first labels: generate, select, label; and the equation of state that the validation of a crystal needs."""
 
 from __future__ import annotations
 
@@ -134,5 +134,11 @@ def equation_of_state(plan: Plan, state: CampaignState) -> list[Task]:
 def room(plan: Plan, state: CampaignState) -> int:
     """DFT calls that may still be planned: the budget less calls made, calls queued and the validation to come."""
     queued = sum(1 for record in state.of_kind("label") if record.status == "queued")
-    reserve = 0 if state.labels("validate") else len(plan.validation.eos_strains)
-    return plan.budget.dft_calls - state.dft_calls - queued - reserve
+    return plan.budget.dft_calls - state.dft_calls - queued - _owed_to_validation(plan, state)
+
+
+def _owed_to_validation(plan: Plan, state: CampaignState) -> int:
+    """DFT calls of the validation that are not planned yet: those of a molecule follow its first one."""
+    planned = state.labels("validate")
+    molecular = plan.validation.modes > 0 and len(planned) == 1 and planned[0].status != "quarantined"
+    return plan.validation.calls - len(planned) if not planned or molecular else 0

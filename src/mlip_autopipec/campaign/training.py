@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from mlip_autopipec.campaign.exploration import unpassed_conditions
 from mlip_autopipec.campaign.seeding import PRIORITY
-from mlip_autopipec.campaign.state import CampaignState
+from mlip_autopipec.campaign.state import CampaignState, TaskRecord
+from mlip_autopipec.campaign.validating import source_of_modes, validation_labels
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.types import PotentialRef, Task
+from mlip_autopipec.types import Json, PotentialRef, Task
 
 __all__ = ["final_training", "train", "training_task", "validate"]
 
@@ -82,15 +83,26 @@ def final_training(plan: Plan, state: CampaignState) -> list[Task]:
     return [training_task(plan, state, labels, final=True)]
 
 
-def validate(plan: Plan, state: CampaignState) -> list[Task]:
-    """Compare the last two potentials with the DFT equation of state, once all its points have ended."""
+def validate(plan: Plan, state: CampaignState, *, closing: bool = False) -> list[Task]:
+    """Compare the last two potentials with what DFT says of the crystal or molecule, once all its labels have ended.
+
+    ``closing``: with the labels there are, also when others were still to be planned.
+    """
     points = state.labels("validate")
     if not state.potentials or not points or not all(record.ended for record in points):
         return []
+    if not closing and validation_labels(plan, state):
+        return []
     labels = [record.task.id for record in points if record.status == "done"]
-    return [_validation_task(potential, labels) for potential in state.potentials[-2:]] if labels else []
+    if not labels:
+        return []
+    source = source_of_modes(state) if plan.validation.modes else None
+    return [_validation_task(potential, labels, source) for potential in state.potentials[-2:]]
 
 
-def _validation_task(potential: PotentialRef, labels: list[str]) -> Task:
-    payload = {"potential": potential.folder, "eos_labels": labels}
-    return Task("validate", payload, tuple(labels), priority=PRIORITY["validate"])
+def _validation_task(potential: PotentialRef, labels: list[str], modes: TaskRecord | None) -> Task:
+    payload: Json = {"potential": potential.folder}
+    if modes is None:
+        return Task("validate", payload | {"eos_labels": labels}, tuple(labels), priority=PRIORITY["validate"])
+    payload |= {"molecule_labels": labels, "modes": modes.task.id}
+    return Task("validate", payload, (*labels, modes.task.id), priority=PRIORITY["validate"])

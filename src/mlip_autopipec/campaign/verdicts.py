@@ -78,9 +78,17 @@ def convergence(plan: Plan, state: CampaignState) -> Verdict:
         force_rmse_change=plan.convergence.force_rmse_change,
         energy_rmse_mev_per_atom=plan.convergence.energy_rmse_mev_per_atom,
         force_rmse_mev_per_a=plan.convergence.force_rmse_mev_per_a,
-        tolerances={
+        tolerances={}
+        if plan.validation.modes
+        else {
             "lattice_constant_a": plan.validation.lattice_tolerance,
             "bulk_modulus_gpa": plan.validation.bulk_modulus_tolerance,
+        },
+        ceilings={}
+        if not plan.validation.modes
+        else {
+            "geometry_rmsd_a": (plan.validation.geometry_tolerance_a, "Å"),
+            "frequency_rmse_per_cm": (plan.validation.frequency_tolerance_per_cm, "1/cm"),
         },
         property_change=plan.convergence.property_change,
         rounds=plan.convergence.rounds,
@@ -107,4 +115,5 @@ def _round(state: CampaignState, potential: PotentialRef) -> Round:
         test.get("energy_rmse_mev_per_atom"),
         previous.get("force_rmse_mev_per_a"),
         properties,
+        {name: validation[name] for name in ("geometry_rmsd_a", "frequency_rmse_per_cm") if name in validation},
     )

@@ -7,6 +7,7 @@ of two of what was measured for Si16, Si32, Si64, NaCl8 and Cu4; larger cells of
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 
@@ -25,6 +26,7 @@ __all__ = [
     "estimate",
     "hardest_cutoff_ry",
     "label_cpu_s",
+    "molecule_atoms",
     "valence_electrons",
     "volume_per_atom_a3",
 ]
@@ -34,6 +36,8 @@ _NOBLE = (0, 2, 10, 18, 36, 54, 86)
 
 START_S = 0.5  # pw.x alone
 ANCHOR_S, ANCHOR_ELECTRONS, ANCHOR_VOLUME_A3, ANCHOR_RY, ANCHOR_KPOINTS = 4.6, 32, 160.0, 28.0, 4
+# A molecule at the Gamma point: ethanol, 84 Ry, 38 s in its box with 4 Å, 107 s with 6 Å; water with 6 Å 41 s.
+BOX_S, BOX_ELECTRONS, BOX_VOLUME_A3, BOX_RY = 37.0, 20, 1138.0, 84.0
 FAST_FIT_CPU_S = 20.0
 PACEMAKER_START_CPU_S = 60.0
 MD_CPU_S_PER_ATOM_STEP = 45e-6
@@ -82,8 +86,32 @@ def kpoints(material: Material, dft: DftPlan, atoms: int) -> int:
     return len(choose_grid(cell, (True, True, True), dft.kspacing_per_a, dft.kmesh_shifted).points())
 
 
+@functools.lru_cache(maxsize=16)
+def _molecule(text: str) -> tuple[int, float]:
+    """Atoms of a molecule and the volume of its box (Å^3)."""
+    from mlip_autopipec.science.generation import molecules
+
+    atoms = molecules.one_geometry(text)
+    return len(atoms), float(atoms.get_volume())
+
+
+def molecule_atoms(material: Material) -> int:
+    """Atoms of the molecule that a material of the kind ``molecule`` is."""
+    return _molecule(str(material.structure_file or material.molecule))[0]
+
+
+def _boxed_label_cpu_s(material: Material, dft: DftPlan, atoms: int) -> float:
+    """A molecule in its box, or several in a larger one: plane waves fill the empty space as well."""
+    one, volume = _molecule(str(material.structure_file or material.molecule))
+    electrons = atoms * sum(part * valence_electrons(symbol) for symbol, part in material.fractions.items())
+    waves = atoms / one * volume / BOX_VOLUME_A3 * float((dft.cutoff_ry / BOX_RY) ** 1.5)
+    return START_S + BOX_S * waves * float((electrons / BOX_ELECTRONS) ** 0.6) * (2.0 if dft.spin_polarized else 1.0)
+
+
 def label_cpu_s(material: Material, dft: DftPlan, atoms: int) -> float:
     """Expected CPU seconds of one SCF with forces and stress, one core; twice that with spin."""
+    if material.kind == "molecule":
+        return _boxed_label_cpu_s(material, dft, atoms)
     electrons = atoms * sum(part * valence_electrons(symbol) for symbol, part in material.fractions.items())
     volume = atoms * volume_per_atom_a3(material)
     bands = float((electrons / ANCHOR_ELECTRONS) ** 1.4)
@@ -132,21 +160,23 @@ def _atoms_of_the_check(material: Material) -> int:
 def estimate(plan: Plan) -> Json:
     """Expected DFT calls, CPU hours by stage and wall minutes; ``convergence_check``: its share, None without one.
 
-    Assumes four rounds after the first fit, one small cell (12 atoms) per initial label, cells of ``max_dft_atoms``
-    for half of the later ones, 5 % repeated calculations, and a quarter of the cores' time spent waiting.
+    Assumes four rounds after the first fit, one small cell (12 atoms, or the molecule) per initial label, cells of
+    ``max_dft_atoms`` for half of the later ones, 5 % repeated calculations, and a quarter of the cores' time waiting.
     """
     material, dft, elements = plan.material, plan.dft, len(plan.material.elements)
 
     def label(atoms: int) -> float:
         return label_cpu_s(material, dft, atoms)
 
-    initial, points = plan.selection.initial_count, len(plan.validation.eos_strains)
+    initial, points = plan.selection.initial_count, plan.validation.calls
     later = ROUNDS * plan.selection.batch_count
     check = convergence_check(plan) if dft.convergence == "check" else None
     checks, check_hours = (check["calculations"], check["core_hours"]) if check else (0, 0.0)
     calls = min(plan.budget.dft_calls, checks + math.ceil((initial + later + points) * (1 + RETRIES)))
     later = max(0, calls - checks - initial - points)
     largest, small = plan.embedding.max_dft_atoms, min(12, plan.embedding.max_dft_atoms)
+    if material.kind == "molecule":
+        largest = small = molecule_atoms(material)
     dft_s = (initial + points) * label(small) + later * (label(largest) + label(small)) / 2
     fits = FAST_FIT_CPU_S * 2 * elements + sum(
         _fit_cpu_s(plan.training.functions_per_element * elements, steps, initial + later)

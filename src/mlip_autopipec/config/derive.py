@@ -50,6 +50,8 @@ MOLECULE_SURROGATE = "gfn2"
 EOS_STRAINS = [-0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06]
 DEFAULT_TEMPERATURES_K = {"general": [300.0, 900.0], "crystal": [300.0, 600.0]}
 LABEL_CPU_S = 400.0
+PAIR_CPU_S = 60.0  # of two molecules: their MD is that of one
+MOLECULE_MODES = 3
 DFT_CELL_SIZES = (32, 24, 16)
 SMALLEST_CELL_TO_CUT_FOR = 16  # a cutout of fewer atoms would be all seam
 CONVERGENCE = {
@@ -82,7 +84,8 @@ def derive(user: UserInput, *, cores: int) -> tuple[Plan, dict[str, str]]:
     _check_elements(material)
     dft = _dft(user, material, why)
     embedding = _embedding(material, dft, user.dft.max_atoms, why)
-    selection = _selection(user, why)
+    validation = _validation(material, why)
+    selection = _selection(user, validation.calls, why)
     plan = Plan(
         name=why.because("name", user.name or material.formula, "given" if user.name else "the formula"),
         goal=why.because("goal", user.goal, _given(user, "goal")),
@@ -95,7 +98,7 @@ def derive(user: UserInput, *, cores: int) -> tuple[Plan, dict[str, str]]:
         training=_training(material, why),
         exploration=_exploration(user, material, embedding, why),
         embedding=embedding,
-        validation=_validation(why),
+        validation=validation,
         convergence=_convergence(why),
         budget=_budget(user, why),
         executor=ExecutorPlan(cores=why.because("executor.cores", cores, "cores that may work at once here")),
@@ -152,6 +155,11 @@ def _dft(user: UserInput, material: Material, why: _Reasons) -> DftPlan:
         "degauss_ry": degauss_ry,
         "spin_polarized": chosen("spin_polarized", dft_parameters.spin_polarized(composition)),
         "starting_moments": chosen("starting_moments", dft_parameters.starting_moments(composition)),
+        "isolated": why.because(
+            "dft.isolated", "martyna_tuckerman",
+            "cells without any periodic direction see no images: forces in a box with 4 Å around ethanol are then as "
+            "good as with 6 Å, at a third of the cost",
+        ),
         "convergence": why.because("dft.convergence", user.dft.convergence, CONVERGENCE[user.dft.convergence]),
     })  # fmt: skip
 
@@ -217,12 +225,12 @@ def _surrogate(user: UserInput, material: Material, why: _Reasons) -> SurrogateP
     return SurrogatePlan(engine=why.because("surrogate.engine", chosen.engine, chosen.reason), model=chosen.model)
 
 
-def _selection(user: UserInput, why: _Reasons) -> Selection:
-    calls, points = user.budget.dft_calls, len(EOS_STRAINS)
+def _selection(user: UserInput, points: int, why: _Reasons) -> Selection:
+    calls = user.budget.dft_calls
     initial, reason = 36, "spans prototypes, strain, rattle and melt; enough for a first fit"
     if calls < 52:
         initial = max(8, (calls - points) * 2 // 3)
-        reason = f"two thirds of the {calls} calls that the budget leaves beside the equation of state"
+        reason = f"two thirds of the {calls} calls that the budget leaves beside the {points} of the validation"
     return Selection(
         initial_count=why.because("selection.initial_count", initial, reason),
         batch_count=why.because("selection.batch_count", 4, "large cells cost minutes: train and look again soon"),
@@ -259,23 +267,28 @@ def _timestep_fs(material: Material, highest_k: float) -> tuple[float, str]:
 
 def _exploration(user: UserInput, material: Material, embedding: Embedding, why: _Reasons) -> Exploration:
     temperatures = _temperatures_k(user)
+    md_atoms, md_reason = 2 * embedding.max_dft_atoms, "twice the largest DFT cell: room for what it hides"
+    if embedding.max_dft_atoms < SMALLEST_CELL_TO_CUT_FOR:
+        md_atoms = embedding.max_dft_atoms
+        md_reason = "the largest DFT cell: too small to stand for a piece of a larger one, so labelled whole"
+    if material.kind == "molecule":
+        md_atoms, md_reason = cost.molecule_atoms(material), "one molecule alone in a box"
     asked = "given" if user.temperatures_k else f"default of the goal {user.goal!r}"
-    fixed = temperatures if material.kind == "molecule" else temperatures[-1:]  # a molecule has no pressure
+    fixed = temperatures if material.kind == "molecule" else temperatures[-1:]
     conditions = [
         Condition(name=f"npt-{t:g}K", ensemble="npt", temperature_k=t, pressure_gpa=user.pressure_gpa)
         for t in (temperatures if material.kind != "molecule" else [])
     ]
     conditions += [Condition(name=f"nvt-{t:g}K", ensemble="nvt", temperature_k=t) for t in fixed]
     step, step_reason = _timestep_fs(material, temperatures[-1])
-    largest = embedding.max_dft_atoms
-    md_atoms = (2 * largest, "twice the largest DFT cell: room for what it hides")
-    if largest < SMALLEST_CELL_TO_CUT_FOR:
-        md_atoms = (largest, "the largest DFT cell: too small to stand for a piece of a larger one, so labelled whole")
     return Exploration(
         conditions=why.because(
-            "exploration.conditions", conditions, f"temperatures {asked}; fixed volume too at the highest"
+            "exploration.conditions",
+            conditions,
+            f"temperatures {asked}; "
+            + ("a molecule has no pressure" if material.kind == "molecule" else "fixed volume too at the highest"),
         ),
-        md_atoms=why.because("exploration.md_atoms", *md_atoms),
+        md_atoms=why.because("exploration.md_atoms", md_atoms, md_reason),
         timestep_fs=why.because("exploration.timestep_fs", step, step_reason),
         clean_ps=why.because("exploration.clean_ps", 8.0, "in a row with gamma below gamma_select, then done"),
         max_ps=why.because("exploration.max_ps", 40.0, "with one potential; then MD waits for a better one"),
@@ -286,7 +299,30 @@ def _exploration(user: UserInput, material: Material, embedding: Embedding, why:
     )
 
 
+def _molecule_embedding(material: Material, dft: DftPlan, why: _Reasons) -> Embedding:
+    """A molecule is never cut: it is labelled whole, and beside a second one where that is cheap."""
+    atoms = cost.molecule_atoms(material)
+    alone, beside = (cost.label_cpu_s(material, dft, n) for n in (atoms, 2 * atoms))
+    pairs = beside <= PAIR_CPU_S
+    reason = f"the molecule, about {alone:.0f} s of one core for a label"
+    reason += f", and a pair of it, {beside:.0f} s" if pairs else f"; a pair would take {beside:.0f} s"
+    reach = 2 * _radius_a(material)
+    why.found |= dict.fromkeys(
+        [f"embedding.{key}_a" for key in ("core_radius", "buffer", "environment")]
+        + ["embedding.seam_force_ev_per_a", "embedding.energy_weight"],
+        "without effect: a molecule is labelled whole",
+    )
+    return Embedding(
+        max_dft_atoms=why.because("embedding.max_dft_atoms", 2 * atoms if pairs else atoms, reason),
+        core_radius_a=round(reach, 2),
+        buffer_a=round(reach, 2),
+        environment_a=round(reach, 2),
+    )
+
+
 def _embedding(material: Material, dft: DftPlan, given: int | None, why: _Reasons) -> Embedding:
+    if material.kind == "molecule":
+        return _molecule_embedding(material, dft, why)
     affordable = [n for n in DFT_CELL_SIZES if cost.label_cpu_s(material, dft, n) <= LABEL_CPU_S]
     atoms = given or (affordable[0] if affordable else DFT_CELL_SIZES[-1])
     bond = 2 * _radius_a(material)
@@ -310,7 +346,23 @@ def _embedding(material: Material, dft: DftPlan, given: int | None, why: _Reason
     )
 
 
-def _validation(why: _Reasons) -> Validation:
+def _validation(material: Material, why: _Reasons) -> Validation:
+    if material.kind == "molecule":
+        atoms = cost.molecule_atoms(material)
+        for key in ("lattice_tolerance", "bulk_modulus_tolerance"):
+            why.found.pop(f"validation.{key}")  # those of crystals
+        modes = min(MOLECULE_MODES, 1 if atoms == 2 else 3 * atoms - 6)
+        return Validation(
+            modes=why.because(
+                "validation.modes", modes, f"the stiffest, the softest and between: {2 + 2 * modes} calculations in all"
+            ),
+            geometry_tolerance_a=why.because(
+                "validation.geometry_tolerance_a", 0.02, "RMSD of the relaxed geometries, potential against our own DFT"
+            ),
+            frequency_tolerance_per_cm=why.because(
+                "validation.frequency_tolerance_per_cm", 50.0, "1/cm, RMS, potential against our own DFT"
+            ),
+        )
     return Validation(
         eos_strains=why.because("validation.eos_strains", EOS_STRAINS, "volume strains: spans the harmonic region")
     )

@@ -28,8 +28,8 @@ class DftPlan(Section):
 
     The engine ``ase_calculator`` has ``calculator`` (``module:attribute``), its ``arguments`` and the version of its
     package in place of pseudopotentials, cutoffs, k-points and smearing. ``convergence``: ``check`` asks for a series
-    of calculations before the first label, ``checked`` says that its choice stands here. ``cores`` of one calculation
-    are MPI ranks times OpenMP ``threads``.
+    of calculations before the first label, ``checked`` says that its choice stands here. ``isolated``: how images of a
+    molecule in its box are taken out of the potential. ``cores`` of one calculation are MPI ranks times OpenMP threads.
     """
 
     engine: str = QUANTUM_ESPRESSO
@@ -49,6 +49,7 @@ class DftPlan(Section):
     degauss_ry: Positive
     spin_polarized: bool
     starting_moments: dict[str, float]
+    isolated: Literal["none", "martyna_tuckerman"] = "none"
     conv_thr_ry_per_atom: Positive = 1e-9
     convergence: Literal["derived", "check", "checked"] = "derived"
     max_force_ev_per_a: Positive = 50.0
@@ -84,7 +85,8 @@ class DftPlan(Section):
         """The keys of other engines are left out."""
         data: dict[str, Any] = handler(self)
         unused = _PLANE_WAVES if self.engine == ASE_CALCULATOR else _CALCULATOR
-        return {key: value for key, value in data.items() if key not in unused}
+        kept = {key: value for key, value in data.items() if key not in unused}
+        return {key: value for key, value in kept.items() if (key, value) != ("isolated", "none")}
 
     @property
     def plane_waves(self) -> bool:
@@ -96,7 +98,7 @@ class DftPlan(Section):
         physics = {
             "engine", "functional", "pseudo_family", "pseudos", "pseudo_sha256", "cutoff_ry", "rho_cutoff_ry",
             "kspacing_per_a", "kmesh_shifted", "occupations", "smearing", "degauss_ry", "spin_polarized",
-            "starting_moments", "conv_thr_ry_per_atom", *_CALCULATOR,
+            "starting_moments", "isolated", "conv_thr_ry_per_atom", *_CALCULATOR,
         }  # fmt: skip
         return self.model_dump(mode="json", include=physics)
 

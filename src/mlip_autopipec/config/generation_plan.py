@@ -20,6 +20,8 @@ CANDIDATES_PER_LABEL = 7
 LARGEST_MD_CELL = 16
 # Where labels are this many, some are well spent on atoms far from any crystal.
 MANY_LABELS = 60
+# First labels of a campaign that its budget does not limit.
+FULL_SET = 36
 
 # Share of all candidates by strategy, and the size of cells: s small, m medium, l large, 0 without an option.
 Mix = Sequence[tuple[str, float, str]]
@@ -101,6 +103,9 @@ def default_generation(
     forced = max(4, min(6, round(0.2 * initial_count)))
     mix = {"element": _ELEMENT, "compound": _COMPOUND, "solid_solution": _SOLUTION, "molecule": _MOLECULE}[form]
     modes_k = _mode_temperatures_k(form, temperatures_k)
+    few = form == "molecule" and initial_count < FULL_SET
+    if few:
+        mix = [item for item in mix if item[0] != "cluster"]
     ordered = [StrategyPlan(name="prototypes", count=forced)]
     for name, share, kind in mix:
         options = sizes.option(kind)
@@ -124,16 +129,19 @@ def default_generation(
             f"{_CALLED[form]}; two tasks of similar cost, so that they run side by side: {_BATCHES[form]}"
         ),
         "generation.batches.prototypes": (
-            f"{forced} relaxed {'molecules' if form == 'molecule' else 'crystals'} and equation-of-state points are "
+            f"{_KEPT.get(form, f'{forced} relaxed crystals and equation-of-state points')} are "
             "kept whatever their fingerprint: with few labels farthest point sampling alone is worse than chance near "
             "equilibrium"
         ),
         **{f"generation.batches.{name}": text.format(**words) for name, text in _WHY.items() if name in names},
         **{f"generation.batches.{name}": text for name, text in why_disorder.items()},
+        **({"generation.batches.cluster": _NO_CLUSTERS} if few else {}),
     }
     return Generation(batches=[ordered, disorder]), reasons
 
 
+_KEPT: dict[Form, str] = {"molecule": "relaxed conformers"}
+_NO_CLUSTERS = f"left out: with fewer than {FULL_SET} first labels each is better spent on the whole molecule"
 _CALLED: dict[Form, str] = {
     "element": "an element",
     "compound": "a compound",
@@ -144,7 +152,7 @@ _BATCHES: dict[Form, str] = {
     "element": "crystals, and disorder",
     "compound": "crystals with their defects, and disorder",
     "solid_solution": "alloyed crystals, and disorder",
-    "molecule": "one molecule and its fragments, and molecules in motion and in pairs",
+    "molecule": "one molecule out of its shape, and molecules in motion and in pairs",
 }
 
 

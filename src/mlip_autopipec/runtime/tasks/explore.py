@@ -82,8 +82,15 @@ def conventional_cell(atoms: Atoms, symprec_a: float = 0.01) -> Atoms:
 def supercell(atoms: Atoms, md_atoms: int) -> Atoms:
     """The repetition of the conventional cell nearest to ``md_atoms`` atoms and, among those, nearest to a cube.
 
-    A structure that is not periodic everywhere is put into a box with 8 Å of vacuum along its free directions instead.
+    A structure that is not periodic everywhere is put into a box with 8 Å of vacuum along its free directions instead;
+    a molecule, which may turn in any way, into a cube with 16 Å to spare beyond its largest distance.
     """
+    if not atoms.pbc.any():
+        cube = Atoms(atoms.symbols, positions=atoms.positions)
+        cube.set_cell(np.eye(3) * (float(atoms.get_all_distances().max()) + 2 * VACUUM_A))
+        cube.center()
+        cube.pbc = True
+        return cube
     if not atoms.pbc.all():
         boxed = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
         for axis in np.flatnonzero(~atoms.pbc):

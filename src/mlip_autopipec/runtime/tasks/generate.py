@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from ase import Atoms
 
 from mlip_autopipec.campaign.auditing import LARGEST_AUDIT
 from mlip_autopipec.config.plan import Plan
@@ -20,7 +21,9 @@ from mlip_autopipec.runtime.candidates import PROPOSING, pieces_of, proposed, sc
 from mlip_autopipec.runtime.surrogate_pool import opened
 from mlip_autopipec.science.generation import starts
 from mlip_autopipec.science.generation.context import standard_cell
+from mlip_autopipec.science.generation.normal_modes import normal_modes
 from mlip_autopipec.science.generation.start_ranking import Start
+from mlip_autopipec.science.properties.molecule import modes_to_json
 from mlip_autopipec.science.screening import Screened, audit_sample
 from mlip_autopipec.types import Candidate, Failure, Json, Outcome, TaskSpec, atoms_to_json
 
@@ -34,32 +37,18 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     ``no_candidates`` when nothing passes the screen. Raises InputError for an unreadable structure file, an unknown
     strategy or a composition without a start crystal.
     """
-<<<<<<< HEAD
-    strategies: list[Json] = spec.payload["strategies"]
-    for item in strategies:
-        generation.strategy(item["name"])
-    seed, batch = int(spec.payload["seed"]), int(spec.payload["batch"])
-    calculator = proposing.calculator(plan)
-    evaluate = one_by_one(calculator) if calculator else None
-    found = starts.find(plan.material, evaluate, seed=plan.seed, max_atoms=plan.embedding.max_dft_atoms)
-    near = [start.candidate for start in found if start.near]
-    if not near:
-        return Outcome(None, Failure("no_candidates", "no start structure survived its relaxation"))
-    write_json(folder / "start.json", [start.to_json() for start in near])
-=======
     pieces = pieces_of(plan, spec.payload)
     progress = _Progress(folder / "progress.jsonl", sum(int(piece.item["count"]) for piece in pieces))
     cores = useful_processes(pieces, spec.task.cores)
     with opened(plan, cores, progress, beside=len(plan.generation.batches) - 1 if cores > 1 else 0) as pool:
         evaluate = pool.evaluate if proposing.surrogate_knows(plan) else None
-        found = starts.find(plan.material, evaluate, seed=plan.seed)
+        found = starts.find(plan.material, evaluate, seed=plan.seed, max_atoms=plan.embedding.max_dft_atoms)
         near = [start for start in found if start.near]
         if not near:
             return Outcome(None, Failure("no_candidates", "no start structure survived its relaxation"))
         write_json(folder / "start.json", [start.candidate.to_json() for start in near])
         candidates = [one for made in proposed(plan, pieces, found, pool) for one in made]
         judged = screened(plan, candidates, found, pool)
->>>>>>> i4-screening
 
     rejected: list[Json] = []
     reasons: dict[str, int] = {}
@@ -90,12 +79,19 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
             "strategies": {name: names.count(name) for name in dict.fromkeys(names)},
             "surrogate": plan.surrogate.engine,
             "ground_state": atoms_to_json(standard_cell(near[0].candidate.atoms, primitive=False)),
+            **_modes(plan, near[0].candidate.atoms),
             "geometry_only": judged.geometry_only,
             "audit": [candidate.to_json() for candidate in _audit(judged, spec.payload)],
             "starts": [_start(start) for start in near],
             "hit": {"proposed": len(candidates), "accepted": len(accepted)},
         }
     )
+
+
+def _modes(plan: Plan, start: Atoms) -> Json:
+    """``{"modes": ...}`` of a molecule whose vibrations are validated, where the surrogate knows its elements."""
+    calculator = proposing.calculator(plan) if plan.validation.modes else None
+    return {} if calculator is None else {"modes": modes_to_json(normal_modes(start, calculator))}
 
 
 def _audit(judged: Screened, payload: Json) -> list[Candidate]:

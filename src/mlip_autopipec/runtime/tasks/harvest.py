@@ -6,7 +6,7 @@ Every frame is judged again by the potential in force now: what an older potenti
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from mlip_autopipec.engines import registry
 from mlip_autopipec.files import read_json
 from mlip_autopipec.science.embedding import Cutout, Skipped, cut, find_crystal
 from mlip_autopipec.science.embedding.core import evaluate
+from mlip_autopipec.science.generation.context import in_a_box
+from mlip_autopipec.science.molecules import put_together
 from mlip_autopipec.science.screening import closest_contact
 from mlip_autopipec.science.selection import farthest_points
 from mlip_autopipec.types import Candidate, Failure, Json, Outcome, Provenance, TaskSpec
@@ -53,7 +55,10 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     found: list[tuple[Candidate, Cutout]] = []
     skipped: list[Json] = []
     for file in payload["files"]:
-        frame = Candidate.from_json(read_json(root / file))
+        frame = _as_labelled(Candidate.from_json(read_json(root / file)), plan)
+        if frame is None:
+            skipped.append({"reason": "the molecule fell apart", "file": file})
+            continue
         gamma = evaluate(frame.atoms, context.calculator).gamma
         if gamma is None:
             return Outcome(None, Failure("no_extrapolation_grade", f"{context.potential} gives no gamma per atom"))
@@ -86,6 +91,14 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
             "skipped": skipped,
         }
     )
+
+
+def _as_labelled(frame: Candidate, plan: Plan) -> Candidate | None:
+    """The frame itself; of a molecule the molecule alone in a box like that of all its labels, None when in pieces."""
+    if plan.material.kind != "molecule":
+        return frame
+    whole = put_together(frame.atoms)
+    return None if whole is None else replace(frame, atoms=in_a_box(whole))
 
 
 def _refusal(atoms: Atoms, gamma: np.ndarray[Any, Any], plan: Plan) -> str | None:

@@ -1,4 +1,5 @@
-"""``validate``: the potential's equation of state beside the DFT one, on the same cells.
+"""``validate``: the potential's equation of state beside the DFT one, on the same cells (a molecule: see
+:mod:`mlip_autopipec.runtime.tasks.validate_molecule`).
 
 Both are evaluated at the geometries that DFT computed (scaled cells with fixed fractional coordinates), so that their
 difference is the potential's error alone. Where symmetry does not fix the internal coordinates, the bulk modulus is
@@ -17,6 +18,7 @@ from ase import Atoms
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines import registry
 from mlip_autopipec.files import read_json, write_json
+from mlip_autopipec.runtime.tasks import validate_molecule
 from mlip_autopipec.science.properties.equation_of_state import EquationOfState, fit_birch_murnaghan, lattice_constant
 from mlip_autopipec.types import Failure, Json, Label, LabelJob, Outcome, TaskSpec
 
@@ -43,6 +45,8 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     The result has, per property, the potential's and the DFT value (None where the curve has no minimum, with the
     reason under ``eos.fits``). Failure ``validation_data``: the labels themselves do not make an equation of state.
     """
+    if "molecule_labels" in spec.payload:
+        return validate_molecule.run(spec, plan, folder)
     points = _points(spec)
     if isinstance(points, Failure):
         return Outcome(None, points)

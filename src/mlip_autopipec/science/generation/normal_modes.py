@@ -27,14 +27,14 @@ from mlip_autopipec.science.generation.context import (
 from mlip_autopipec.science.screening import closest_contact
 from mlip_autopipec.types import Candidate, Provenance
 
-__all__ = ["Modes", "drawn", "generate", "hessian", "normal_modes", "temperatures_k"]
+__all__ = ["PER_CM", "Modes", "drawn", "generate", "hessian", "normal_modes", "temperatures_k"]
 
 STEP_A = 0.01
 # Soft modes (internal rotations, long acoustic waves) would move atoms out of the harmonic region: they are given the
 # amplitude of this wavenumber.
 SOFTEST_PER_CM = 50.0
 TRIES = 20
-_PER_CM = units.invcm / (units._hbar * units.J * units.s)  # angular frequency of 1 / cm in ASE's unit of 1 / time
+PER_CM = units.invcm / (units._hbar * units.J * units.s)  # angular frequency of 1 / cm in ASE's unit of 1 / time
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Modes:
 
     @property
     def wavenumbers_per_cm(self) -> FloatArray:
-        return np.asarray(self.omega / _PER_CM)
+        return np.asarray(self.omega / PER_CM)
 
 
 def generate(
@@ -116,7 +116,7 @@ def drawn(atoms: Atoms, modes: Modes, temperature_k: float, rng: np.random.Gener
     scale, limit = 1.0, contact_limit(atoms)
     masses = atoms.get_masses()
     for _ in range(TRIES):
-        omega = np.maximum(modes.omega, SOFTEST_PER_CM * _PER_CM)
+        omega = np.maximum(modes.omega, SOFTEST_PER_CM * PER_CM)
         amplitudes = scale * np.sqrt(units.kB * temperature_k) / omega * rng.normal(size=len(omega))
         moved = bare(atoms)
         moved.positions += np.tensordot(amplitudes, modes.vectors, axes=1) / np.sqrt(masses)[:, None]
@@ -134,7 +134,7 @@ def normal_modes(atoms: Atoms, calculator: Calculator) -> Modes:
     # Rigid motions are projected out, then recognised by their place at the end of an orthonormal basis.
     basis = np.linalg.qr(np.hstack([free, np.eye(len(masses))]))[0][:, free.shape[1] : len(masses)]
     squares, vectors = np.linalg.eigh(basis.T @ dynamical @ basis)
-    stable = squares > (1.0 * _PER_CM) ** 2
+    stable = squares > (1.0 * PER_CM) ** 2
     kept = (basis @ vectors[:, stable]).T.reshape(-1, len(atoms), 3)
     return Modes(np.sqrt(squares[stable]), kept, int((~stable).sum()))
 

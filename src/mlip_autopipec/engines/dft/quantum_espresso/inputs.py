@@ -39,6 +39,7 @@ NUMERICS = frozenset(
     }
 )
 _FUNCTIONALS = {"PBE"}
+_ISOLATED = {"martyna_tuckerman": "mt"}
 _MAX_SECONDS_SHARE = 0.95
 _LOOSE_TOLERANCE_A = 1e-3
 
@@ -112,6 +113,10 @@ def write_input(job: LabelJob, *, z_valence: Mapping[str, float], max_seconds: f
     }
     if method["occupations"] == "smearing":
         system |= {"smearing": method["smearing"], "degauss": float(method["degauss_ry"])}
+    # For molecules only (G. J. Martyna & M. E. Tuckerman, J. Chem. Phys. 110, 2810, 1999): it takes images out of the
+    # potential of a cell that is no crystal's.
+    if method.get("isolated", "none") != "none" and not any(atoms.pbc):
+        system["assume_isolated"] = _ISOLATED[method["isolated"]]
     moments = method["starting_moments"]
     # A density that starts unpolarised stays so: nspin = 2 would give the same numbers at twice the cost.
     if method["spin_polarized"] and any(moments.get(symbol) for symbol in species):

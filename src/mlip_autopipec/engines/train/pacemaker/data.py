@@ -106,9 +106,10 @@ def reference_sum(atoms: Atoms, references: dict[str, float]) -> float:
     return float(sum(references[symbol] for symbol in atoms.get_chemical_symbols()))
 
 
-def fittable_functions(items: Sequence[LabelledStructure], elements: Sequence[str], asked: int) -> int:
-    """Basis functions per element: as asked, but at most 2/3 of the learnable atoms of the rarest element.
+def fittable_functions(items: Sequence[LabelledStructure], elements: Sequence[str], asked: int) -> dict[str, int]:
+    """Basis functions of each element: as asked, but at most 2/3 of its learnable atoms.
 
+    A molecule or an ordered compound has few atoms of one element and many of another, which shall not suffer for it.
     The active set is a square matrix of one environment per function: with fewer environments than functions there is
     none, and with hardly more it holds every environment, noise included.
     """
@@ -116,7 +117,7 @@ def fittable_functions(items: Sequence[LabelledStructure], elements: Sequence[st
     for item in items:
         for number, learn in zip(item.atoms.get_chemical_symbols(), core_mask(item), strict=True):
             atoms[number] += int(learn)
-    return max(4, min(asked, 2 * min(atoms.values()) // 3))
+    return {element: max(4, min(asked, 2 * number // 3)) for element, number in atoms.items()}
 
 
 def fit_rows(items: Sequence[LabelledStructure], references: dict[str, float], masked_energy_weight: float) -> FitRows:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlip_autopipec.engines.train.pacemaker.config import basis_spec
+from mlip_autopipec.engines.train.pacemaker.basis import empty_basis
 from mlip_autopipec.engines.train.pacemaker.data import FitRows, to_dataframe
 from mlip_autopipec.engines.train.pacemaker.inputs import FitSettings
 
@@ -38,11 +38,9 @@ def ridge(design: FloatArray, target: FloatArray, weights: FloatArray, strength:
 
 def fit_linear(settings: FitSettings, rows: FitRows) -> Any:
     """A BBasisConfiguration fitted to ``rows`` with the loss (1 - kappa) L_E + kappa L_F of pacemaker."""
-    from pyace import create_multispecies_basis_config
     from pyace.linearacefit import LinearACEDataset
 
-    spec = basis_spec(settings.elements, settings.functions_per_element, settings.cutoff_a, linear=True)
-    dataset = LinearACEDataset(create_multispecies_basis_config(spec), to_dataframe(rows))
+    dataset = LinearACEDataset(empty_basis(settings, linear=True), to_dataframe(rows))
     dataset.construct_design_matrix(max_workers=settings.threads)
     weights = np.concatenate(
         [

@@ -25,7 +25,7 @@ class FitSettings:
     trainer: TrainerName
     elements: tuple[str, ...]
     cutoff_a: float
-    functions_per_element: int
+    functions_per_element: dict[str, int]
     max_iterations: int
     kappa: float
     seed: int
@@ -40,8 +40,14 @@ class FitSettings:
             "trainer": self.trainer,
             "elements": list(self.elements),
             "cutoff_a": self.cutoff_a,
-            "functions_per_element": self.functions_per_element,
+            "functions_per_element": self.equal_functions or self.functions_per_element,
         }
+
+    @property
+    def equal_functions(self) -> int | None:
+        """Functions of every element where they are as many for each, else None."""
+        numbers = set(self.functions_per_element.values())
+        return numbers.pop() if len(numbers) == 1 else None
 
 
 def settings_of(job: TrainJob, trainer: TrainerName) -> FitSettings:
@@ -91,8 +97,10 @@ def read_job(path: Path) -> tuple[FitSettings, list[LabelledStructure], list[Lab
     )
 
 
-def pacemaker_input(settings: FitSettings, *, data: str, start: str | None) -> str:
+def pacemaker_input(settings: FitSettings, *, data: str, start: str | None, basis: str | None = None) -> str:
     """``input.yaml`` (JSON is YAML). ``data``: gzipped pickle; ``start``: potential to start from.
+
+    ``basis``: file of the empty basis, needed where the elements have different numbers of functions.
 
     Without a start the basis grows in a ladder of three steps, ``max_iterations`` each: the short expansions are
     settled before the high orders, which fit what is left, come in.
@@ -104,8 +112,9 @@ def pacemaker_input(settings: FitSettings, *, data: str, start: str | None) -> s
     }
     potential: Json | str
     if start is None:
-        potential = basis_spec(settings.elements, settings.functions_per_element, settings.cutoff_a, linear=False)
-        total = settings.functions_per_element * len(settings.elements)
+        most = max(settings.functions_per_element.values())
+        potential = basis or basis_spec(settings.elements, most, settings.cutoff_a, linear=False)
+        total = sum(settings.functions_per_element.values())
         fit |= {"ladder_step": -(-total // LADDER_STEPS), "ladder_type": "power_order"}
     else:
         potential = start
