@@ -14,7 +14,7 @@ from ase.data.vdw_alvarez import vdw_radii
 from ase.spacegroup import crystal
 
 from mlip_autopipec.science import generation
-from mlip_autopipec.science.generation.context import BOX_MARGIN_A, Context
+from mlip_autopipec.science.generation.context import Context
 from mlip_autopipec.science.generation.defect_cells import _hermite_forms, defect_cell, separation_a
 from mlip_autopipec.science.generation.interstitials import voids
 from mlip_autopipec.science.generation.relaxing import separated
@@ -171,7 +171,7 @@ def test_clusters_span_the_bond_from_contact_to_its_loss() -> None:
         atoms = item.atoms
         assert not atoms.pbc.any()
         margins = np.r_[atoms.positions.min(axis=0), atoms.cell.lengths() - atoms.positions.max(axis=0)]
-        assert margins.min() == pytest.approx(BOX_MARGIN_A)
+        assert margins.min() == pytest.approx(6.0)
         if item.provenance.parameters["kind"] == "dimer":
             reach = sum(covalent_radii[atomic_numbers[symbol]] for symbol in atoms.get_chemical_symbols())
             by_pair[str(atoms.symbols)].append(atoms.get_distance(0, 1) / reach)

@@ -155,10 +155,9 @@ def _dft(user: UserInput, material: Material, why: _Reasons) -> DftPlan:
         "degauss_ry": degauss_ry,
         "spin_polarized": chosen("spin_polarized", dft_parameters.spin_polarized(composition)),
         "starting_moments": chosen("starting_moments", dft_parameters.starting_moments(composition)),
-        "isolated": why.because(
+        "isolated": "none" if all(periodic) else why.because(
             "dft.isolated", "martyna_tuckerman",
-            "cells without any periodic direction see no images: forces in a box with 4 Å around ethanol are then as "
-            "good as with 6 Å, at a third of the cost",
+            "no images: forces in a box with 4 Å around ethanol are then as good as with 6 Å, at a third of the cost",
         ),
         "convergence": why.because("dft.convergence", user.dft.convergence, CONVERGENCE[user.dft.convergence]),
     })  # fmt: skip
