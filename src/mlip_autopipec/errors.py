@@ -75,6 +75,9 @@ class MissingProgramError(MlipError):
         self.what, self.install = what, install
         super().__init__(f"{what} was not found; install it with: {install}")
 
+    def __reduce__(self) -> tuple[type[MissingProgramError], tuple[str, str]]:
+        return type(self), (self.what, self.install)  # it may come from another process
+
 
 class CampaignLockedError(MlipError):
     """Another living driver holds the run folder."""

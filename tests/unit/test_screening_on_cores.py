@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import signal
+import sys
+from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.calculator import Calculator
 
-from mlip_autopipec.engines.worker_process import WorkerEndedError
-from mlip_autopipec.errors import InputError
-from mlip_autopipec.runtime.screening import LOOKAHEAD, evaluate_stream, screen_on_cores, useful_workers
-from mlip_autopipec.science.screening import Limits, screen
-from mlip_autopipec.testing import SimulatedSurrogate
+from mlip_autopipec.engines import registry
+from mlip_autopipec.engines.remote_calculator import RemoteCalculator
+from mlip_autopipec.errors import MissingProgramError, MlipError
+from mlip_autopipec.runtime.candidates import screened
+from mlip_autopipec.runtime.surrogate_pool import SurrogatePool, opened
+from mlip_autopipec.science.screening import Limits, evaluate, screen
+from mlip_autopipec.testing import SimulatedSurrogate, simulated_plan
 from mlip_autopipec.types import Candidate, Provenance
 
 ENGINE = "mlip_autopipec.testing:SimulatedSurrogate"
@@ -38,6 +45,9 @@ class Moody(SimulatedSurrogate):
             calculate(atoms, *args, **kwargs)
         calculator.calculate = moody
         return calculator
+
+def load(options):
+    return Moody().calculator(), ["Cu", "Ag", "Ni"]
 """
 
 
@@ -49,83 +59,104 @@ def _copper(dx: float = 0.0, scale: float = 1.0, symbol: str = "Cu") -> Atoms:
     return atoms
 
 
-def _candidates() -> list[Candidate]:
+def _candidates(*structures: Atoms) -> list[Candidate]:
+    return [Candidate(atoms, Provenance("test", str(index))) for index, atoms in enumerate(structures)]
+
+
+def _told(_what: str, _share: float) -> None:
+    pass
+
+
+def test_verdicts_are_those_of_one_process_whatever_the_number_of_processes() -> None:
     shapes = [(0.0, 1.0), (1.6, 1.0), (0.7, 1.0), (0.0, 1.6), (0.1, 1.0), (0.2, 1.01), (0.05, 0.99), (0.3, 1.0)]
-    return [Candidate(_copper(*shape), Provenance("test", str(index))) for index, shape in enumerate(shapes)]
-
-
-def test_verdicts_are_those_of_one_process_whatever_the_number_of_workers() -> None:
-    candidates = _candidates()
+    candidates = _candidates(*(_copper(*shape) for shape in shapes))
     alone = screen(candidates, SimulatedSurrogate().calculator(), LIMITS)
     assert [verdict.kind for verdict in alone.verdicts[:5]] == [None, "too_close", "large_force", "high_energy", None]
-    told: list[tuple[int, int, float | None]] = []
-    for workers in (1, 3):
-        told.clear()
-        many = screen_on_cores(
-            candidates,
-            ENGINE,
-            LIMITS,
-            workers=workers,
-            progress=lambda done, total, eta: told.append((done, total, eta)),
-        )
-        assert many == alone
-        assert [done for done, _, _ in told] == list(range(1, 9)) and {total for _, total, _ in told} == {8}
-        assert told[0][2] is None and told[-1][2] == 0 and all(eta >= 0 for _, _, eta in told[1:] if eta is not None)
-
-
-def test_a_long_stream_is_drawn_as_it_is_needed() -> None:
-    drawn = 0
-
-    def source() -> Iterator[Atoms]:
-        nonlocal drawn
-        while True:
-            drawn += 1
-            yield _copper(0.001 * drawn)
-
-    stream = evaluate_stream(source(), ENGINE, LIMITS, workers=1)
-    for expected in range(5):
-        index, evaluation = next(stream)
-        assert index == expected and evaluation.reason is None and evaluation.energy_ev_per_atom is not None
-    assert drawn <= 5 + LOOKAHEAD
-    stream.close()
+    plan = simulated_plan(
+        surrogate={"engine": ENGINE, "max_force_ev_per_a": 4.0, "max_energy_above_lowest_ev_per_atom": 1.0}
+    )
+    for processes in (1, 2):
+        with opened(plan, processes, _told) as pool:
+            assert pool.processes == processes
+            assert screened(plan, candidates, [], pool) == alone
 
 
 @pytest.fixture
 def moody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "moody.py").write_text(MOODY)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
     monkeypatch.setenv("ONCE", str(tmp_path / "died_once"))
     return "moody:Moody"
 
 
+def _loaded(engine: str) -> Calculator:
+    return registry.surrogate(engine).calculator()
+
+
 def test_a_structure_that_kills_its_process_twice_is_rejected_with_that_reason(moody: str) -> None:
-    structures = [_copper(0.1), _copper(symbol="Ag"), _copper(0.2), _copper(0.3)]
-    found = [evaluation for _, evaluation in evaluate_stream(structures, moody, LIMITS, workers=1)]
-    assert [evaluation.kind for evaluation in found] == [None, "surrogate_failed", None, None]
-    assert found[1].reason is not None and "twice" in found[1].reason and "-9" in found[1].reason
+    plan = simulated_plan(surrogate={"engine": moody})
+    candidates = _candidates(*(_copper(0.02 * n, symbol="Ag" if n == 1 else "Cu") for n in range(7)))
+    with opened(plan, 2, _told) as pool:
+        found = screened(plan, candidates, [], pool)
+        assert [verdict.kind for verdict in found.verdicts] == [None, "surrogate_failed", *[None] * 5]
+        reason = found.verdicts[1].reason
+        assert reason is not None and "twice" in reason
+        with pytest.raises(MlipError, match="killed"):  # work that nothing can stand in for
+            pool.evaluate("starts", partial(evaluate, limits=LIMITS), [_copper(symbol="Ag")])
 
 
 def test_a_process_that_dies_once_costs_no_structure(moody: str) -> None:
-    structures = [_copper(0.1), _copper(symbol="Ni"), _copper(0.2)]
-    found = [evaluation for _, evaluation in evaluate_stream(structures, moody, LIMITS, workers=1)]
-    assert [evaluation.kind for evaluation in found] == [None, None, None]
+    told: list[float] = []
+    structures = [_copper(0.02 * n, symbol="Ni" if n == 3 else "Cu") for n in range(7)]
+    with SurrogatePool(partial(_loaded, moody), 2, lambda _, share: told.append(share)) as pool:
+        found = pool.evaluate("screen", partial(evaluate, limits=LIMITS), structures)
+        alone = [evaluate(atoms, SimulatedSurrogate().calculator(), LIMITS) for atoms in structures]
+        assert found == alone and len({evaluation.energy_ev_per_atom for evaluation in found}) == 7
+        assert told[-1] == 1
+        # One that is killed while it waits for work is replaced as well.
+        for child in psutil.Process().children():
+            if "spawn_main" in " ".join(child.cmdline()):
+                child.send_signal(signal.SIGKILL)
+        assert pool.evaluate("screen", partial(evaluate, limits=LIMITS), structures) == alone
+
+
+def _remote(backend: str) -> Calculator:
+    return RemoteCalculator("EMT", sys.executable, Path(backend), {})
+
+
+def test_an_interpreter_of_the_model_that_dies_is_replaced_too(
+    moody: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    structures = [_copper(0.02 * n, symbol="Ni" if n == 1 else "Cu") for n in range(4)]
+    with SurrogatePool(partial(_remote, str(tmp_path / "moody.py")), 2, _told) as pool:
+        found = pool.evaluate("screen", partial(evaluate, limits=LIMITS), structures)
+    assert [evaluation.kind for evaluation in found] == [None] * 4
+    assert Path(os.environ["ONCE"]).exists()
 
 
 def test_a_bug_in_the_surrogate_is_no_reason_to_reject(moody: str) -> None:
-    with pytest.raises(WorkerEndedError, match="ZeroDivisionError"):
-        list(evaluate_stream([_copper(symbol="Al")], moody, LIMITS, workers=1))
+    with pytest.raises(ZeroDivisionError, match="a bug"), SurrogatePool(partial(_loaded, moody), 2, _told) as pool:
+        pool.evaluate("screen", partial(evaluate, limits=LIMITS), [_copper(), _copper(symbol="Al")])
 
 
-def test_an_element_that_the_surrogate_lacks_leaves_geometry_and_an_unknown_engine_is_named() -> None:
-    silicon = [Candidate(bulk("Si", cubic=True), Provenance("test", "si"))]
-    assert screen_on_cores(silicon, ENGINE, LIMITS, workers=2).geometry_only
-    with pytest.raises(InputError, match="chgnet"):
-        screen_on_cores(silicon, "chgnt", LIMITS, workers=2)
-    with pytest.raises(ValueError, match="at least 1"):
-        list(evaluate_stream([], ENGINE, LIMITS, workers=0))
-    assert list(evaluate_stream([], ENGINE, LIMITS, workers=2)) == []
+def _absent() -> Calculator:
+    raise MissingProgramError("the Python package 'chgnet'", "pip install chgnet")
 
 
-def test_workers_are_started_where_they_pay() -> None:
-    assert [useful_workers(count, 8) for count in (0, 150, 400, 5000)] == [1, 1, 4, 8]
+def _deadly() -> Calculator:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def test_a_model_that_cannot_be_loaded_says_why_and_blames_no_structure() -> None:
+    with pytest.raises(MissingProgramError, match="pip install chgnet"), SurrogatePool(_absent, 2, _told) as pool:
+        pool.evaluate("screen", partial(evaluate, limits=LIMITS), [_copper()])
+    with pytest.raises(MlipError, match="fewer cores"), SurrogatePool(_deadly, 2, _told) as pool:
+        pool.evaluate("screen", partial(evaluate, limits=LIMITS), [_copper()], pytest.fail)
+
+
+def test_an_element_that_the_surrogate_lacks_leaves_geometry() -> None:
+    plan = simulated_plan(surrogate={"engine": ENGINE}, material={"formula": "Si", "fractions": {"Si": 1.0}})
+    with opened(plan, 2, _told) as pool:
+        assert screened(plan, _candidates(bulk("Si", cubic=True)), [], pool).geometry_only
+        assert pool.evaluate("nothing", partial(evaluate, limits=LIMITS), []) == []

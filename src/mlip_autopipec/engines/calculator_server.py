@@ -19,14 +19,14 @@ import runpy
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator
 
-__all__ = ["Channel", "atoms_of", "evaluate", "main", "serve"]
+__all__ = ["Channel", "evaluate", "main"]
 
 
 class Channel:
@@ -52,25 +52,9 @@ class Channel:
         self._replies.flush()
 
 
-def serve(prepare: Callable[[], tuple[dict[str, Any], Callable[[dict[str, Any]], dict[str, Any]]]]) -> None:
-    """Call ``prepare`` once, send the greeting it returns, then answer every request with its second value."""
-    channel = Channel()
-    try:
-        greeting, answer = prepare()
-        channel.reply(greeting)
-        for request in channel.requests():
-            channel.reply(answer(request))
-    except Exception:
-        channel.reply({"broken": traceback.format_exc()})
-
-
-def atoms_of(request: dict[str, Any]) -> Atoms:
-    return Atoms(numbers=request["numbers"], positions=request["positions"], cell=request["cell"], pbc=request["pbc"])
-
-
 def evaluate(calculator: Calculator, request: dict[str, Any]) -> dict[str, Any]:
     """The properties that the request names, or ``{"failed": reason}``."""
-    atoms = atoms_of(request)
+    atoms = Atoms(**{name: request[name] for name in ("numbers", "positions", "cell", "pbc")})
     try:
         calculator.calculate(atoms, request["properties"], ["positions", "numbers", "cell", "pbc"])
     except CalculationFailed as failure:
@@ -86,12 +70,14 @@ def _plain(value: Any) -> Any:
 
 def main() -> None:
     backend, options = sys.argv[1], json.loads(sys.argv[2])
-
-    def prepare() -> tuple[dict[str, Any], Callable[[dict[str, Any]], dict[str, Any]]]:
+    channel = Channel()
+    try:
         calculator, elements = runpy.run_path(backend)["load"](options)
-        return {"ready": list(elements)}, lambda request: evaluate(calculator, request)
-
-    serve(prepare)
+        channel.reply({"ready": list(elements)})
+        for request in channel.requests():
+            channel.reply(evaluate(calculator, request))
+    except Exception:
+        channel.reply({"broken": traceback.format_exc()})
 
 
 if __name__ == "__main__":

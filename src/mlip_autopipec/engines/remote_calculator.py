@@ -20,11 +20,11 @@ from mlip_autopipec.engines.universal import refuse_unknown
 from mlip_autopipec.engines.worker_process import WorkerProcess
 from mlip_autopipec.types import Json
 
-__all__ = ["RemoteCalculator", "geometry_request"]
+__all__ = ["RemoteCalculator"]
 
 
-def geometry_request(atoms: Atoms) -> Json:
-    """A structure as a worker reads it (``calculator_server.atoms_of``), to the last bit."""
+def _geometry(atoms: Atoms) -> Json:
+    """A structure as the other side reads it, to the last bit."""
     return {
         "numbers": atoms.numbers.tolist(),
         "positions": atoms.positions.tolist(),
@@ -64,7 +64,7 @@ class RemoteCalculator(Calculator):
         refuse_unknown(self.atoms.get_chemical_symbols(), self.elements, self.model_name)
         # Energy and forces always: whoever asks for one asks for the other next.
         wanted = ["energy", "forces"] + (["stress"] if properties is None or "stress" in properties else [])
-        reply = self.worker.ask({**geometry_request(self.atoms), "properties": wanted})
+        reply = self.worker.ask({**_geometry(self.atoms), "properties": wanted})
         if "failed" in reply:
             raise CalculationFailed(f"{self.model_name}: {reply['failed']}")
         self.results = {

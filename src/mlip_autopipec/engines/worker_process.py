@@ -16,7 +16,7 @@ from typing import Any
 
 from mlip_autopipec.errors import MissingProgramError
 
-__all__ = ["ONE_THREAD", "WorkerEndedError", "WorkerProcess", "find_interpreter"]
+__all__ = ["ONE_THREAD", "WorkerEndedError", "WorkerKilledError", "WorkerProcess", "find_interpreter"]
 
 # Two workers on two cores that start a thread per core each run ten times slower.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -25,6 +25,10 @@ _STDERR_TAIL = 2000
 
 class WorkerEndedError(RuntimeError):
     """The process ended, or met an exception, instead of answering."""
+
+
+class WorkerKilledError(WorkerEndedError):
+    """The process was ended by a signal, as when memory runs out."""
 
 
 class WorkerProcess:
@@ -49,11 +53,6 @@ class WorkerProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    def fileno(self) -> int:
-        """Becomes readable when a line, or the end, has come."""
-        assert self._process.stdout is not None
-        return self._process.stdout.fileno()
-
     def send(self, request: Mapping[str, Any]) -> None:
         """Raises WorkerEndedError when nobody reads any more."""
         assert self._process.stdin is not None
@@ -61,14 +60,14 @@ class WorkerProcess:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError as error:
-            raise WorkerEndedError(self._obituary()) from error
+            raise self._obituary() from error
 
     def receive(self) -> dict[str, Any]:
         """The next line. Raises WorkerEndedError with the last words of the process when there is none."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line.endswith(b"\n"):
-            raise WorkerEndedError(self._obituary())
+            raise self._obituary()
         reply: dict[str, Any] = json.loads(line)
         if "broken" in reply:
             raise WorkerEndedError(reply["broken"])
@@ -78,19 +77,15 @@ class WorkerProcess:
         self.send(request)
         return self.receive()
 
-    @property
-    def killed(self) -> bool:
-        """Whether it was ended by a signal, as when memory runs out."""
-        return (self._process.poll() or 0) < 0
-
     def close(self) -> None:
         self._end()
 
-    def _obituary(self) -> str:
+    def _obituary(self) -> WorkerEndedError:
         code = self._process.wait()
         self._stderr.seek(0)
         words = self._stderr.read()[-_STDERR_TAIL:].decode(errors="replace").strip()
-        return f"the process ended with code {code}" + (f":\n{words}" if words else "")
+        text = f"the process ended with code {code}" + (f":\n{words}" if words else "")
+        return WorkerKilledError(text) if code < 0 else WorkerEndedError(text)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -15,11 +15,10 @@ from ase.calculators.calculator import Calculator
 
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.runtime import proposing
-from mlip_autopipec.runtime.screening import useful_workers
 from mlip_autopipec.runtime.surrogate_pool import SurrogatePool
 from mlip_autopipec.science import generation
 from mlip_autopipec.science.generation.start_ranking import Start
-from mlip_autopipec.science.screening import Screened, by_own_limit, evaluate, judge, screen
+from mlip_autopipec.science.screening import Evaluation, Screened, by_own_limit, evaluate, judge, screen
 from mlip_autopipec.types import Candidate, Json
 
 __all__ = ["PROPOSING", "Piece", "pieces_of", "proposed", "screened", "useful_processes"]
@@ -30,6 +29,8 @@ PROPOSING = "candidates"
 MD_WEIGHT = 20
 # Evaluations that the search for start structures costs: a dozen lattices of an element, relaxed.
 START_EVALUATIONS = 300
+# Loading a model costs as much as this many structures of 16 atoms.
+EVALUATIONS_PER_PROCESS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,9 @@ def pieces_of(plan: Plan, payload: Json) -> list[Piece]:
 
 
 def useful_processes(pieces: Sequence[Piece], cores: int) -> int:
-    """How many processes pay for loading the model once more."""
-    return useful_workers(START_EVALUATIONS + sum(piece.evaluations for piece in pieces), cores)
+    """How many processes pay for loading the model once more; at most one per core, at least one."""
+    evaluations = START_EVALUATIONS + sum(piece.evaluations for piece in pieces)
+    return max(1, min(cores, evaluations // EVALUATIONS_PER_PROCESS))
 
 
 def proposed(plan: Plan, pieces: Sequence[Piece], found: Sequence[Start], pool: SurrogatePool) -> list[list[Candidate]]:
@@ -94,12 +96,16 @@ def _propose(
 
 
 def screened(plan: Plan, candidates: Sequence[Candidate], found: Sequence[Start], pool: SurrogatePool) -> Screened:
-    """:func:`science.screening.screen` with the evaluations spread over the pool."""
+    """:func:`science.screening.screen` with the evaluations spread over the pool.
+
+    A structure that kills its process twice is rejected with that reason.
+    """
     limits = proposing.limits(plan.surrogate)
     if not proposing.surrogate_knows(plan):
         return screen(candidates, None, limits)
     own = [by_own_limit(candidate, limits) for candidate in candidates]
     rest = [candidate.atoms for candidate, known in zip(candidates, own, strict=True) if known is None]
-    evaluated = iter(pool.evaluate("screen", partial(evaluate, limits=limits), rest))
+    lost = partial(Evaluation, "surrogate_failed")
+    evaluated = iter(pool.evaluate("screen", partial(evaluate, limits=limits), rest, lost))
     evaluations = [known if known is not None else next(evaluated) for known in own]
     return judge(candidates, evaluations, limits, proposing.lowest(found))

@@ -1,21 +1,22 @@
 """Work with a surrogate on many cores: one long-lived process per core, each with its own copy of the model.
 
 On one core everything happens in this process. Results do not depend on the number of processes: each piece of work
-gets a calculator that has forgotten the one before it.
+gets a calculator that has forgotten the one before it. A process that dies (memory) costs no more than time, unless
+the same piece of work kills a second one.
 """
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import queue
-import signal
-import sys
-import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, TypeVar
 
 import psutil
@@ -23,47 +24,77 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.engines.worker_process import ONE_THREAD
 from mlip_autopipec.errors import MlipError
 from mlip_autopipec.runtime import proposing
-from mlip_autopipec.runtime.process import die_with_parent
+from mlip_autopipec.runtime.surrogate_process import Make, begin, do, fresh, nothing
 
 __all__ = ["SurrogatePool", "opened"]
 
 R = TypeVar("R")
 #: Told (what is being done, finished share of it from 0 to 1).
 Told = Callable[[str, float], None]
+#: Stands in for the result of a piece of work that cannot be done; told why.
+Lost = Callable[[str], R]
+_ReportOf = Callable[[int], Callable[[float], None]]
 MEMORY_PER_PROCESS_GB = 1.6
 POLL_S = 0.5
+KILLED = "a process of the surrogate was killed, probably for its memory; use fewer cores: --cores N"
+KILLED_TWICE = "its evaluation ended the process twice, probably for its memory"
 
 
 class SurrogatePool:
-    """Runs functions ``work(*arguments, calculator, report)`` side by side; see :func:`opened`.
+    """Runs functions ``work(*arguments, calculator, report)`` side by side; a context, see also :func:`opened`.
 
-    ``report(fraction)`` may be called by long work. The calculator is None where the surrogate lacks an element.
+    ``report(fraction)`` may be called by long work. The calculator is what ``make`` gives. What ``work`` or ``make``
+    raises in a process is raised here.
     """
 
-    def __init__(self, plan: Plan, processes: int, told: Told) -> None:
-        self.processes, self.told = processes, told
-        self._calculator = proposing.calculator(plan) if processes == 1 else None
-        self._pool: ProcessPoolExecutor | None = None
+    def __init__(self, make: Make, processes: int, told: Told) -> None:
+        # Two processes that each start a thread per core slow each other down tenfold.
+        os.environ.update(ONE_THREAD)
+        self.make, self.processes, self.told = make, processes, told
         self._run = 0
         self._others = set(multiprocessing.active_children())
+        self._calculator = make() if processes == 1 else None
+        self._pool: ProcessPoolExecutor | None = None
         if processes > 1:
-            context = multiprocessing.get_context("spawn")
-            self._reports: Any = context.Queue()
-            self._pool = ProcessPoolExecutor(processes, context, _begin, (plan, self._reports))
+            self._start()
 
-    def evaluate(self, what: str, work: Callable[[Atoms, Calculator], R], structures: Sequence[Atoms]) -> list[R]:
-        """:class:`~mlip_autopipec.science.generation.start_relaxation.Evaluate`, largest structures first."""
+    def __enter__(self) -> SurrogatePool:
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, value: BaseException | None, _: TracebackType | None) -> None:
+        self.close(at_once=error is not None)  # an error or Ctrl-C: nobody waits for the rest
+
+    def evaluate(
+        self,
+        what: str,
+        work: Callable[[Atoms, Calculator], R],
+        structures: Sequence[Atoms],
+        lost: Lost[R] | None = None,
+    ) -> list[R]:
+        """:class:`~mlip_autopipec.science.generation.start_relaxation.Evaluate`, largest structures first.
+
+        ``lost``: the result of a structure whose evaluation killed two processes (None: it raises MlipError).
+        """
         order = sorted(range(len(structures)), key=lambda index: -len(structures[index]))
-        done = self.run(what, _Evaluated(work), [(structures[index],) for index in order])
+        done = self.run(what, _Evaluated(work), [(structures[index],) for index in order], lost=lost)
         found = dict(zip(order, done, strict=True))
         return [found[index] for index in range(len(structures))]
 
     def run(
-        self, what: str, work: Callable[..., R], arguments: Sequence[tuple[Any, ...]], weights: Sequence[float] = ()
+        self,
+        what: str,
+        work: Callable[..., R],
+        arguments: Sequence[tuple[Any, ...]],
+        weights: Sequence[float] = (),
+        lost: Lost[R] | None = None,
     ) -> list[R]:
-        """Results in the order of the arguments; ``weights``: how much work each is, for the progress that is told."""
+        """Results in the order of the arguments; ``weights``: how much work each is, for the progress that is told.
+
+        ``lost``: as for :meth:`evaluate`. Raises MlipError where processes are killed again and again.
+        """
         shares = list(weights) or [1.0] * len(arguments)
         total = sum(shares) or 1.0
         finished = [0.0] * len(arguments)
@@ -80,33 +111,86 @@ class SurrogatePool:
 
         tell()
         self._run += 1
-        if self._pool is None:
-            results = []
-            for index, values in enumerate(arguments):
-                results.append(work(*values, _fresh(self._calculator), report_of(index)))
-                report_of(index)(1.0)
-            return results
-        futures: dict[Future[R], int] = {
-            self._pool.submit(_do, work, (self._run, index), values): index for index, values in enumerate(arguments)
-        }
-        try:
-            self._follow(futures, report_of)
-            return [future.result() for future in futures]
-        except BrokenProcessPool:
-            raise MlipError(
-                "a process of the surrogate was killed, probably for its memory; use fewer cores: --cores N"
-            ) from None
+        if self._pool is not None:
+            return self._on_processes(work, arguments, report_of, lost)
+        results = []
+        for index, values in enumerate(arguments):
+            results.append(work(*values, fresh(self._calculator), report_of(index)))
+            report_of(index)(1.0)
+        return results
 
-    def _follow(self, futures: dict[Future[R], int], report_of: Callable[[int], Callable[[float], None]]) -> None:
-        waiting = set(futures)
-        while waiting:
-            done, waiting = wait(waiting, timeout=POLL_S, return_when=FIRST_COMPLETED)
+    def _on_processes(
+        self, work: Callable[..., R], arguments: Sequence[tuple[Any, ...]], report_of: _ReportOf, lost: Lost[R] | None
+    ) -> list[R]:
+        results: dict[int, R] = {}
+        ahead = deque(range(len(arguments)))
+
+        def attempt(pieces: deque[int]) -> list[int]:
+            return self._attempt(work, arguments, pieces, report_of, results)
+
+        while ahead:
+            doubtful = attempt(ahead)
+            if doubtful:
+                self._start_again()
+            for index in doubtful:
+                # Nobody tells which piece it was that killed the process. With one at a time it is known.
+                if attempt(deque([index])):
+                    if lost is None:
+                        raise MlipError(KILLED)
+                    results[index] = lost(KILLED_TWICE)
+                    report_of(index)(1.0)
+                    self._start_again()
+        return [results[index] for index in range(len(arguments))]
+
+    def _attempt(
+        self,
+        work: Callable[..., R],
+        arguments: Sequence[tuple[Any, ...]],
+        ahead: deque[int],
+        report_of: _ReportOf,
+        results: dict[int, R],
+    ) -> list[int]:
+        """Work off ``ahead``. When a process dies: the pieces without result that may have been begun."""
+        at_work: dict[Future[R], int] = {}
+        doubtful: list[int] = []
+        while at_work or (ahead and not doubtful):
+            while ahead and not doubtful and len(at_work) <= self.processes:  # one lies ready for who is first
+                index = ahead.popleft()
+                try:
+                    at_work[self._submit(work, (self._run, index), arguments[index])] = index
+                except BrokenProcessPool:
+                    doubtful.append(index)
+            done, _ = wait(at_work, timeout=POLL_S, return_when=FIRST_COMPLETED)
             for index, fraction in self._news():
                 report_of(index)(fraction)
             for future in done:
-                report_of(futures[future])(1.0)
-                if future.exception() is not None:
-                    return
+                index = at_work.pop(future)
+                try:
+                    results[index] = future.result()
+                except BrokenProcessPool:
+                    doubtful.append(index)
+                else:
+                    report_of(index)(1.0)
+        return sorted(doubtful)
+
+    def _submit(self, work: Callable[..., R], name: tuple[int, int], values: tuple[Any, ...]) -> Future[R]:
+        assert self._pool is not None
+        return self._pool.submit(do, work, name, values)
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        # A new queue for new processes: one that was killed while it wrote holds the old one's lock for ever.
+        self._reports: Any = context.Queue()
+        self._pool = ProcessPoolExecutor(self.processes, context, begin, (self.make, self._reports))
+
+    def _start_again(self) -> None:
+        """Raises MlipError when a process dies before it has any work: then no structure is to blame."""
+        self.close()
+        self._start()
+        try:
+            self._submit(nothing, (0, 0), ()).result()
+        except BrokenProcessPool:
+            raise MlipError(KILLED) from None
 
     def _news(self) -> Iterator[tuple[int, float]]:
         while True:
@@ -131,19 +215,14 @@ class SurrogatePool:
 def opened(plan: Plan, cores: int, told: Told, *, beside: int = 0) -> Iterator[SurrogatePool]:
     """A pool for the plan's surrogate on at most ``cores`` cores, as many as the memory holds. Closed at the end.
 
-    ``beside``: how many other pools may be at work on this machine and need as much memory.
+    The calculator is None where the surrogate lacks an element. ``beside``: how many other pools may be at work on this
+    machine and need as much memory.
     """
-    # Two processes that each start a thread per core slow each other down tenfold.
-    os.environ["OMP_NUM_THREADS"] = "1"
     here = len(os.sched_getaffinity(0))
     fitting = int(psutil.virtual_memory().available / 1e9 / MEMORY_PER_PROCESS_GB / (1 + beside))
-    pool = SurrogatePool(plan, max(1, min(cores, here, fitting)), told)
-    try:
+    make = functools.partial(proposing.calculator, plan)
+    with SurrogatePool(make, max(1, min(cores, here, fitting)), told) as pool:
         yield pool
-    except BaseException:  # an error or Ctrl-C: nobody waits for the rest
-        pool.close(at_once=True)
-        raise
-    pool.close()
 
 
 class _Evaluated:
@@ -154,36 +233,3 @@ class _Evaluated:
 
     def __call__(self, atoms: Atoms, calculator: Calculator, report: Callable[[float], None]) -> Any:
         return self.work(atoms, calculator)
-
-
-def _fresh(calculator: Calculator | None) -> Calculator | None:
-    """The calculator without its last structure: a neighbour list kept from it shows in the last digits."""
-    if calculator is not None:
-        calculator.reset()
-    return calculator
-
-
-# In a worker process.
-_model: Calculator | None = None
-_reports: Any = None
-REPORT_EVERY_S = 1.0
-
-
-def _begin(plan: Plan, reports: Any) -> None:
-    global _model, _reports
-    die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends this process
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # models greet on standard output, which is for the result
-    _model, _reports = proposing.calculator(plan), reports
-
-
-def _do(work: Callable[..., R], name: tuple[int, int], values: tuple[Any, ...]) -> R:
-    last = time.monotonic()
-
-    def report(fraction: float) -> None:
-        nonlocal last
-        if time.monotonic() - last > REPORT_EVERY_S:
-            last = time.monotonic()
-            _reports.put((name, fraction))
-
-    return work(*values, _fresh(_model), report)

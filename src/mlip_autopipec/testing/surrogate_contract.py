@@ -3,23 +3,49 @@
 from __future__ import annotations
 
 import functools
+import os
+import tempfile
+import time
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from ase import Atoms, units
+from ase.calculators.calculator import Calculator
 
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import Surrogate
 from mlip_autopipec.errors import InputError
-from mlip_autopipec.runtime.screening import evaluate_stream
-from mlip_autopipec.science.screening import Limits, evaluate
+from mlip_autopipec.runtime.surrogate_pool import SurrogatePool
+from mlip_autopipec.science.screening import Evaluation, Limits, evaluate
 
-__all__ = ["SurrogateContract"]
+__all__ = ["SurrogateContract", "meet"]
+
+LONGEST_START_S = 300
 
 
 @functools.cache
 def _surrogate(engine: str, model: str | None) -> Surrogate:
     return registry.surrogate(engine, model)
+
+
+def _loaded(engine: str, model: str | None) -> Calculator:
+    return registry.surrogate(engine, model).calculator()
+
+
+def meet(folder: str, processes: int) -> None:
+    """Wait until this many processes have come here with the same empty folder. Raises TimeoutError after 300 s."""
+    (Path(folder) / str(os.getpid())).touch()
+    end = time.monotonic() + LONGEST_START_S
+    while (came := len(list(Path(folder).iterdir()))) < processes:
+        if time.monotonic() > end:
+            raise TimeoutError(f"{came} of {processes} processes came")
+        time.sleep(0.02)
+
+
+def _evaluated_by_two(atoms: Atoms, calculator: Calculator, *, folder: str, limits: Limits) -> Evaluation:
+    meet(folder, 2)
+    return evaluate(atoms, calculator, limits)
 
 
 class SurrogateContract:
@@ -131,7 +157,9 @@ class SurrogateContract:
         structures[3] = structures[3].repeat((2, 1, 1))
         limits = Limits(max_force_ev_per_a=1e3)
         alone = [evaluate(atoms, self.surrogate.calculator(), limits) for atoms in structures]
-        batch = list(evaluate_stream(structures, self.engine, limits, workers=2, model=self.model))
-        assert [index for index, _ in batch] == list(range(5))
-        assert [evaluation for _, evaluation in batch] == alone
+        make = functools.partial(_loaded, self.engine, self.model)
+        with tempfile.TemporaryDirectory() as folder, SurrogatePool(make, 2, lambda *_: None) as pool:
+            work = functools.partial(_evaluated_by_two, folder=folder, limits=limits)
+            assert pool.evaluate("screen", work, structures) == alone
+            assert not (Path(folder) / str(os.getpid())).exists()
         assert len({evaluation.energy_ev_per_atom for evaluation in alone}) == 5
