@@ -42,11 +42,14 @@ def fit_linear(settings: FitSettings, rows: FitRows) -> Any:
 
     dataset = LinearACEDataset(empty_basis(settings, linear=True), to_dataframe(rows))
     dataset.construct_design_matrix(max_workers=settings.threads)
+    design = dataset.get_design_matrix()
+    if not (np.isfinite(design).all() and design.any()):
+        raise RuntimeError("python-ace left no design matrix: a process of it has crashed")
     weights = np.concatenate(
         [
             (1.0 - settings.kappa) * rows.energy_weights,
             settings.kappa * np.repeat(np.concatenate(rows.force_weights), 3),
         ]
     )
-    dataset.basis.basis_coeffs = ridge(dataset.get_design_matrix(), dataset.get_target_vector(), weights)
+    dataset.basis.basis_coeffs = ridge(design, dataset.get_target_vector(), weights)
     return dataset.basis.to_BBasisConfiguration()
