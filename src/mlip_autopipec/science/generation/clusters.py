@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 
-from mlip_autopipec.science.generation.context import Context, in_a_box
+from mlip_autopipec.science.generation.context import WIDE_MARGIN_A, Context, in_a_box
 from mlip_autopipec.types import Candidate, Json, Provenance
 
 __all__ = ["CONTACTS", "generate"]
@@ -46,7 +46,7 @@ def generate(
     def add(atoms: Atoms, parameters: Json) -> None:
         group = f"cluster:{context.seed}:{len(made)}"
         known = {"atoms": len(atoms), "min_contact": OWN_CONTACT_LIMIT, **parameters}
-        made.append(Candidate(in_a_box(atoms), Provenance("cluster", group, known, None, context.seed)))
+        made.append(Candidate(in_a_box(atoms, WIDE_MARGIN_A), Provenance("cluster", group, known, None, context.seed)))
 
     if isolated:
         for element in elements[:count]:
