@@ -165,10 +165,11 @@ def test_masked_atoms_leave_the_fit_alone(tmp_path: Path) -> None:
     assert np.abs(forces["unmasked"] - forces["clean"]).max() > 1.0
 
 
-def alloy(seed: int) -> LabelledStructure:
+def alloy(seed: int, gold: int | None = None) -> LabelledStructure:
+    """Eight atoms, ``gold`` of them gold, else two to six."""
     rng = np.random.default_rng(seed)
     atoms = bulk("Cu", "fcc", a=3.85, cubic=True) * (2, 1, 1)
-    atoms.symbols[rng.permutation(8)[: rng.integers(2, 7)]] = "Au"
+    atoms.symbols[rng.permutation(8)[: gold or rng.integers(2, 7)]] = "Au"
     atoms.positions += rng.normal(0.0, 0.08, atoms.positions.shape)
     bare = atoms.copy()
     atoms.calc = EMT()
@@ -193,6 +194,17 @@ def test_an_alloy_has_two_reference_energies(tmp_path: Path) -> None:
     exported = items[35].atoms.copy()
     exported.calc = PyACECalculator(str(result.folder / "potential.yace"))
     assert exported.get_potential_energy() == pytest.approx(atoms.get_potential_energy(), abs=1e-6)
+
+
+def test_a_rare_element_has_fewer_functions_than_a_common_one(tmp_path: Path) -> None:
+    """Gold comes first in the alphabet, which is where python-ace expects the most functions."""
+    items = tuple(alloy(seed, gold=1) for seed in range(40))
+    job = copper_job(elements=("Cu", "Au"), train=items[:34], test=items[34:])
+    result = train("linear", job, tmp_path / "dilute")
+    functions = result.metrics["basis"]["functions_per_element"]
+    assert functions == {"Au": 2 * 34 // 3, "Cu": 40}
+    assert result.metrics["test"]["force_rmse_mev_per_a"] < 100.0
+    assert result.metrics["gamma_train_max"] <= 1.002
 
 
 def test_pacemaker_learns_starts_warm_and_honours_the_mask(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 
-from mlip_autopipec.science.generation.context import BOX_MARGIN_A, Context, in_a_box
+from mlip_autopipec.science.generation.context import WIDE_MARGIN_A, Context, in_a_box
 from mlip_autopipec.types import Candidate, Json, Provenance
 
 __all__ = ["CONTACTS", "generate"]
@@ -22,8 +22,6 @@ __all__ = ["CONTACTS", "generate"]
 CONTACTS = (0.55, 2.0)
 # What the calculation itself can stand is about 0.4; a margin for H, whose limit the screen scales.
 OWN_CONTACT_LIMIT = 0.5
-# Å on each side. The method of a crystal's campaign does not correct for images, that of a molecule's does.
-CRYSTAL_MARGIN_A = 6.0
 
 
 def generate(
@@ -40,18 +38,15 @@ def generate(
     """Every element's atom (with ``isolated``), then dimers of every pair and, every third time, a trimer.
 
     Distances are stratified between ``contact_min`` and ``contact_max`` sums of covalent radii: each pair's draws fill
-    the range evenly. Non-periodic, in a box with 6 Å on each side, 4 Å beside molecules. Every structure is a group of
-    its own.
+    the range evenly. Non-periodic, in a box with 6 Å on each side. Every structure is a group of its own.
     """
     elements = context.elements
     made: list[Candidate] = []
-    crystal = any(start.atoms.pbc.any() for start in context.starts)
-    margin_a = CRYSTAL_MARGIN_A if crystal else BOX_MARGIN_A
 
     def add(atoms: Atoms, parameters: Json) -> None:
         group = f"cluster:{context.seed}:{len(made)}"
         known = {"atoms": len(atoms), "min_contact": OWN_CONTACT_LIMIT, **parameters}
-        made.append(Candidate(in_a_box(atoms, margin_a), Provenance("cluster", group, known, None, context.seed)))
+        made.append(Candidate(in_a_box(atoms, WIDE_MARGIN_A), Provenance("cluster", group, known, None, context.seed)))
 
     if isolated:
         for element in elements[:count]:

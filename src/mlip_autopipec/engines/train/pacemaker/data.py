@@ -117,10 +117,7 @@ def fittable_functions(items: Sequence[LabelledStructure], elements: Sequence[st
     for item in items:
         for number, learn in zip(item.atoms.get_chemical_symbols(), core_mask(item), strict=True):
             atoms[number] += int(learn)
-    found = {element: max(4, min(asked, 2 * number // 3)) for element, number in atoms.items()}
-    # python-ace 0.4.0rc1 crashes where an element has more functions than the first one of the alphabet.
-    most = found[min(found)]
-    return {element: min(number, most) for element, number in found.items()}
+    return {element: max(4, min(asked, 2 * number // 3)) for element, number in atoms.items()}
 
 
 def fit_rows(items: Sequence[LabelledStructure], references: dict[str, float], masked_energy_weight: float) -> FitRows:

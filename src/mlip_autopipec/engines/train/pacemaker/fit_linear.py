@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,18 +39,37 @@ def ridge(design: FloatArray, target: FloatArray, weights: FloatArray, strength:
 
 def fit_linear(settings: FitSettings, rows: FitRows) -> Any:
     """A BBasisConfiguration fitted to ``rows`` with the loss (1 - kappa) L_E + kappa L_F of pacemaker."""
+    from pyace import ACEBBasisSet
     from pyace.linearacefit import LinearACEDataset
 
-    dataset = LinearACEDataset(empty_basis(settings, linear=True), to_dataframe(rows))
+    # Where an element has more functions than the alphabetically first one, python-ace 0.4.0rc1 writes gradients of
+    # projections out of bounds (a segmentation fault in its worker processes, which it does not notice). The design
+    # matrix is therefore that of a basis with equally many for all, of which the columns in use are kept.
+    most = dict.fromkeys(settings.elements, max(settings.functions_per_element.values()))
+    dataset = LinearACEDataset(
+        empty_basis(replace(settings, functions_per_element=most), linear=True), to_dataframe(rows)
+    )
     dataset.construct_design_matrix(max_workers=settings.threads)
-    design = dataset.get_design_matrix()
-    if not (np.isfinite(design).all() and design.any()):
-        raise RuntimeError("python-ace left no design matrix: a process of it has crashed")
+    basis, design = dataset.basis, dataset.get_design_matrix()
+    if not design.any():
+        raise RuntimeError("python-ace left the design matrix empty: its worker processes died")
+    if settings.equal_functions is None:
+        basis = ACEBBasisSet(empty_basis(settings, linear=True))
+        places = {function: column for column, function in enumerate(_functions(dataset.basis))}
+        design = design[:, [places[function] for function in _functions(basis)]]
     weights = np.concatenate(
         [
             (1.0 - settings.kappa) * rows.energy_weights,
             settings.kappa * np.repeat(np.concatenate(rows.force_weights), 3),
         ]
     )
-    dataset.basis.basis_coeffs = ridge(design, dataset.get_target_vector(), weights)
-    return dataset.basis.to_BBasisConfiguration()
+    basis.basis_coeffs = ridge(design, dataset.get_target_vector(), weights)
+    return basis.to_BBasisConfiguration()
+
+
+def _functions(basis: Any) -> list[tuple[Any, ...]]:
+    """What tells the functions of a basis apart, in the order of its coefficients: species by species, pairs first."""
+    ordered = [
+        function for pairs, others in zip(basis.basis_rank1, basis.basis, strict=True) for function in (*pairs, *others)
+    ]
+    return [(f.mu0, tuple(f.mus), tuple(f.ns), tuple(f.ls), tuple(f.LS)) for f in ordered]
