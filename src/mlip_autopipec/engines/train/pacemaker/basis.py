@@ -23,15 +23,16 @@ def empty_basis(settings: FitSettings, *, linear: bool) -> Any:
             basis_spec(settings.elements, functions, settings.cutoff_a, linear=linear)
         )
 
-    found = {
-        number: {block.block_name: block.funcspecs for block in limited(number).funcspecs_blocks}
-        for number in set(settings.functions_per_element.values())
+    found = {number: limited(number) for number in set(settings.functions_per_element.values())}
+    functions = {
+        number: {block.block_name: block.funcspecs for block in basis.funcspecs_blocks}
+        for number, basis in found.items()
     }
     # Only the functions are exchanged: radial parts of a pair have to be equal seen from either of its elements.
-    basis = limited(max(found))
+    basis = found[max(found)]
     blocks = basis.funcspecs_blocks
     for block in blocks:
         centre = block.block_name.split()[0]
-        block.funcspecs = found[settings.functions_per_element[centre]][block.block_name]
+        block.funcspecs = functions[settings.functions_per_element[centre]][block.block_name]
     basis.funcspecs_blocks = blocks
     return basis
