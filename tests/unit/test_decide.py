@@ -328,7 +328,7 @@ def test_md_that_waits_for_what_never_comes_is_no_dead_end() -> None:
     state = SleepyWorld(plan_for_tests(), fail).run()
     first, *later = (record.task for record in state.of_kind("select"))
     assert later, "more of the generated candidates were labelled instead"
-    assert first.payload["method"] == "clusters" and "existing" not in first.payload
+    assert first.payload["method"] == "fps" and "existing" not in first.payload
     assert {task.payload["method"] for task in later} == {"fps"} and all(task.payload["existing"] for task in later)
     assert state.end is not None and state.end.end_state in ("converged", "stalled", "budget_exhausted")
     assert len(state.potentials) > 1 and not list(state.running())

@@ -17,7 +17,7 @@ FIXED: dict[str, str] = {
     "surrogate.max_force_ev_per_a": "harder structures are far from anything the potential has to know",
     "surrogate.max_energy_above_lowest_ev_per_atom": "above the lowest of the same composition",
     "surrogate.min_distance_factor": "times the sum of covalent radii; closer pairs are refused",
-    "selection.method": "first set, one of each cluster: diverse, yet as good as chance for forces near equilibrium",
+    "selection.method": "first set: farthest points learn the corners, so that MD and random picks lie between them",
     "selection.later_method": "farthest from what is known; d_optimal may gain at large forces, not near equilibrium",
     "selection.random_fraction": "of each batch, by chance: other picks are weak near equilibrium and never held out",
     "training.fast_trainer": "a linear fit costs seconds; it steers the first rounds",

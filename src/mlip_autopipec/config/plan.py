@@ -99,7 +99,7 @@ class Selection(Section):
     ``random_fraction``: of either, what is left to chance after the forced candidates.
     """
 
-    method: SelectionMethod = "clusters"
+    method: SelectionMethod = "fps"
     later_method: SelectionMethod = "fps"
     initial_count: Count
     batch_count: Count
