@@ -47,6 +47,7 @@ def test_the_plan_of_a_molecule_knows_no_pressure_no_strain_and_no_cutout(tmp_pa
     assert plan.exploration.md_atoms == plan.embedding.max_dft_atoms == 9
     assert plan.validation.eos_strains == [] and plan.validation.modes == 3 and plan.validation.calls == 8
     assert plan.selection.initial_count + plan.validation.calls <= 32
+    assert plan.training.trainer == "linear"
     assert 3.0 <= plan.training.cutoff_a < 4.5
     assert plan.dft.isolated == plan.dft.method()["isolated"] == "martyna_tuckerman"
     names = {item.name for batch in plan.generation.batches for item in batch}

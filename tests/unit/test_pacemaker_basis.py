@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 
+from mlip_autopipec.engines.ports import TrainJob
 from mlip_autopipec.engines.train.pacemaker.basis import empty_basis
 from mlip_autopipec.engines.train.pacemaker.data import fit_rows
 from mlip_autopipec.engines.train.pacemaker.fit_linear import fit_linear
-from mlip_autopipec.engines.train.pacemaker.inputs import FitSettings, pacemaker_input
+from mlip_autopipec.engines.train.pacemaker.inputs import FitSettings, settings_of
 from mlip_autopipec.types import Label, LabelledStructure, Provenance
 
 
@@ -33,7 +33,7 @@ def hydride(seed: int) -> LabelledStructure:
 
 
 def test_each_element_has_its_own_number_of_functions() -> None:
-    basis = empty_basis(settings(C=6, H=40), linear=True)
+    basis = empty_basis(settings(C=6, H=40))
     count: Counter[str] = Counter()
     for block in basis.funcspecs_blocks:
         count[block.block_name.split()[0]] += len(block.funcspecs)
@@ -60,10 +60,9 @@ def test_the_last_element_may_have_the_most_functions_and_all_of_them_are_fitted
     assert np.sqrt(np.mean(np.square(wrong))) < 0.2 * np.sqrt(np.mean(np.square(size)))
 
 
-def test_pacemaker_reads_such_a_basis_from_a_file(tmp_path: Path) -> None:
-    unequal, equal = settings(C=6, H=40), settings(C=9, H=9)
-    assert unequal.equal_functions is None and equal.equal_functions == 9
-    text = pacemaker_input(unequal, data="train.pckl.gzip", start=None, basis="basis.yaml")
-    assert '"potential": "basis.yaml"' in text and '"ladder_step": 16' in text
-    assert unequal.basis["functions_per_element"] == {"C": 6, "H": 40}
-    assert equal.basis["functions_per_element"] == 9
+def test_the_nonlinear_fit_has_as_many_for_each_element() -> None:
+    items = tuple(hydride(seed) for seed in range(12))
+    job = TrainJob(("C", "H"), items, (), 3.5, 500, 10, 0.5, 1)
+    assert settings_of(job, "linear").functions_per_element == {"C": 8, "H": 32}
+    assert settings_of(job, "pacemaker").functions_per_element == {"C": 8, "H": 8}
+    assert settings_of(job, "pacemaker").basis["functions_per_element"] == 8

@@ -178,10 +178,12 @@ def estimate(plan: Plan) -> Json:
     if material.kind == "molecule":
         largest = small = molecule_atoms(material)
     dft_s = (initial + points) * label(small) + later * (label(largest) + label(small)) / 2
-    fits = FAST_FIT_CPU_S * 2 * elements + sum(
-        _fit_cpu_s(plan.training.functions_per_element * elements, steps, initial + later)
-        for steps in (plan.training.max_iterations, plan.training.warm_iterations, plan.training.warm_iterations)
-    )
+    fits = FAST_FIT_CPU_S * (2 if plan.training.trainer == "pacemaker" else 2 + ROUNDS) * elements
+    if plan.training.trainer == "pacemaker":
+        fits += sum(
+            _fit_cpu_s(plan.training.functions_per_element * elements, steps, initial + later)
+            for steps in (plan.training.max_iterations, plan.training.warm_iterations, plan.training.warm_iterations)
+        )
     steps = plan.exploration.max_ps * 1000 / plan.exploration.timestep_fs
     md_s = len(plan.exploration.conditions) * 2 * steps * plan.exploration.md_atoms * MD_CPU_S_PER_ATOM_STEP
     generation_s = SURROGATE_CPU_S * max(1, len(plan.generation.batches))

@@ -243,7 +243,15 @@ def _training(material: Material, why: _Reasons) -> Training:
     least = 3.0 if material.kind == "molecule" else 4.5
     cutoff = min(6.5, max(least, round(2.3 * 2 * radius, 1)))
     functions = ACE_FUNCTIONS.get(n, 80)
+    trainer = "pacemaker"
+    if material.kind == "molecule":
+        trainer = why.because(
+            "training.trainer",
+            "linear",
+            "the non-linear fit has as many functions for each element as the rarest carries, in a molecule a handful",
+        )
     return Training(
+        trainer=trainer,
         cutoff_a=why.because("training.cutoff_a", cutoff, f"2.3 bonds of {2 * radius:.2f} Å, within {least:g}-6.5"),
         functions_per_element=why.because(
             "training.functions_per_element", functions, f"{n} element{'s' if n > 1 else ''}; a fit of a few minutes"

@@ -10,8 +10,8 @@ from mlip_autopipec.engines.train.pacemaker.inputs import FitSettings
 __all__ = ["empty_basis"]
 
 
-def empty_basis(settings: FitSettings, *, linear: bool) -> Any:
-    """A BBasisConfiguration whose coefficients are all nought.
+def empty_basis(settings: FitSettings) -> Any:
+    """A linear BBasisConfiguration whose coefficients are all nought.
 
     python-ace limits the functions of all elements alike. A block of functions belongs to its central atom, so each
     element's blocks are taken from the basis that is limited as it should be.
@@ -20,7 +20,7 @@ def empty_basis(settings: FitSettings, *, linear: bool) -> Any:
 
     def limited(functions: int) -> Any:
         return create_multispecies_basis_config(
-            basis_spec(settings.elements, functions, settings.cutoff_a, linear=linear)
+            basis_spec(settings.elements, functions, settings.cutoff_a, linear=True)
         )
 
     found = {number: limited(number) for number in set(settings.functions_per_element.values())}

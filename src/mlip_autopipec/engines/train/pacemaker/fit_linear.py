@@ -46,15 +46,13 @@ def fit_linear(settings: FitSettings, rows: FitRows) -> Any:
     # projections out of bounds (a segmentation fault in its worker processes, which it does not notice). The design
     # matrix is therefore that of a basis with equally many for all, of which the columns in use are kept.
     most = dict.fromkeys(settings.elements, max(settings.functions_per_element.values()))
-    dataset = LinearACEDataset(
-        empty_basis(replace(settings, functions_per_element=most), linear=True), to_dataframe(rows)
-    )
+    dataset = LinearACEDataset(empty_basis(replace(settings, functions_per_element=most)), to_dataframe(rows))
     dataset.construct_design_matrix(max_workers=settings.threads)
     basis, design = dataset.basis, dataset.get_design_matrix()
     if not design.any():
         raise RuntimeError("python-ace left the design matrix empty: its worker processes died")
     if settings.equal_functions is None:
-        basis = ACEBBasisSet(empty_basis(settings, linear=True))
+        basis = ACEBBasisSet(empty_basis(settings))
         places = {function: column for column, function in enumerate(_functions(dataset.basis))}
         design = design[:, [places[function] for function in _functions(basis)]]
     weights = np.concatenate(

@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mlip_autopipec.engines.train.pacemaker.basis import empty_basis
 from mlip_autopipec.engines.train.pacemaker.config import YAML, find_program
 from mlip_autopipec.engines.train.pacemaker.data import FitRows, to_dataframe
 from mlip_autopipec.engines.train.pacemaker.inputs import FitSettings, pacemaker_input
@@ -23,8 +22,7 @@ from mlip_autopipec.engines.train.pacemaker.potential import without_core_repuls
 
 __all__ = ["fit_nonlinear", "thread_environment"]
 
-INPUT, DATA, OUTPUT = "input.yaml", "train.pckl.gzip", "output_potential.yaml"
-START, BASIS = "start.yaml", "basis.yaml"
+INPUT, DATA, START, OUTPUT = "input.yaml", "train.pckl.gzip", "start.yaml", "output_potential.yaml"
 
 
 def thread_environment(threads: int) -> dict[str, str]:
@@ -57,11 +55,7 @@ def fit_nonlinear(settings: FitSettings, rows: FitRows, folder: Path) -> Any:
         start = START
         without_core_repulsion(Path(settings.warm_start) / YAML).save(str(folder / START))
     to_dataframe(rows).to_pickle(folder / DATA, compression="gzip", protocol=4)
-    basis = None
-    if start is None and settings.equal_functions is None:
-        basis = BASIS
-        empty_basis(settings, linear=False).save(str(folder / BASIS))
-    (folder / INPUT).write_text(pacemaker_input(settings, data=DATA, start=start, basis=basis))
+    (folder / INPUT).write_text(pacemaker_input(settings, data=DATA, start=start))
     exit_code = subprocess.run(
         [program, INPUT, "--no-predict"],
         cwd=folder,

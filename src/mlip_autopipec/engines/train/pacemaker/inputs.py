@@ -53,11 +53,14 @@ class FitSettings:
 def settings_of(job: TrainJob, trainer: TrainerName) -> FitSettings:
     """Settings of a job: a basis no larger than the data can carry, a warm start only where the basis is the same."""
     elements = tuple(sorted(job.elements))
+    functions = fittable_functions(job.train, elements, job.functions_per_element)
+    if trainer == "pacemaker":  # tensorpot wants as many radial functions of a pair seen from either of its elements
+        functions = dict.fromkeys(elements, min(functions.values()))
     settings = FitSettings(
         trainer=trainer,
         elements=elements,
         cutoff_a=float(job.cutoff_a),
-        functions_per_element=fittable_functions(job.train, elements, job.functions_per_element),
+        functions_per_element=functions,
         max_iterations=job.max_iterations,
         kappa=job.kappa,
         seed=job.seed,
@@ -97,10 +100,8 @@ def read_job(path: Path) -> tuple[FitSettings, list[LabelledStructure], list[Lab
     )
 
 
-def pacemaker_input(settings: FitSettings, *, data: str, start: str | None, basis: str | None = None) -> str:
+def pacemaker_input(settings: FitSettings, *, data: str, start: str | None) -> str:
     """``input.yaml`` (JSON is YAML). ``data``: gzipped pickle; ``start``: potential to start from.
-
-    ``basis``: file of the empty basis, needed where the elements have different numbers of functions.
 
     Without a start the basis grows in a ladder of three steps, ``max_iterations`` each: the short expansions are
     settled before the high orders, which fit what is left, come in.
@@ -113,7 +114,7 @@ def pacemaker_input(settings: FitSettings, *, data: str, start: str | None, basi
     potential: Json | str
     if start is None:
         most = max(settings.functions_per_element.values())
-        potential = basis or basis_spec(settings.elements, most, settings.cutoff_a, linear=False)
+        potential = basis_spec(settings.elements, most, settings.cutoff_a, linear=False)
         total = sum(settings.functions_per_element.values())
         fit |= {"ladder_step": -(-total // LADDER_STEPS), "ladder_type": "power_order"}
     else:
