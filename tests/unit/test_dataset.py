@@ -13,11 +13,17 @@ from mlip_autopipec.types import Label, LabelledStructure, Provenance
 
 
 def structure(
-    name: str, group: str, *, core: tuple[int, ...] | None = None, energy: float = -2.0, method: str = "m"
+    name: str,
+    group: str,
+    *,
+    core: tuple[int, ...] | None = None,
+    energy: float = -2.0,
+    method: str = "m",
+    strategy: str = "rattle",
 ) -> LabelledStructure:
     atoms = Atoms("Si2", positions=[[0, 0, 0], [2.3, 0, 0]], cell=[8, 8, 8], pbc=True)
     label = Label(energy, np.array([[1.0, 0, 0], [-1.0, 0, 0]]), None, method, 1, 0.0)
-    return LabelledStructure(name, atoms, label, Provenance("rattle", group), core)
+    return LabelledStructure(name, atoms, label, Provenance(strategy, group), core)
 
 
 def family(groups: int, members: int = 3) -> list[LabelledStructure]:
@@ -63,6 +69,25 @@ def test_prototypes_are_never_held_out() -> None:
         _, test = group_split(items, 0.4, seed, train_only={"2-0", "3-1"})
         assert test
         assert not {item.provenance.group for item in test} & {"group-2", "group-3"}
+
+
+def test_no_strategy_is_held_out_as_a_whole() -> None:
+    items = [structure(f"t{g}", f"thermal-{g}", strategy="thermal") for g in range(3)]
+    items += [structure(f"s{g}", f"strain-{g}", strategy="strain") for g in range(12)]
+    chosen = {f"s{g}" for g in range(10)}  # by a selector: may not be held out
+    for seed in range(30):
+        train, test = group_split(items, 0.3, seed, train_only=chosen)
+        held = [item.provenance.strategy for item in test]
+        assert held.count("thermal") <= 1
+        # Both strained cells that chance picked may go: ten others teach the kind.
+        assert len(test) == 3
+        assert names(train) >= chosen
+
+
+def test_with_one_group_of_each_kind_one_is_still_held_out() -> None:
+    items = [structure(kind, kind, strategy=kind) for kind in ("thermal", "strain", "vacancy")]
+    train, test = group_split(items, 0.15, 1)
+    assert (len(train), len(test)) == (2, 1)
 
 
 def test_a_single_group_is_all_training() -> None:

@@ -207,6 +207,21 @@ def test_processes_are_started_where_they_pay() -> None:
     assert 1 <= numbers[0] < numbers[1] <= 16
 
 
+def test_md_for_many_frames_is_several_independent_runs() -> None:
+    def pieces(name: str, count: int) -> list[candidates.Piece]:
+        items = [{"name": name, "count": count, "options": {"max_atoms": 8}}]
+        return candidates.pieces_of(simulated_plan(), {"batch": 0, "strategies": items, "seed": 1})
+
+    split = pieces("melt_quench", 2 * candidates.MOST_FRAMES + 1)
+    assert len(split) == 3
+    assert sum(piece.item["count"] for piece in split) == 2 * candidates.MOST_FRAMES + 1
+    assert len({piece.seed for piece in split}) == 3
+    # A campaign of usual size is what it was, whatever a larger one does; a grid is never cut.
+    assert split[0].seed == pieces("melt_quench", 10)[0].seed
+    assert len(pieces("melt_quench", candidates.MOST_FRAMES)) == len(pieces("strain", 10_000)) == 1
+    assert [piece.item["count"] for piece in pieces("thermal", 0)] == [0]
+
+
 def test_an_element_outside_the_surrogate_leaves_geometry_alone_and_says_so(tmp_path: Path) -> None:
     outcome = _generate(tmp_path, _plan("Si"), STRATEGIES)
     assert outcome.result is not None

@@ -59,7 +59,9 @@ CONVERGENCE = {
     "check": "cutoff and k-points here are where a series begins, before the first label; its choice replaces them",
 }
 _IONIC = {"H", "N", "O", "F", "Cl", "Br", "I"}  # anions that make a compound with a gap an insulator
-ACE_FUNCTIONS = {1: 120, 2: 100}
+# Silicon, 73 labels of a campaign, the same 11 held out: 120 functions 5.8 meV/atom and 84 meV/Å (errors in training as
+# large), 200 functions 4.0 and 75.
+ACE_FUNCTIONS = {1: 200, 2: 100}
 
 
 @dataclass

@@ -116,7 +116,7 @@ class Training(Section):
     fast_functions_per_element: Count
     max_iterations: Count
     warm_iterations: Count
-    kappa: Annotated[float, Field(gt=0, lt=1)] = 0.003
+    kappa: Annotated[float, Field(gt=0, lt=1)] = 0.01
     fast_rounds: Count = 1
     held_out_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
     min_new_labels: Count = 6

@@ -1,11 +1,12 @@
 """Candidates on the cores of a pool: what the task ``generate`` and the command ``generate`` do alike.
 
-A strategy of a batch is one piece of work, a structure of the screen another. Seeds belong to the piece, so that
-nothing depends on how many processes share the work.
+A strategy of a batch is one piece of work (several, where it is MD for many frames), a structure of the screen another.
+Seeds belong to the piece, so that nothing depends on how many processes share the work.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +28,9 @@ __all__ = ["PROPOSING", "Piece", "pieces_of", "proposed", "screened", "useful_pr
 PROPOSING = "candidates"
 # MD steps and relaxations per candidate against a single evaluation.
 MD_WEIGHT = 20
+# MD for more frames is several runs: they share the cores, and ten melts teach more than one watched ten times as long.
+MOST_FRAMES = 100
+_MD = frozenset({"melt_quench", "thermal"})
 # Evaluations that the search for start structures costs: a dozen lattices of an element, relaxed.
 START_EVALUATIONS = 300
 # Loading a model costs as much as this many structures of 16 atoms.
@@ -35,7 +39,7 @@ EVALUATIONS_PER_PROCESS = 100
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One strategy of a batch: ``item`` = {"name", "count", "options"}.
+    """One strategy of a batch, or a part of one: ``item`` = {"name", "count", "options"}.
 
     ``runs`` is False where it needs the surrogate's forces and the surrogate lacks an element.
     """
@@ -61,15 +65,21 @@ def pieces_of(plan: Plan, payload: Json) -> list[Piece]:
         generation.strategy(item["name"])
     batch, seed = int(payload["batch"]), int(payload["seed"])
     knows = proposing.surrogate_knows(plan)
-    return [
-        Piece(
-            item,
-            batch,
-            proposing.sub_seed(seed, batch, index),
-            runs=knows or item["name"] not in generation.NEEDS_CALCULATOR,
-        )
-        for index, item in enumerate(payload["strategies"])
-    ]
+    pieces: list[Piece] = []
+    for index, item in enumerate(payload["strategies"]):
+        runs = knows or item["name"] not in generation.NEEDS_CALCULATOR
+        for part, count in enumerate(_parts(item)):
+            # The seed of the first part does not know of the others.
+            own = proposing.sub_seed(seed, batch, index, *([part] if part else []))
+            pieces.append(Piece({**item, "count": count}, batch, own, runs))
+    return pieces
+
+
+def _parts(item: Json) -> list[int]:
+    """The count of each piece of a strategy."""
+    count = int(item["count"])
+    parts = max(1, math.ceil(count / MOST_FRAMES)) if item["name"] in _MD else 1
+    return [count // parts + (part < count % parts) for part in range(parts)]
 
 
 def useful_processes(pieces: Sequence[Piece], cores: int) -> int:

@@ -6,7 +6,8 @@ Pure functions on labelled structures; energies eV, forces eV/Å, errors in meV/
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,23 +33,40 @@ def group_split(
 
     A group with a member in ``train_only`` (names: prototypes, equation-of-state points, what a selector chose) is
     never held out. Each other group draws a number in [0, 1) from the hash of its name and the seed; the lowest are
-    held out until ``fraction`` of *all* groups is reached (at least one, at most MOST_HELD_OUT of those that may be).
-    Groups that were held out before (``keep_test``: names of structures) come first, so the split is stable while data
-    arrive.
+    held out until ``fraction`` of *all* groups is reached (at least one, at most MOST_HELD_OUT of those that may be),
+    but never more than half of the groups of one strategy: an error on a kind that was not taught at all tells of the
+    draw, not of the potential. Groups that were held out before (``keep_test``: names of structures) come first and
+    stay, so the split is stable while data arrive.
     At least one group stays in training; with a single group the test set is empty.
     """
-    groups = {item.provenance.group for item in items}
+    strategy_of = {item.provenance.group: item.provenance.strategy for item in items}
     pinned = {item.provenance.group for item in items if item.name in train_only}
-    earlier = {item.provenance.group for item in items if item.name in keep_test}
-    draws = {group: _draw(group, seed) for group in sorted(groups - pinned)}
-    wanted = min(max(1, round(fraction * len(groups))), max(1, int(MOST_HELD_OUT * len(draws))), len(groups) - 1)
+    earlier = {item.provenance.group for item in items if item.name in keep_test} - pinned
+    draws = {group: _draw(group, seed) for group in sorted(set(strategy_of) - pinned)}
+    wanted = min(
+        max(1, round(fraction * len(strategy_of))), max(1, int(MOST_HELD_OUT * len(draws))), len(strategy_of) - 1
+    )
     order = sorted(draws, key=lambda group: (group not in earlier, draws[group]))
-    held_out = set(order[: max(wanted, len(earlier & set(order)))])
-    if held_out == groups:
+    held_out = _held_out(order, earlier, wanted, strategy_of)
+    if held_out == set(strategy_of):
         held_out.discard(order[-1])
     train = tuple(item for item in items if item.provenance.group not in held_out)
     test = tuple(item for item in items if item.provenance.group in held_out)
     return train, test
+
+
+def _held_out(order: Sequence[str], earlier: Collection[str], wanted: int, strategy_of: Mapping[str, str]) -> set[str]:
+    """``earlier``, and the first of ``order`` up to ``wanted`` that take no more than half of a strategy's groups."""
+    if not order or wanted < 1:
+        return set()
+    groups_of, taken = Counter(strategy_of.values()), Counter(strategy_of[group] for group in earlier)
+    held_out = set(earlier)
+    for group in order:
+        strategy = strategy_of[group]
+        if len(held_out) < wanted and group not in held_out and 2 * (taken[strategy] + 1) <= groups_of[strategy]:
+            taken[strategy] += 1
+            held_out.add(group)
+    return held_out or {order[0]}
 
 
 def _draw(group: str, seed: int) -> float:
