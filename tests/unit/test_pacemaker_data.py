@@ -136,6 +136,15 @@ def test_a_warm_start_needs_the_same_basis(tmp_path: Path) -> None:
     assert settings_of(job(tmp_path / "nothing"), "pacemaker").warm_start is None
 
 
+def test_only_a_fit_that_has_a_start_takes_the_steps_of_a_warm_one(tmp_path: Path) -> None:
+    basis = settings_of(job(), "pacemaker").basis
+    (tmp_path / "metrics.json").write_text(json.dumps({"basis": basis}))
+    assert settings_of(job(tmp_path, warm_iterations=30), "pacemaker").max_iterations == 30
+    assert settings_of(job(tmp_path), "pacemaker").max_iterations == 70
+    # More labels carried more functions: the basis is another one.
+    assert settings_of(job(tmp_path, warm_iterations=30, functions_per_element=11), "pacemaker").max_iterations == 70
+
+
 def test_pacemaker_input_has_the_loss_and_the_start() -> None:
     settings = settings_of(job(), "pacemaker")
     warm = json.loads(pacemaker_input(settings, data="d.gz", start="old.yaml"))

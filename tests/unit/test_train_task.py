@@ -105,6 +105,7 @@ def spec(
         "warm_start": None,
         "previous": None,
         "max_iterations": 7,
+        "warm_iterations": 3,
         "seed": 11,
         **payload,
     }
@@ -128,7 +129,7 @@ def test_every_label_reaches_the_job_once(recorder: Recorder, tmp_path: Path) ->
     frame = by_name["label-5"].atoms.copy()
     frame.calc = EMT()
     np.testing.assert_allclose(by_name["label-5"].label.forces, frame.get_forces() + 0.01, atol=1e-6)
-    assert (job.max_iterations, job.seed, job.functions_per_element) == (7, 11, 60)
+    assert (job.max_iterations, job.warm_iterations, job.seed, job.functions_per_element) == (7, 3, 11, 60)
 
 
 @pytest.mark.parametrize("reason", [None, "random", "forced", "farthest", "cluster", "d_optimal"])

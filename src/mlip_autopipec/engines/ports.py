@@ -87,7 +87,8 @@ class TrainJob:
     """A fit. ``train`` and ``test`` are disjoint by group; force weights follow ``core`` (None: every atom).
 
     ``masked_energy_weight``: weight of the energy of a masked cell relative to a whole one (0: ignored).
-    ``warm_start``: folder of an earlier potential to start from, or None.
+    ``warm_start``: folder of an earlier potential to start from, or None; a trainer that can, and whose basis is the
+    same as that potential's, then takes ``warm_iterations`` steps (None: as many) in place of ``max_iterations``.
     """
 
     elements: tuple[str, ...]
@@ -100,6 +101,7 @@ class TrainJob:
     seed: int
     masked_energy_weight: float = 0.0
     warm_start: Path | None = None
+    warm_iterations: int | None = None
     threads: int = 1
 
 

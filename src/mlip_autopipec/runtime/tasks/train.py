@@ -1,8 +1,8 @@
 """Task ``train``: from finished labels to a potential folder.
 
-Payload ``{"round", "trainer", "labels": [label task ids], "warm_start", "previous", "max_iterations", "seed"}``;
-potential folders are relative to the run folder. The result is ``{"trainer", "metrics", "labels"}``; the potential
-lies in ``potential/`` of the attempt folder.
+Payload ``{"round", "trainer", "labels": [label task ids], "warm_start", "previous", "max_iterations",
+"warm_iterations", "seed"}``; potential folders are relative to the run folder. The result is ``{"trainer", "metrics",
+"labels"}``; the potential lies in ``potential/`` of the attempt folder.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
         cutoff_a=plan.training.cutoff_a,
         functions_per_element=_functions(plan, name),
         max_iterations=int(payload["max_iterations"]),
+        warm_iterations=int(payload["warm_iterations"]),
         kappa=plan.training.kappa,
         seed=int(payload["seed"]),
         masked_energy_weight=plan.embedding.energy_weight,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mlip_autopipec.engines.ports import TrainJob
@@ -69,7 +69,9 @@ def settings_of(job: TrainJob, trainer: TrainerName) -> FitSettings:
         threads=job.threads,
     )
     folder = usable_warm_start(job.warm_start, settings.basis)
-    return FitSettings(**{**asdict(settings), "elements": elements, "warm_start": folder})
+    # More labels carry more functions: such a fit has no start and needs all of its steps.
+    steps = job.max_iterations if folder is None or job.warm_iterations is None else job.warm_iterations
+    return replace(settings, warm_start=folder, max_iterations=steps)
 
 
 def usable_warm_start(folder: Path | None, basis: Json) -> str | None:
