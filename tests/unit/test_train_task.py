@@ -51,6 +51,8 @@ PLAN: Any = SimpleNamespace(
         cutoff_a=5.0,
         functions_per_element=150,
         fast_functions_per_element=60,
+        max_iterations=7,
+        warm_iterations=3,
         kappa=0.05,
         cores=1,
         walltime_s=60.0,
@@ -104,8 +106,6 @@ def spec(
         "labels": list(inputs),
         "warm_start": None,
         "previous": None,
-        "max_iterations": 7,
-        "warm_iterations": 3,
         "seed": 11,
         **payload,
     }

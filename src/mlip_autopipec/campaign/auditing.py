@@ -36,9 +36,10 @@ def audited_labels(plan: Plan, state: CampaignState) -> list[Task]:
     waits = plan.validation.calls and not state.labels("validate")
     if waits or state.labels(AUDIT) or room(plan, state) <= 0:
         return []
-    first = _first_labels(state)
     offered: list[Json] = [item for record in generated(state) for item in record.result.get("audit", [])]
-    count = min(LARGEST_AUDIT, math.ceil(AUDIT_SHARE * len(first)), len(offered))
+    if not offered:  # as a rule: then nothing is hashed, again and again, to find the first labels
+        return []
+    count = min(LARGEST_AUDIT, math.ceil(AUDIT_SHARE * len(_first_labels(state))), len(offered))
     drawn = np.random.default_rng(plan.seed).permutation(len(offered))[:count]
     tasks = [label_task(plan, offered[index], AUDIT, PRIORITY_AUDIT_LABEL) for index in drawn]
     return tasks[: room(plan, state)]

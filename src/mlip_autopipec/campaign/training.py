@@ -64,8 +64,6 @@ def training_task(plan: Plan, state: CampaignState, labels: list[str], *, final:
         "labels": labels,
         "warm_start": same[-1].folder if warm else None,
         "previous": current.folder if current else None,
-        "max_iterations": training.max_iterations,
-        "warm_iterations": training.warm_iterations,
         "seed": plan.seed,
     }
     return Task("train", payload, tuple(labels), cores=training.cores, priority=PRIORITY["train"])

@@ -1,8 +1,8 @@
 """Task ``train``: from finished labels to a potential folder.
 
-Payload ``{"round", "trainer", "labels": [label task ids], "warm_start", "previous", "max_iterations",
-"warm_iterations", "seed"}``; potential folders are relative to the run folder. The result is ``{"trainer", "metrics",
-"labels"}``; the potential lies in ``potential/`` of the attempt folder.
+Payload ``{"round", "trainer", "labels": [label task ids], "warm_start", "previous", "seed"}``; potential folders are
+relative to the run folder. The result is ``{"trainer", "metrics", "labels"}``; the potential lies in ``potential/`` of
+the attempt folder.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
         test=test,
         cutoff_a=plan.training.cutoff_a,
         functions_per_element=_functions(plan, name),
-        max_iterations=int(payload["max_iterations"]),
-        warm_iterations=int(payload["warm_iterations"]),
+        max_iterations=plan.training.max_iterations,
+        warm_iterations=plan.training.warm_iterations,
         kappa=plan.training.kappa,
         seed=int(payload["seed"]),
         masked_energy_weight=plan.embedding.energy_weight,
