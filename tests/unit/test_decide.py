@@ -334,6 +334,41 @@ def test_md_that_waits_for_what_never_comes_is_no_dead_end() -> None:
     assert len(state.potentials) > 1 and not list(state.running())
 
 
+class CutoutsTakeLong(SleepyWorld):
+    """Labels of what MD met end after everything else, and the first potentials err by ``error`` meV/Å."""
+
+    error = 500.0
+
+    def asleep(self, record: TaskRecord) -> bool:
+        candidate = record.task.payload.get("candidate") or {}
+        return super().asleep(record) or candidate.get("core") is not None
+
+    def answer(self, record: TaskRecord) -> Json:
+        found = super().answer(record)
+        if record.task.kind == "train" and len(self.state.potentials) < 5:
+            found["metrics"]["test"] = {"energy_rmse_mev_per_atom": 1.0, "force_rmse_mev_per_a": self.error}
+        return found
+
+
+def test_small_cells_are_labelled_on_cores_that_stand_idle_beside_a_cutout_while_errors_are_large() -> None:
+    def batches_beside_cutouts(world: World) -> Counter[str]:
+        assert world.run().end.end_state == "converged"  # type: ignore[union-attr]
+        state, batches = CampaignState(), Counter[str]()
+        for event in world.log:
+            cutouts = [r for r, _ in state.running() if r.task.payload.get("candidate", {}).get("core") is not None]
+            if isinstance(event, TaskPlanned) and event.task.kind == "select" and cutouts:
+                assert not state.with_status("queued")
+                batches[state.current.name] += 1  # type: ignore[union-attr]
+            state.apply(event)
+        return batches
+
+    found = batches_beside_cutouts(CutoutsTakeLong(plan_for_tests()))
+    assert found and set(found.values()) == {1}, "one batch for each potential"
+    calm = CutoutsTakeLong(plan_for_tests())
+    calm.error = 1.0
+    assert not batches_beside_cutouts(calm), "where errors are small no label is spent"
+
+
 def test_each_set_is_picked_by_its_method_of_the_plan() -> None:
     selection = {"initial_count": 8, "batch_count": 3, "method": "random", "later_method": "d_optimal"}
     plan = simulated_plan(selection=selection)

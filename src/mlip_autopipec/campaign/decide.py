@@ -9,7 +9,8 @@ task that exists already is skipped by its content hash. Read the rules from top
 3. train whenever a batch of labels is complete, fast fits first (``training``);
 4. MD explores every condition all the while and streams what it does not know (``exploration``);
 5. harvest those frames: cut periodic cells, label them, train again, swap the potential into the running MD;
-6. when MD is clean but errors are not yet small or steady, label more of the generated candidates (``widen``);
+6. when MD is clean but errors are not yet small or steady, label more of the generated candidates (``widen``); also
+   when a core would stand idle beside a large label and errors are not yet small (``fill``);
 7. stop when nothing unknown is met, errors are within tolerance and properties agree with our own DFT (``closing``).
 """
 
@@ -20,6 +21,7 @@ from mlip_autopipec.campaign.closing import close, closing_reason, trouble
 from mlip_autopipec.campaign.commands import CancelTask, Command, EndCampaign, PlanTask, PublishPotential
 from mlip_autopipec.campaign.exploration import explore, harvest
 from mlip_autopipec.campaign.seeding import (
+    fill,
     generate,
     harvested_labels,
     room,
@@ -51,6 +53,7 @@ def decide(plan: Plan, state: CampaignState, elapsed_s: float) -> list[Command]:
     for rule in (generate, select, selected_labels, validation_labels, audited_labels, harvested_labels, train, explore,
                  harvest, validate, hit_rate):  # fmt: skip
         commands += [PlanTask(task) for task in rule(plan, state) if task.id not in state.tasks]
+    commands = commands or [PlanTask(task) for task in fill(plan, state) if task.id not in state.tasks]
     if commands:
         return commands
     verdict = convergence(plan, state)

@@ -10,6 +10,7 @@ from mlip_autopipec.types import Candidate, Json, LabelJob, Provenance, Task, at
 
 __all__ = [
     "equation_of_state",
+    "fill",
     "generate",
     "harvested_labels",
     "label_task",
@@ -84,6 +85,25 @@ def widen(plan: Plan, state: CampaignState) -> list[Task]:
     }
     pool = tuple(record.task.id for record in generated(state))
     return [Task("select", payload, (*pool, *labelled), priority=PRIORITY["select"])]
+
+
+def fill(plan: Plan, state: CampaignState) -> list[Task]:
+    """:func:`widen` for a core that would stand idle while a large label runs, where the held-out errors are too large.
+
+    A cutout takes minutes, a small cell seconds. One batch for each potential, so that the budget is spent on what the
+    next one still lacks.
+    """
+    current = state.current
+    if current is None or current.trainer != plan.training.trainer or state.with_status("queued"):
+        return []
+    if state.active("train") or state.of_kind("select")[-1].order > state.of_kind("train")[-1].order:
+        return []
+    labelling = any(record.task.payload["purpose"] == "train" for record in state.active("label"))
+    busy = sum(record.task.cores for record, attempt in state.running() if not attempt.waiting)
+    test = current.metrics.get("test") or {}
+    wanted = plan.convergence.model_dump(include={"energy_rmse_mev_per_atom", "force_rmse_mev_per_a"})
+    wrong = any(test.get(name, 0.0) > limit for name, limit in wanted.items())
+    return widen(plan, state) if labelling and wrong and busy < plan.executor.cores else []
 
 
 def label_task(plan: Plan, candidate: Json, purpose: str, priority: int, job: LabelJob | None = None) -> Task:

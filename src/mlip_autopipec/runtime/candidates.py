@@ -7,7 +7,8 @@ Seeds belong to the piece, so that nothing depends on how many processes share t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,7 +23,18 @@ from mlip_autopipec.science.generation.start_ranking import Start
 from mlip_autopipec.science.screening import Evaluation, Screened, by_own_limit, evaluate, judge, screen
 from mlip_autopipec.types import Candidate, Json
 
-__all__ = ["PROPOSING", "Piece", "pieces_of", "proposed", "screened", "useful_processes"]
+__all__ = [
+    "PROPOSING",
+    "Dropped",
+    "Piece",
+    "Sifted",
+    "counted",
+    "pieces_of",
+    "proposed",
+    "screened",
+    "sifted",
+    "useful_processes",
+]
 
 #: What the pool says it is doing while strategies are at work.
 PROPOSING = "candidates"
@@ -54,6 +66,33 @@ class Piece:
         """About how many structures the surrogate has to evaluate for it."""
         count = int(self.item["count"])
         return count * MD_WEIGHT if self.item["name"] in generation.NEEDS_CALCULATOR else count
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A candidate that is not kept (``count`` of them, where a strategy could not run), with a class of reason."""
+
+    strategy: str
+    kind: str
+    reason: str
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sifted:
+    """What screen and search for twins leave of a batch, and why the rest is not kept."""
+
+    judged: Screened
+    accepted: list[Candidate]
+    dropped: list[Dropped]
+
+
+def counted(dropped: Iterable[Dropped]) -> dict[str, int]:
+    """Kind of reason -> how many."""
+    kinds: Counter[str] = Counter()
+    for item in dropped:
+        kinds[item.kind] += item.count
+    return dict(sorted(kinds.items()))
 
 
 def pieces_of(plan: Plan, payload: Json) -> list[Piece]:
@@ -119,3 +158,22 @@ def screened(plan: Plan, candidates: Sequence[Candidate], found: Sequence[Start]
     evaluated = iter(pool.evaluate("screen", partial(evaluate, limits=limits), rest, lost))
     evaluations = [known if known is not None else next(evaluated) for known in own]
     return judge(candidates, evaluations, limits, proposing.lowest(found))
+
+
+def sifted(
+    plan: Plan,
+    pieces: Sequence[Piece],
+    made: Sequence[Sequence[Candidate]],
+    found: Sequence[Start],
+    pool: SurrogatePool,
+) -> Sifted:
+    """Screen what the pieces of one batch ``made`` and leave out what is alike."""
+    judged = screened(plan, [one for ones in made for one in ones], found, pool)
+    accepted, twins = proposing.without_twins(judged.accepted, plan.material.elements)
+    unknown = f"{plan.surrogate.engine} does not know every element"
+    dropped = [
+        *(Dropped(p.item["name"], "needs_surrogate", unknown, int(p.item["count"])) for p in pieces if not p.runs),
+        *(Dropped(v.candidate.provenance.strategy, v.kind or "", v.reason or "") for v in judged.rejected),
+        *(Dropped(twin.provenance.strategy, "duplicate", "duplicate of an earlier one") for twin in twins),
+    ]
+    return Sifted(judged, accepted, dropped)

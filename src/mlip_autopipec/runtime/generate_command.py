@@ -7,6 +7,7 @@ tasks, and the screen is the same.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.errors import MlipError
 from mlip_autopipec.files import write_json
 from mlip_autopipec.runtime import candidates, proposing
-from mlip_autopipec.runtime.candidates import pieces_of
+from mlip_autopipec.runtime.candidates import Dropped, counted, pieces_of
 from mlip_autopipec.runtime.generate_report import FILES, Generated, summary_of, write_files
 from mlip_autopipec.runtime.progress import Progress
 from mlip_autopipec.runtime.surrogate_pool import SurrogatePool, opened
@@ -87,30 +88,20 @@ def _candidates(plan: Plan, found: list[Start], pool: SurrogatePool) -> Generate
     tasks = seeding.generate(plan, CampaignState())
     pieces = [piece for task in tasks for piece in pieces_of(plan, task.payload)]
     made = candidates.proposed(plan, pieces, found, pool)
+    proposed: Counter[str] = Counter()
+    for piece, ones in zip(pieces, made, strict=True):
+        if piece.runs:
+            proposed[piece.item["name"]] += len(ones)
     accepted: list[Candidate] = []
     energies: list[float | None] = []
-    proposed: dict[str, int] = {}
-    rejected: dict[str, dict[str, int]] = {}
-    for piece, ones in zip(pieces, made, strict=True):
-        name = str(piece.item["name"])
-        if piece.runs:
-            proposed[name] = proposed.get(name, 0) + len(ones)
-        else:
-            rejected.setdefault(name, {})["needs_surrogate"] = int(piece.item["count"])
+    dropped: list[Dropped] = []
     for batch in range(len(tasks)):
-        mine = [one for piece, ones in zip(pieces, made, strict=True) if piece.batch == batch for one in ones]
-        screened = candidates.screened(plan, mine, found, pool)
-        for verdict in screened.rejected:
-            _count(rejected, verdict.candidate, verdict.kind or "")
-        energy = {id(verdict.candidate): verdict.energy_ev_per_atom for verdict in screened.verdicts}
-        kept, twins = proposing.without_twins(screened.accepted, plan.material.elements)
-        for twin in twins:
-            _count(rejected, twin, "duplicate")
-        accepted += kept
-        energies += [energy[id(candidate)] for candidate in kept]
+        mine = [index for index, piece in enumerate(pieces) if piece.batch == batch]
+        kept = candidates.sifted(plan, [pieces[i] for i in mine], [made[i] for i in mine], found, pool)
+        energy = {id(verdict.candidate): verdict.energy_ev_per_atom for verdict in kept.judged.verdicts}
+        accepted += kept.accepted
+        energies += [energy[id(candidate)] for candidate in kept.accepted]
+        dropped += kept.dropped
+    by_strategy = {name: [item for item in dropped if item.strategy == name] for name in {d.strategy for d in dropped}}
+    rejected = {name: counted(items) for name, items in sorted(by_strategy.items())}
     return Generated(found, accepted, energies, proposed, rejected)
-
-
-def _count(rejected: dict[str, dict[str, int]], candidate: Candidate, kind: str) -> None:
-    kinds = rejected.setdefault(candidate.provenance.strategy, {})
-    kinds[kind] = kinds.get(kind, 0) + 1

@@ -185,7 +185,9 @@ class SurrogatePool:
 
     def _start_again(self) -> None:
         """Raises MlipError when a process dies before it has any work: then no structure is to blame."""
-        self.close()
+        # Not left to the executor: a process that was being started while another died is not on its list to be ended,
+        # but on the one to be waited for, and waits itself for a lock that the dead one held.
+        self.close(at_once=True)
         self._start()
         try:
             self._submit(nothing, (0, 0), ()).result()

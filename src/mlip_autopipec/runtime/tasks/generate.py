@@ -17,7 +17,7 @@ from mlip_autopipec.campaign.auditing import LARGEST_AUDIT
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.files import append_line, write_json
 from mlip_autopipec.runtime import proposing
-from mlip_autopipec.runtime.candidates import PROPOSING, pieces_of, proposed, screened, useful_processes
+from mlip_autopipec.runtime.candidates import PROPOSING, counted, pieces_of, proposed, sifted, useful_processes
 from mlip_autopipec.runtime.surrogate_pool import opened
 from mlip_autopipec.science.generation import starts
 from mlip_autopipec.science.generation.context import standard_cell
@@ -47,27 +47,11 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
         if not near:
             return Outcome(None, Failure("no_candidates", "no start structure survived its relaxation"))
         write_json(folder / "start.json", [start.candidate.to_json() for start in near])
-        candidates = [one for made in proposed(plan, pieces, found, pool) for one in made]
-        judged = screened(plan, candidates, found, pool)
+        made = proposed(plan, pieces, found, pool)
+        kept = sifted(plan, pieces, made, found, pool)
 
-    rejected: list[Json] = []
-    reasons: dict[str, int] = {}
-    for piece in pieces:
-        if not piece.runs:
-            rejected.append(
-                {"strategy": piece.item["name"], "reason": f"{plan.surrogate.engine} does not know every element"}
-            )
-            reasons["needs_surrogate"] = reasons.get("needs_surrogate", 0) + int(piece.item["count"])
-    rejected += [
-        {"strategy": verdict.candidate.provenance.strategy, "reason": verdict.reason} for verdict in judged.rejected
-    ]
-    for kind, number in judged.reasons().items():
-        reasons[kind] = reasons.get(kind, 0) + number
-    accepted, twins = proposing.without_twins(judged.accepted, plan.material.elements)
-    rejected += [{"strategy": twin.provenance.strategy, "reason": "duplicate of an earlier one"} for twin in twins]
-    if twins:
-        reasons["duplicate"] = len(twins)
-    write_json(folder / "rejected.json", rejected)
+    accepted, reasons = kept.accepted, counted(kept.dropped)
+    write_json(folder / "rejected.json", [{"strategy": d.strategy, "reason": d.reason} for d in kept.dropped])
     if not accepted:
         return Outcome(None, Failure("no_candidates", f"nothing passed the screen; reasons: {reasons}"))
     write_json(folder / "candidates.json", [candidate.to_json() for candidate in accepted])
@@ -80,10 +64,10 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
             "surrogate": plan.surrogate.engine,
             "ground_state": atoms_to_json(standard_cell(near[0].candidate.atoms, primitive=False)),
             **_modes(plan, near[0].candidate.atoms),
-            "geometry_only": judged.geometry_only,
-            "audit": [candidate.to_json() for candidate in _audit(judged, spec.payload)],
+            "geometry_only": kept.judged.geometry_only,
+            "audit": [candidate.to_json() for candidate in _audit(kept.judged, spec.payload)],
             "starts": [_start(start) for start in near],
-            "hit": {"proposed": len(candidates), "accepted": len(accepted)},
+            "hit": {"proposed": sum(map(len, made)), "accepted": len(accepted)},
         }
     )
 

@@ -188,7 +188,8 @@ def _proposals(
         raise ValueError(f"sqsgenerator: {configuration.msg}")
     # Equal objectives come back in no fixed order: sorted, so that one seed gives one answer.
     found: list[list[str]] = []
-    pack = sqsgenerator.optimize(configuration)  # kept: its results point into it
+    # Its warnings are of shells that its own search would have left out. The pack is kept: its results point into it.
+    pack = sqsgenerator.optimize(configuration, level=sqsgenerator.core.LogLevel.error)
     for _, results in pack:
         species = sorted({tuple(int(number) for number in result.structure().species) for result in results})
         found += [[chemical_symbols[number] for number in numbers] for numbers in species[: JUDGED - len(found)]]
