@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -53,6 +54,26 @@ def test_correlations_of_a_large_random_alloy_vanish() -> None:
     found = _correlations(cell)
     assert found.pair_residuals(kinds, 2).max() < 0.01
     assert found.triplet_residual(kinds, 2) < 0.02
+
+
+def test_sites_without_shells_are_no_lattice_for_alloys() -> None:
+    """In a glass no distance is free of pairs, so a search for the gap between two shells would never end."""
+    glass = bulk("Al", a=4.05, cubic=True) * (2, 2, 1)
+    glass.positions += np.random.default_rng(0).normal(scale=0.6, size=glass.positions.shape)
+    assert len(_correlations(glass).radii_a) < 3
+    # One shell that stands apart, and a continuum beyond it.
+    dumbbells = Atoms("Al16", glass.get_scaled_positions(), cell=glass.cell * 1.6, pbc=True)
+    dumbbells.set_scaled_positions(glass.get_scaled_positions())
+    dumbbells += Atoms("Al16", dumbbells.positions + np.array([0.0, 0.0, 0.9]))
+    found = _correlations(dumbbells)
+    assert found.radii_a and found.radii_a[0] == pytest.approx(0.9, abs=0.1)
+    context = _context(ALUMINIUM, {"Al": 0.5, "Cu": 0.5})
+    starts = (Candidate(glass, Provenance("start", "glass")), *context.starts)
+    served = parents(replace(context, starts=starts), [16])
+    assert [parent.name for parent in served] == ["s"]
+    (alone,) = parents(replace(context, starts=starts[:1]), [16])
+    symbols, told = quasirandom(alone, alone.sublattices[0], {"Al": 8, "Cu": 8}, seed=1, iterations=500)
+    assert Counter(symbols) == {"Al": 8, "Cu": 8} and len(told["pair_residual"]) == len(told["shells_a"]) < 3
 
 
 def test_a_quasirandom_binary_is_exactly_random_in_its_first_shells() -> None:

@@ -63,7 +63,7 @@ def _held_out(order: Sequence[str], earlier: Collection[str], wanted: int, strat
     held_out = set(earlier)
     for group in order:
         strategy = strategy_of[group]
-        if len(held_out) < wanted and group not in held_out and 2 * (taken[strategy] + 1) <= groups_of[strategy]:
+        if len(held_out) < wanted and group not in held_out and 3 * (taken[strategy] + 1) <= groups_of[strategy]:
             taken[strategy] += 1
             held_out.add(group)
     return held_out or {order[0]}

@@ -35,6 +35,10 @@ _ANION_SITES = frozenset({"H", "B", "C", "N", "O", "F", "P", "S", "Cl", "As", "S
 # Steps of the grid of compositions around the asked one, in atomic fractions of a sublattice.
 GRID_STEPS = (0.125, 0.25)
 SITE_TOLERANCES_A = (0.01, 0.1, 0.3)
+# Shells of neighbours whose occupation is counted.
+SHELLS = 3
+# In edges of the cube that holds one site: the fourth shells of simple lattices lie within 2.3.
+FARTHEST_SHELL = 3.0
 
 
 def mixing_groups(elements: Sequence[str]) -> list[tuple[str, ...]]:
@@ -75,13 +79,15 @@ class Parent:
 def parents(context: Context, sizes: Sequence[int]) -> list[Parent]:
     """The distinct lattices of the starts with their decoration taken off, in supercells of about each of ``sizes``.
 
-    A start serves when its sublattices have the sizes that the composition asks for. Empty when no two elements of
-    the composition share a sublattice, as in elements and stoichiometric compounds.
+    A start serves when its sublattices have the sizes that the composition asks for. Those whose sites form no shells
+    serve only where no other does. Empty when no two elements of the composition share a sublattice, as in elements and
+    stoichiometric compounds.
     """
     groups = mixing_groups(context.elements)
     if all(len(group) < 2 for group in groups):
         return []
     found: list[Parent] = []
+    blurred: list[Parent] = []
     seen: set[tuple[object, ...]] = set()
     for start in context.starts:
         plain = _undecorated(start.atoms, groups, context.fractions)
@@ -96,8 +102,11 @@ def parents(context: Context, sizes: Sequence[int]) -> list[Parent]:
             seen.add(lattice)
             held = tuple(_sublattice(cell, group) for group in groups if len(group) > 1)
             bond = _mean_bond_a(start.atoms.get_chemical_symbols(), metal=len(groups) == 1)
-            found.append(Parent(cell, held, bond, start.provenance.group))
-    return found
+            parent = Parent(cell, held, bond, start.provenance.group)
+            shells = min(len(sublattice.correlations.radii_a) for sublattice in held)
+            if shells:
+                (found if shells == SHELLS else blurred).append(parent)
+    return found or blurred
 
 
 def _sublattice(cell: Atoms, group: tuple[str, ...]) -> Sublattice:
@@ -183,24 +192,28 @@ class Correlations:
 
     Shells are those of the sites alone. For the random alloy P(a, b) = x_a x_b in every shell and P(a; b, c) =
     x_a x_b x_c for a centre with two of its first neighbours. The residuals are the largest deviations from that.
+    There are fewer than ``shells`` shells (``radii_a``), perhaps none, where sites of low symmetry leave no gap in the
+    distances from some distance on.
     """
 
-    def __init__(self, atoms: Atoms, sites: IntArray, shells: int = 3, tolerance_a: float = 0.08) -> None:
+    def __init__(self, atoms: Atoms, sites: IntArray, shells: int = SHELLS, tolerance_a: float = 0.08) -> None:
         lattice = Atoms(numbers=[1] * len(sites), positions=atoms.positions[sites], cell=atoms.cell, pbc=atoms.pbc)
-        reach = 1.5 * (atoms.get_volume() / len(sites)) ** (1 / 3)
+        spacing_a = (atoms.get_volume() / len(sites)) ** (1 / 3)
+        reach = 1.5 * spacing_a
         while True:
             i, j, distance = neighbor_list("ijd", lattice, reach)
             edges = np.unique(np.round(distance / tolerance_a).astype(int))
             starts = edges[np.r_[True, np.diff(edges) > 1]] if len(edges) else edges
-            if len(starts) > shells:
+            if len(starts) > shells or reach > FARTHEST_SHELL * spacing_a:
                 break
             reach *= 1.3
+        shells = max(0, min(shells, len(starts) - 1))
         bounds = (starts[: shells + 1] - 1) * tolerance_a
         member = np.searchsorted(bounds, distance, side="right") - 1
         self.sites = len(sites)
         self.radii_a = [round(float(distance[member == s].mean()), 4) for s in range(shells)]
         self.pairs = [(i[member == s], j[member == s]) for s in range(shells)]
-        first = [j[(member == 0) & (i == site)] for site in range(len(sites))]
+        first = [j[(member == 0) & (i == site)] for site in range(len(sites))] if shells else []
         corners = [(s, b, c) for s, around in enumerate(first) for b, c in itertools.combinations(around, 2)]
         self.corners = np.array(corners, dtype=int).reshape(-1, 3)
 

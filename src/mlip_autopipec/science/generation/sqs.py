@@ -166,7 +166,7 @@ def _proposals(
     nearest = parent.atoms[sites].get_all_distances(mic=True)
     weights = {
         shell: weight
-        for shell, weight in SHELL_WEIGHTS.items()
+        for shell, weight in itertools.islice(SHELL_WEIGHTS.items(), len(radii_a))
         if ((nearest > bounds[shell - 1] + 1e-3) & (nearest <= bounds[shell])).any()
     }
     configuration = sqsgenerator.parse_config({
