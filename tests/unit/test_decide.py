@@ -337,7 +337,7 @@ def test_md_that_waits_for_what_never_comes_is_no_dead_end() -> None:
 class CutoutsTakeLong(SleepyWorld):
     """Labels of what MD met end after everything else, and the first potentials err by ``error`` meV/Å."""
 
-    error = 500.0
+    error: float | None = 500.0
 
     def asleep(self, record: TaskRecord) -> bool:
         candidate = record.task.payload.get("candidate") or {}
@@ -364,6 +364,9 @@ def test_small_cells_are_labelled_on_cores_that_stand_idle_beside_a_cutout_while
 
     found = batches_beside_cutouts(CutoutsTakeLong(plan_for_tests()))
     assert found and set(found.values()) == {1}, "one batch for each potential"
+    unjudged = CutoutsTakeLong(plan_for_tests())
+    unjudged.error = None  # nothing but masked cells was held out
+    assert batches_beside_cutouts(unjudged)
     calm = CutoutsTakeLong(plan_for_tests())
     calm.error = 1.0
     assert not batches_beside_cutouts(calm), "where errors are small no label is spent"
