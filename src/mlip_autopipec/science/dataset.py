@@ -18,8 +18,6 @@ __all__ = ["Split", "core_mask", "errors", "group_split", "one_method", "rmse"]
 
 FloatArray = NDArray[np.float64]
 MOST_HELD_OUT = 0.6
-# Two voids of silicon take an interstitial. With one of them held out its energy was 12 meV/atom off, all else 3.
-MOST_OF_A_STRATEGY = 1 / 3
 Split = tuple[tuple[LabelledStructure, ...], tuple[LabelledStructure, ...]]
 
 
@@ -36,9 +34,9 @@ def group_split(
     A group with a member in ``train_only`` (names: prototypes, equation-of-state points, what a selector chose) is
     never held out. Each other group draws a number in [0, 1) from the hash of its name and the seed; the lowest are
     held out until ``fraction`` of *all* groups is reached (at least one, at most MOST_HELD_OUT of those that may be),
-    but never more than MOST_OF_A_STRATEGY of the groups of one strategy: an error on a kind that was hardly taught
-    tells of the draw, not of the potential. Groups that were held out before (``keep_test``: names of structures) come
-    first and stay, so the split is stable while data arrive.
+    but never more than half of the groups of one strategy: an error on a kind that was not taught at all tells of the
+    draw, not of the potential. Groups that were held out before (``keep_test``: names of structures) come first and
+    stay, so the split is stable while data arrive.
     At least one group stays in training; with a single group the test set is empty.
     """
     strategy_of = {item.provenance.group: item.provenance.strategy for item in items}
@@ -58,15 +56,14 @@ def group_split(
 
 
 def _held_out(order: Sequence[str], earlier: Collection[str], wanted: int, strategy_of: Mapping[str, str]) -> set[str]:
-    """``earlier``, and the first of ``order`` up to ``wanted`` that leave enough groups of their strategy."""
+    """``earlier``, and the first of ``order`` up to ``wanted`` that take no more than half of a strategy's groups."""
     if not order or wanted < 1:
         return set()
     groups_of, taken = Counter(strategy_of.values()), Counter(strategy_of[group] for group in earlier)
     held_out = set(earlier)
     for group in order:
         strategy = strategy_of[group]
-        most = MOST_OF_A_STRATEGY * groups_of[strategy] + 1e-9
-        if len(held_out) < wanted and group not in held_out and taken[strategy] + 1 <= most:
+        if len(held_out) < wanted and group not in held_out and 2 * (taken[strategy] + 1) <= groups_of[strategy]:
             taken[strategy] += 1
             held_out.add(group)
     return held_out or {order[0]}
