@@ -53,10 +53,13 @@ def decide(plan: Plan, state: CampaignState, elapsed_s: float) -> list[Command]:
     for rule in (generate, select, selected_labels, validation_labels, audited_labels, harvested_labels, train, explore,
                  harvest, validate, hit_rate):  # fmt: skip
         commands += [PlanTask(task) for task in rule(plan, state) if task.id not in state.tasks]
-    commands = commands or [PlanTask(task) for task in fill(plan, state) if task.id not in state.tasks]
     if commands:
         return commands
     verdict = convergence(plan, state)
+    if any(check.kind == "error_size" and not check.met for check in verdict.checks):
+        commands = [PlanTask(task) for task in fill(plan, state) if task.id not in state.tasks]
+        if commands:
+            return commands
     if verdict.converged and not _learning(state):
         return [*_cancel_all(state, "converged"), EndCampaign("converged", "; ".join(verdict.reasons))]
     if state.asleep():

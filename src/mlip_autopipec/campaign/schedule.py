@@ -13,7 +13,7 @@ def startable(state: CampaignState, cores: int) -> list[TaskRecord]:
     A task larger than the machine is started when nothing else runs. Fits come first and MD second, so that
     exploration goes on while labels are made.
     """
-    used = sum(record.task.cores for record, attempt in state.running() if not attempt.waiting)
+    used = state.cores_in_use
     chosen: list[TaskRecord] = []
     for record in state.queue():
         if used >= cores:

@@ -88,7 +88,7 @@ def widen(plan: Plan, state: CampaignState) -> list[Task]:
 
 
 def fill(plan: Plan, state: CampaignState) -> list[Task]:
-    """:func:`widen` for a core that would stand idle while a large label runs, where the held-out errors are too large.
+    """:func:`widen` for a core that would stand idle while a large label runs; asked for while errors are too large.
 
     A cutout takes minutes, a small cell seconds. One batch for each potential, so that the budget is spent on what the
     next one still lacks.
@@ -99,12 +99,7 @@ def fill(plan: Plan, state: CampaignState) -> list[Task]:
     if state.active("train") or state.of_kind("select")[-1].order > state.of_kind("train")[-1].order:
         return []
     labelling = any(record.task.payload["purpose"] == "train" for record in state.active("label"))
-    busy = sum(record.task.cores for record, attempt in state.running() if not attempt.waiting)
-    test = current.metrics.get("test") or {}
-    wanted = plan.convergence.model_dump(include={"energy_rmse_mev_per_atom", "force_rmse_mev_per_a"})
-    # An error that is not known (nothing held out, or masked cells alone) is not small.
-    wrong = any(test.get(name) is None or test[name] > limit for name, limit in wanted.items())
-    return widen(plan, state) if labelling and wrong and busy < plan.executor.cores else []
+    return widen(plan, state) if labelling and state.cores_in_use < plan.executor.cores else []
 
 
 def label_task(plan: Plan, candidate: Json, purpose: str, priority: int, job: LabelJob | None = None) -> Task:

@@ -142,6 +142,11 @@ class CampaignState:
             yield record, record.attempts[-1]
 
     @property
+    def cores_in_use(self) -> int:
+        """Cores of what runs; MD that waits for a potential uses none."""
+        return sum(record.task.cores for record, attempt in self.running() if not attempt.waiting)
+
+    @property
     def dft_calls(self) -> int:
         """Every label attempt that was started, repairs, validation and the convergence check included."""
         return self._label_attempts + (self.settings_checked.calculations if self.settings_checked else 0)
