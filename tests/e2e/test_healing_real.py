@@ -60,8 +60,8 @@ def test_a_task_out_of_time_goes_on_in_its_next_attempt(healing: ModuleType, ene
     dft = SimpleNamespace(engine="quantum_espresso", walltime_s=300.0, cores=1, threads=1, max_force_ev_per_a=50.0)
     plan = cast(Plan, SimpleNamespace(dft=dft))
     outcomes = []
-    for attempt, factor in ((1, 1e-3), (2, 1.0)):
-        job = LabelJob(healing.structure(), healing.METHOD, {"walltime_factor": factor}, (2, 2, 2))
+    for attempt, factor in ((1, 5e-4), (2, 1.0)):
+        job = LabelJob(healing.structure(), healing.METHOD, {"walltime_factor": factor}, healing.KMESH)
         payload = {"job": job.to_json(), "candidate": {}, "purpose": "train"}
         spec = TaskSpec(Task("label", payload), attempt, str(tmp_path), payload, {}, None)
         outcomes.append(label.run(spec, plan, tmp_path / f"attempt-{attempt}"))

@@ -117,7 +117,7 @@ def test_too_few_scf_steps_are_healed_by_the_repair_table(tmp_path: Path) -> Non
 
 def test_time_limit_is_named_and_gets_more_time(tmp_path: Path) -> None:
     job = LabelJob(displaced(), METHOD, {}, (2, 2, 2))
-    failure = run(job, tmp_path, walltime_s=0.1)
+    failure = run(job, tmp_path, walltime_s=0.02)
     assert isinstance(failure, Failure) and failure.kind == "out_of_walltime"
     mended = ENGINE.repair(job, [failure])
     assert mended is not None and mended.numerics["walltime_factor"] > 1
