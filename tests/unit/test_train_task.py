@@ -149,6 +149,15 @@ def test_only_what_chance_picked_may_be_held_out(recorder: Recorder, tmp_path: P
     assert held_out == {f"label-{number}" for number in unbiased}
 
 
+def test_what_was_picked_to_judge_is_held_out_whatever_the_draw(recorder: Recorder, tmp_path: Path) -> None:
+    picked = dict.fromkeys(range(2, 9), "random") | dict.fromkeys(range(9, 12), "held_out")
+    plan = SimpleNamespace(**vars(PLAN))
+    for seed in range(8):
+        plan.seed = seed
+        train.run(spec(tmp_path, picked=picked), plan, tmp_path / f"attempt-{seed}")
+        assert {item.name for item in recorder.jobs[-1].test} == {"label-9", "label-10", "label-11"}
+
+
 def test_the_slow_trainer_has_its_own_basis(recorder: Recorder, tmp_path: Path) -> None:
     train.run(spec(tmp_path, trainer="pacemaker"), PLAN, tmp_path / "attempt")
     assert recorder.jobs[0].functions_per_element == 150

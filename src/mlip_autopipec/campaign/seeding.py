@@ -49,8 +49,10 @@ def generated(state: CampaignState) -> list[TaskRecord]:
 
 def select(plan: Plan, state: CampaignState) -> list[Task]:
     """Thin the candidates of all generation tasks to the first training set, by ``selection.method``."""
+    count = min(plan.selection.initial_count, room(plan, state))
     payload: Json = {
-        "count": min(plan.selection.initial_count, room(plan, state)),
+        "count": count,
+        "held_out": round(plan.training.held_out_fraction * count),
         "method": plan.selection.method,
         "random_fraction": plan.selection.random_fraction,
         "seed": plan.seed,
