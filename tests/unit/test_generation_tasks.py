@@ -350,6 +350,14 @@ def test_what_judges_comes_first_and_nothing_of_its_group_teaches(tmp_path: Path
     assert len(later) == left
 
 
+def test_melts_teach_and_never_judge(tmp_path: Path, pool: list[Candidate]) -> None:
+    melted = [replace(item, provenance=replace(item.provenance, strategy="melt_quench")) for item in pool[13:]]
+    write_json(tmp_path / "a" / "candidates.json", [item.to_json() for item in (*pool[:13], *melted)])
+    judging = [i for i in _picked(_select(tmp_path, 12, held_out=9)) if i.provenance.parameters["picked"] == "held_out"]
+    assert {item.provenance.strategy for item in judging} == {"strain"}
+    assert len(judging) == 2  # a third of eight families
+
+
 def test_what_judges_counts_as_unknown_to_later_batches(tmp_path: Path) -> None:
     """The farthest cell from what was taught lies beside one that was held out: it is picked all the same."""
     cells = [bulk("Cu", cubic=True, a=a) for a in (3.60, 3.62, 3.64, 4.10, 4.12)]

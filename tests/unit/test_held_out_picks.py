@@ -15,11 +15,11 @@ GROUPS = [
     *[f"p{n}" for n in range(4)], *[f"s{n // 2}" for n in range(40)], *[f"t{n // 4}" for n in range(24)],
     *[f"v{n // 3}" for n in range(9)], *[f"i{n // 2}" for n in range(4)],
 ]  # fmt: skip
-FORCED = (0, 1, 2, 3, 44, 52)  # all prototypes, and a frame of two stretches
+PINNED = (0, 1, 2, 3, 44, 52)  # all prototypes, and a frame of two stretches
 
 
 def drawn(count: int, seed: int = 0) -> tuple[int, ...]:
-    return hold_out(GROUPS, FAMILIES, count, np.random.default_rng(seed), forced=FORCED)
+    return hold_out(GROUPS, FAMILIES, count, np.random.default_rng(seed), pinned=PINNED)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -27,7 +27,7 @@ def test_one_of_a_group_evenly_from_families_that_have_enough(seed: int) -> None
     rows = drawn(6, seed)
     groups = [GROUPS[row] for row in rows]
     assert len(set(groups)) == len(groups) == 6
-    assert not {GROUPS[row] for row in FORCED} & set(groups)
+    assert not {GROUPS[row] for row in PINNED} & set(groups)
     assert Counter(FAMILIES[row] for row in rows) == {"strain": 3, "thermal": 2, "vacancy": 1}
 
 

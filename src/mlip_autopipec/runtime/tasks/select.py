@@ -14,6 +14,7 @@ from mlip_autopipec.runtime.layout import SPEC
 from mlip_autopipec.runtime.selecting.describe import structure_rows
 from mlip_autopipec.science.dataset import HELD_OUT, PICKED
 from mlip_autopipec.science.fingerprints import distinct, structure_fingerprints
+from mlip_autopipec.science.generation import DISORDERED
 from mlip_autopipec.science.selection import hold_out, select
 from mlip_autopipec.types import Candidate, Failure, Outcome, TaskSpec, content_hash
 
@@ -78,7 +79,7 @@ def _held_out(offered: list[Candidate], spec: TaskSpec) -> list[Candidate]:
         [item.provenance.strategy for item in offered],
         int(spec.payload.get("held_out", 0)),
         np.random.default_rng(int(spec.payload["seed"])),
-        forced=[row for row, item in enumerate(offered) if item.forced],
+        pinned=[row for row, item in enumerate(offered) if item.forced or item.provenance.strategy in DISORDERED],
     )
     return [_marked(offered[row], HELD_OUT) for row in rows]
 

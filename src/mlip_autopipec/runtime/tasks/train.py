@@ -16,6 +16,7 @@ from mlip_autopipec.engines.ports import TrainJob
 from mlip_autopipec.files import read_json
 from mlip_autopipec.runtime.process import run_prepared
 from mlip_autopipec.science.dataset import HELD_OUT, PICKED, errors, group_split, one_method
+from mlip_autopipec.science.generation import DISORDERED
 from mlip_autopipec.types import Candidate, Failure, Json, Label, LabelledStructure, Outcome, TaskSpec
 
 __all__ = ["run"]
@@ -75,7 +76,7 @@ def _labelled(spec: TaskSpec) -> tuple[list[LabelledStructure], set[str], set[st
         label = Label.from_json(read_json(folder / "outcome.json")["result"])
         items.append(LabelledStructure(task_id, candidate.atoms, label, candidate.provenance, candidate.core))
         picked = candidate.provenance.parameters.get(PICKED)
-        if candidate.forced or picked not in UNBIASED:
+        if candidate.forced or picked not in UNBIASED or candidate.provenance.strategy in DISORDERED:
             forced.add(task_id)
         if picked == HELD_OUT:
             aside.add(task_id)

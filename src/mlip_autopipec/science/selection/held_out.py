@@ -19,21 +19,21 @@ def hold_out(
     count: int,
     rng: np.random.Generator,
     *,
-    forced: Collection[int] = (),
+    pinned: Collection[int] = (),
 ) -> tuple[int, ...]:
     """At most ``count`` rows to hold out, one of a group, drawn at random and spread evenly over the families.
 
     ``groups`` and ``families`` (one name per row): rows of a group resemble each other, so the caller leaves the whole
-    group out of the training set; a family is what one strategy made. A group with a row in ``forced`` stays in the
+    group out of the training set; a family is what one strategy made. A group with a row in ``pinned`` stays in the
     training set, and of a family at most MOST_OF_A_FAMILY of its groups are held out: errors on a kind that was hardly
     taught would tell of the draw, not of the potential. Fewer than ``count`` where that leaves fewer.
     """
-    pinned = {groups[index] for index in forced}
+    staying = {groups[index] for index in pinned}
     family_of = dict(zip(groups, families, strict=True))
     groups_of = Counter(family_of.values())
     held_out: list[int] = []
     taken: Counter[str] = Counter()
-    waiting = [int(index) for index in rng.permutation(len(groups)) if groups[index] not in pinned]
+    waiting = [int(index) for index in rng.permutation(len(groups)) if groups[index] not in staying]
     while len(held_out) < count:
         used = {groups[index] for index in held_out}
         able = [
