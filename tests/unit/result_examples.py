@@ -82,10 +82,10 @@ def predictions_of(items: Sequence[LabelledStructure], noise: float) -> list[Jso
                 "name": item.name,
                 "n_atoms": len(item.atoms),
                 "masked": item.core is not None,
-                "energy_dft": energy,
-                "energy_pot": energy + 0.1 * noise * rng.normal(),
-                "forces_dft": forces.tolist(),
-                "forces_pot": (forces + noise * rng.normal(size=len(forces))).tolist(),
+                "energy_dft_ev_per_atom": energy,
+                "energy_potential_ev_per_atom": energy + 0.1 * noise * rng.normal(),
+                "forces_dft_ev_per_a": forces.tolist(),
+                "forces_potential_ev_per_a": (forces + noise * rng.normal(size=len(forces))).tolist(),
                 "gamma_max": 1.0,
             }
         )

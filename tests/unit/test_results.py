@@ -132,6 +132,9 @@ def test_summary_has_the_figures_of_the_run(result):
     assert summary["wall_s"] == 1500.0
     assert summary["test"]["energy_rmse_mev_per_atom"] == 3.2
     assert summary["test"]["force_rmse_mev_per_a"] == 71.5
+    kinds = summary["errors_by_strategy"]
+    assert sum(row["n_structures"] for row in kinds) == summary["labels"]["train"]
+    assert {row["split"] for row in kinds} == {"train", "test"}
     assert summary["lattice_constant_a"] == {"potential": 3.592, "dft": 3.590}
     assert summary["bulk_modulus_gpa"] == {"potential": 128.0, "dft": 134.6}
     assert (summary["potentials"], summary["swaps"], summary["cutouts"]) == (2, 2, 3)

@@ -112,14 +112,12 @@ def parity(predictions: Mapping[str, Sequence[Json]] | None) -> str | None:
 
 
 def _energies(row: Json) -> tuple[float | None, float | None]:
-    dft = row.get("energy_dft_ev_per_atom", row.get("energy_dft"))
-    potential = row.get("energy_potential_ev_per_atom", row.get("energy_pot"))
-    return dft, potential
+    return row.get("energy_dft_ev_per_atom"), row.get("energy_potential_ev_per_atom")
 
 
 def _forces(row: Json) -> np.ndarray[Any, Any]:
-    dft = row.get("forces_dft_ev_per_a", row.get("forces_dft"))
-    potential = row.get("forces_potential_ev_per_a", row.get("forces_pot"))
+    dft = row.get("forces_dft_ev_per_a")
+    potential = row.get("forces_potential_ev_per_a")
     return np.column_stack([np.ravel(dft or []), np.ravel(potential or [])]).astype(float)
 
 

@@ -118,6 +118,14 @@ def _accuracy(data: Mapping[str, Any]) -> str:
         [word, _number(part.get("n_structures")), *(_number(part.get(key)) for key in limits)]
         for word, part in (("training", summary["train"]), ("held out", summary["test"]))
     ]
+    kinds = [
+        [
+            f"{escape(row['strategy'])}, {'held out' if row['split'] == 'test' else 'training'}",
+            _number(row["n_structures"]),
+            *(_number(row[key]) for key in limits),
+        ]
+        for row in summary.get("errors_by_strategy", [])
+    ]
     potentials = [
         [
             escape(str(item["name"])) + (" (released)" if item["name"] == released else ""),
@@ -131,9 +139,11 @@ def _accuracy(data: Mapping[str, Any]) -> str:
     return (
         "<h2>Accuracy</h2>"
         "<p>Held-out structures share no parent with training ones; they are random picks of what was proposed, or "
-        "frames of MD, while what a selector chose is always learned. Errors are root mean squares over whole cells "
-        "(energies) and over components on unmasked atoms (forces), against our own DFT.</p>"
+        "frames of MD, while what a selector chose is always learned, and so are melts and glasses. Errors are root "
+        "mean squares over whole cells (energies) and over components on unmasked atoms (forces), against our own "
+        "DFT.</p>"
         + (_table("RMSE of the released potential", heads, errors, numbers_from=1) if released else "")
+        + (_table("The same by kind of structure", ("", *heads[1:]), kinds, numbers_from=1) if kinds else "")
         + _figure(
             "Parity", plots.parity(data["predictions"]), "the released potential has no stored predictions",
             "Potential against DFT for training and held-out data; on the line is exact.",

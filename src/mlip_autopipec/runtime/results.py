@@ -24,6 +24,7 @@ from ase.io import write
 
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.files import atomic_write, read_json, write_json
+from mlip_autopipec.runtime.accuracy import errors_by_strategy
 from mlip_autopipec.science.hit_rate import LEAST_CORRELATION
 from mlip_autopipec.types import EndState, Json, LabelledStructure, PotentialRef
 
@@ -100,7 +101,7 @@ def write_result(root: Path, plan: Plan, campaign: CampaignSummary) -> Json:
         _write_data(staging, plan, campaign, predictions, notes)
         _write_examples(root, staging, plan, campaign, notes)
         files = sorted(path.name for path in staging.iterdir())
-        summary = _summary(plan, campaign, [*files, "report.html", "summary.json"], notes)
+        summary = _summary(plan, campaign, predictions, [*files, "report.html", "summary.json"], notes)
         write_json(staging / "summary.json", summary)
         _publish(staging, root / "result")
     finally:
@@ -240,7 +241,9 @@ def _publish(staging: Path, target: Path) -> None:
             path.unlink()
 
 
-def _summary(plan: Plan, campaign: CampaignSummary, files: list[str], notes: list[str]) -> Json:
+def _summary(
+    plan: Plan, campaign: CampaignSummary, predictions: Json | None, files: list[str], notes: list[str]
+) -> Json:
     potential = campaign.potential
     metrics = potential.metrics if potential else {}
     validation = campaign.validation or {}
@@ -265,6 +268,7 @@ def _summary(plan: Plan, campaign: CampaignSummary, files: list[str], notes: lis
         "trainer": potential.trainer if potential else None,
         "test": _metrics(metrics.get("test")),
         "train": _metrics(metrics.get("train")),
+        "errors_by_strategy": errors_by_strategy(campaign.train, predictions),
         "lattice_constant_a": validation.get("lattice_constant_a") or pair,
         "bulk_modulus_gpa": validation.get("bulk_modulus_gpa") or pair,
         **({"molecule": _molecule(validation)} if plan.validation.modes else {}),
