@@ -23,7 +23,6 @@ from mlip_autopipec.campaign.events import (
     from_record,
     to_record,
 )
-from mlip_autopipec.campaign.exploration import explore, unpassed_conditions
 from mlip_autopipec.campaign.schedule import startable
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord, fold
 from mlip_autopipec.campaign.verdicts import judge_attempt
@@ -307,20 +306,6 @@ def test_md_goes_on_while_labels_and_fits_are_made() -> None:
         if "explore" in kinds:
             overlapped |= kinds
     assert {"label", "train"} <= overlapped
-
-
-def test_md_that_only_serves_a_fit_goes_on_for_longer() -> None:
-    """Everything is known at once: when all conditions are clean only the fit of the released kind asks for MD."""
-    plan = plan_for_tests()
-    world = World(plan)
-    world.unknown_until = 0
-    world.run()
-    state, asked = CampaignState(), set()
-    for event in world.log:
-        state.apply(event)
-        serves = bool(state.potentials) and not unpassed_conditions(plan, state)
-        asked |= {(serves, task.payload["clean_ps"]) for task in explore(plan, state)}
-    assert asked == {(False, plan.exploration.clean_ps), (True, plan.exploration.max_ps)}
 
 
 def test_md_that_waits_meets_every_later_potential_and_leaves_its_core_to_others() -> None:

@@ -20,7 +20,7 @@ from mlip_autopipec.science.generation.context import (
     rattled,
     supercell,
 )
-from mlip_autopipec.science.generation.melt_quench import LIQUID_RATIO, MAX_TEMPERATURE_K, lindemann_ratio
+from mlip_autopipec.science.generation.melt_quench import LIQUID_RATIO, lindemann_ratio
 from mlip_autopipec.science.screening import closest_contact
 from mlip_autopipec.types import Candidate, Provenance
 
@@ -157,8 +157,6 @@ def test_melt_quench_melts_and_then_freezes() -> None:
     stages = [item.provenance.parameters["stage"] for item in made]
     assert set(stages) == {"liquid", "undercooled", "amorphous"}
     assert {item.provenance.parameters["melted"] for item in made} == {True}
-    hottest = max(item.provenance.parameters["temperature_k"] for item in made)
-    assert hottest < 0.75 * MAX_TEMPERATURE_K, "this small cell melts at the limit of the heating: no frame is as hot"
     assert {len(item.atoms) for item in made} == {16, 8}
     groups = defaultdict(list)
     for item in made:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -246,13 +245,11 @@ def _select(
     seed: int = 1,
     *,
     random_fraction: float = 0.33,
-    held_out: int = 0,
     labelled: Sequence[Candidate] = (),
     refused: Sequence[Candidate] = (),
 ) -> Outcome:
     """The candidates of the folders a and b; ``labelled``: by earlier tasks, ``refused``: where DFT failed."""
     payload: dict[str, Any] = {"count": count, "method": method, "random_fraction": random_fraction, "seed": seed}
-    payload["held_out"] = held_out
     inputs = {"one": "a", "two": "b"}
     for number, item in enumerate(labelled):
         write_json(root / f"l{number}" / "spec.json", {"payload": {"candidate": item.to_json()}})
@@ -327,46 +324,6 @@ def test_a_later_batch_adds_to_what_is_labelled(tmp_path: Path, pool: list[Candi
     assert len(everything) == len(pool) - 12
     nothing = _select(tmp_path, 4, method, labelled=pool).result
     assert nothing == {"candidates": [], "of": 0, "picked": {}}
-
-
-def test_what_judges_comes_first_and_nothing_of_its_group_teaches(tmp_path: Path, pool: list[Candidate]) -> None:
-    """Rattled cells in three groups: one is held out, so that its other cells are never picked, now or later."""
-    for number, item in enumerate(pool):
-        if item.provenance.strategy == "rattle":
-            pool[number] = replace(item, provenance=replace(item.provenance, group=f"rattle:{number % 3}"))
-    write_json(tmp_path / "a" / "candidates.json", [item.to_json() for item in pool])
-    outcome = _select(tmp_path, 12, held_out=3)
-    first = _picked(outcome)
-    assert outcome.result is not None
-    assert outcome.result["picked"] == {"held_out": 3, "forced": 5, "farthest": 3, "random": 1}
-    judging, teaching = first[:3], first[3:]
-    assert [item.provenance.parameters["picked"] for item in judging] == ["held_out"] * 3
-    groups = {item.provenance.group for item in judging}
-    assert Counter(item.provenance.strategy for item in judging) == {"strain": 2, "rattle": 1}
-    assert not groups & {item.provenance.group for item in teaching}
-    later = _picked(_select(tmp_path, 99, labelled=first))
-    assert later and not groups & {item.provenance.group for item in later}
-    left = sum(item.provenance.group not in groups for item in pool) - len(teaching)
-    assert len(later) == left
-
-
-def test_melts_teach_and_never_judge(tmp_path: Path, pool: list[Candidate]) -> None:
-    melted = [replace(item, provenance=replace(item.provenance, strategy="melt_quench")) for item in pool[13:]]
-    write_json(tmp_path / "a" / "candidates.json", [item.to_json() for item in (*pool[:13], *melted)])
-    judging = [i for i in _picked(_select(tmp_path, 12, held_out=9)) if i.provenance.parameters["picked"] == "held_out"]
-    assert {item.provenance.strategy for item in judging} == {"strain"}
-    assert len(judging) == 2  # a third of eight families
-
-
-def test_what_judges_counts_as_unknown_to_later_batches(tmp_path: Path) -> None:
-    """The farthest cell from what was taught lies beside one that was held out: it is picked all the same."""
-    cells = [bulk("Cu", cubic=True, a=a) for a in (3.60, 3.62, 3.64, 4.10, 4.12)]
-    made = [Candidate(atoms, Provenance("strain", f"g{number}")) for number, atoms in enumerate(cells)]
-    for folder in ("a", "b"):
-        write_json(tmp_path / folder / "candidates.json", [item.to_json() for item in made])
-    judging = replace(made[3], provenance=replace(made[3].provenance, parameters={"picked": "held_out"}))
-    (picked,) = _picked(_select(tmp_path, 1, random_fraction=0.0, labelled=[made[0], judging]))
-    assert picked.provenance.group == "g4"
 
 
 def test_what_dft_could_not_label_is_not_picked_again(tmp_path: Path, pool: list[Candidate]) -> None:

@@ -72,7 +72,7 @@ def campaign(tmp_path, monkeypatch):
     engine = RecordingEngine({"clean": True})
     monkeypatch.setattr(registry, "md_engine", lambda name: engine)
     condition = {"name": "hot", "ensemble": "npt", "temperature_k": 600.0, "pressure_gpa": 1.5}
-    payload = {"condition": condition, "visit": 0, "clean_ps": 2.5, "seed": 11}
+    payload = {"condition": condition, "visit": 0, "seed": 11}
     task = Task("explore", payload, needs=("generate-1",))
 
     def run(salvage=None):
@@ -92,7 +92,7 @@ def test_job_follows_plan_condition_and_lowest_start(campaign):
     assert len(job.start) == 64
     assert job.start.cell.lengths() == pytest.approx([10.94] * 3)
     assert (job.ensemble, job.temperature_k, job.pressure_gpa, job.seed) == ("npt", 600.0, 1.5, 11)
-    assert (job.clean_ps, job.max_ps, job.gamma_select, job.gamma_break) == (2.5, 9.0, 4.0, 20.0)
+    assert (job.clean_ps, job.max_ps, job.gamma_select, job.gamma_break) == (3.0, 9.0, 4.0, 20.0)
     assert job.pointer == root / "potentials" / "current.json"
 
 

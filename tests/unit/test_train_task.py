@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
@@ -73,7 +73,6 @@ def spec(
     *,
     methods: tuple[str, ...] = ("m",),
     picked: Mapping[int, str] = MappingProxyType({}),
-    melts: Collection[int] = (),
     **payload: Any,
 ) -> TaskSpec:
     """Label folders as workers leave them; labels are EMT energies, 1 meV/atom and 0.01 eV/Å off."""
@@ -91,11 +90,9 @@ def spec(
             1,
             0.0,
         )
-        strategy = "melt_quench" if number in melts else "rattle"
-        reason = {"picked": picked[number]} if number in picked else {}
         candidate = Candidate(
             atoms,
-            Provenance(strategy, f"g{number}", reason),
+            Provenance("rattle", f"g{number}", {"picked": picked[number]} if number in picked else {}),
             forced=number < 2,
             core=(0, 1) if number == 3 else None,
         )
@@ -150,25 +147,6 @@ def test_only_what_chance_picked_may_be_held_out(recorder: Recorder, tmp_path: P
         held_out |= {item.name for item in recorder.jobs[-1].test}
     unbiased = range(2, 12) if reason in (None, "random") else range(7, 12)
     assert held_out == {f"label-{number}" for number in unbiased}
-
-
-def test_what_was_picked_to_judge_is_held_out_whatever_the_draw(recorder: Recorder, tmp_path: Path) -> None:
-    picked = dict.fromkeys(range(2, 9), "random") | dict.fromkeys(range(9, 12), "held_out")
-    plan = SimpleNamespace(**vars(PLAN))
-    for seed in range(8):
-        plan.seed = seed
-        train.run(spec(tmp_path, picked=picked), plan, tmp_path / f"attempt-{seed}")
-        assert {item.name for item in recorder.jobs[-1].test} == {"label-9", "label-10", "label-11"}
-
-
-def test_melts_are_never_held_out(recorder: Recorder, tmp_path: Path) -> None:
-    plan = SimpleNamespace(**vars(PLAN))
-    plan.training = SimpleNamespace(**{**vars(PLAN.training), "held_out_fraction": 0.5})
-    given = spec(tmp_path, picked=dict.fromkeys(range(2, 12), "random"), melts=range(4, 12))
-    for seed in range(8):
-        plan.seed = seed
-        train.run(given, plan, tmp_path / f"attempt-{seed}")
-        assert {item.name for item in recorder.jobs[-1].test} <= {"label-2", "label-3"}
 
 
 def test_the_slow_trainer_has_its_own_basis(recorder: Recorder, tmp_path: Path) -> None:

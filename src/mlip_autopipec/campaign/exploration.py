@@ -41,7 +41,7 @@ def explore(plan: Plan, state: CampaignState) -> list[Task]:
 
     MD that waits for a better potential leaves its core to other conditions. While a potential is being trained and no
     MD waits for it, MD goes on at the last condition even when all are clean, because it is running MD that it has to
-    serve; then for ``max_ps`` and not only ``clean_ps``.
+    serve.
     """
     crystal = next((record for record in state.of_kind("generate") if record.status == "done"), None)
     if crystal is None or not state.potentials:
@@ -53,12 +53,11 @@ def explore(plan: Plan, state: CampaignState) -> list[Task]:
     if free <= 0:
         return []
     wanted = [c for c in plan.exploration.conditions if not passed(plan, state, c) and _may_visit(state, c)]
-    clean_ps = plan.exploration.clean_ps
     if not wanted and state.active("train") and not state.active("explore"):
-        wanted, clean_ps = [plan.exploration.conditions[-1]], plan.exploration.max_ps
+        wanted = [plan.exploration.conditions[-1]]
     open_names = {record.task.payload["condition"]["name"] for record in state.active("explore")}
     wanted = [condition for condition in wanted if condition.name not in open_names]
-    return [_visit(plan, state, condition, crystal.task.id, clean_ps) for condition in wanted[:free]]
+    return [_visit(plan, state, condition, crystal.task.id) for condition in wanted[:free]]
 
 
 def _may_visit(state: CampaignState, condition: Condition) -> bool:
@@ -75,13 +74,12 @@ def _may_visit(state: CampaignState, condition: Condition) -> bool:
     return len(failed) < MAX_FAILED_VISITS and not unclean
 
 
-def _visit(plan: Plan, state: CampaignState, condition: Condition, crystal: str, clean_ps: float) -> Task:
+def _visit(plan: Plan, state: CampaignState, condition: Condition, crystal: str) -> Task:
     number = len(visits(state, condition))
     index = [item.name for item in plan.exploration.conditions].index(condition.name)
     payload = {
         "condition": condition.model_dump(mode="json"),
         "visit": number,
-        "clean_ps": clean_ps,
         "seed": plan.seed + 1000 * (index + 1) + number,
     }
     return Task("explore", payload, (crystal,), priority=PRIORITY["explore"])

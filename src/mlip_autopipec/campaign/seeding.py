@@ -49,10 +49,8 @@ def generated(state: CampaignState) -> list[TaskRecord]:
 
 def select(plan: Plan, state: CampaignState) -> list[Task]:
     """Thin the candidates of all generation tasks to the first training set, by ``selection.method``."""
-    count = min(plan.selection.initial_count, room(plan, state))
     payload: Json = {
-        "count": count,
-        "held_out": round(plan.training.held_out_fraction * count),
+        "count": min(plan.selection.initial_count, room(plan, state)),
         "method": plan.selection.method,
         "random_fraction": plan.selection.random_fraction,
         "seed": plan.seed,

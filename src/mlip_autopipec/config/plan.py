@@ -96,8 +96,7 @@ SelectionMethod = Literal["fps", "clusters", "d_optimal", "random"]
 class Selection(Section):
     """How candidates are thinned: ``method`` picks the first set (``initial_count``), ``later_method`` later batches.
 
-    ``random_fraction``: of either, what is left to chance after the forced candidates. The first set begins with
-    ``training.held_out_fraction`` of it drawn to judge the fits.
+    ``random_fraction``: of either, what is left to chance after the forced candidates.
     """
 
     method: SelectionMethod = "fps"

@@ -14,12 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from mlip_autopipec.types import Json, LabelledStructure
 
-__all__ = ["HELD_OUT", "PICKED", "Split", "core_mask", "errors", "group_split", "one_method", "rmse"]
+__all__ = ["Split", "core_mask", "errors", "group_split", "one_method", "rmse"]
 
 FloatArray = NDArray[np.float64]
 MOST_HELD_OUT = 0.6
-#: Where the parameters of a provenance say why the candidate was picked, and what they say when that was to judge.
-PICKED, HELD_OUT = "picked", "held_out"
 Split = tuple[tuple[LabelledStructure, ...], tuple[LabelledStructure, ...]]
 
 
@@ -37,7 +35,7 @@ def group_split(
     never held out. Each other group draws a number in [0, 1) from the hash of its name and the seed; the lowest are
     held out until ``fraction`` of *all* groups is reached (at least one, at most MOST_HELD_OUT of those that may be),
     but never more than half of the groups of one strategy: an error on a kind that was not taught at all tells of the
-    draw, not of the potential. Groups that were held out before or picked to be (``keep_test``: names) come first and
+    draw, not of the potential. Groups that were held out before (``keep_test``: names of structures) come first and
     stay, so the split is stable while data arrive.
     At least one group stays in training; with a single group the test set is empty.
     """

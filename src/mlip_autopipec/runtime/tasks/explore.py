@@ -1,7 +1,7 @@
 """Explore: molecular dynamics with the current potential at one condition, as a long task.
 
-Payload ``{"condition", "visit", "clean_ps", "seed"}``; ``needs[0]`` is a generate task, whose ``start.json`` gives the
-crystal. The result is that of the MD engine; candidates are streamed into the attempt folder while it runs.
+Payload ``{"condition", "visit", "seed"}``; ``needs[0]`` is a generate task, whose ``start.json`` gives the crystal.
+The result is that of the MD engine; candidates are streamed into the attempt folder while it runs.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
         temperature_k=condition.temperature_k,
         pressure_gpa=condition.pressure_gpa,
         timestep_fs=plan.exploration.timestep_fs,
-        clean_ps=float(spec.payload["clean_ps"]),
+        clean_ps=plan.exploration.clean_ps,
         max_ps=plan.exploration.max_ps,
         gamma_select=plan.exploration.gamma_select,
         gamma_break=plan.exploration.gamma_break,

@@ -15,22 +15,21 @@ from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import TrainJob
 from mlip_autopipec.files import read_json
 from mlip_autopipec.runtime.process import run_prepared
-from mlip_autopipec.science.dataset import HELD_OUT, PICKED, errors, group_split, one_method
-from mlip_autopipec.science.generation import DISORDERED
+from mlip_autopipec.science.dataset import errors, group_split, one_method
 from mlip_autopipec.types import Candidate, Failure, Json, Label, LabelledStructure, Outcome, TaskSpec
 
 __all__ = ["run"]
 
 # What may be held out: drawn at random, or seen by no selector (frames of MD). A selector looks for corners or centres
 # of what was proposed, so an error on its picks says nothing about the rest.
-UNBIASED = (None, HELD_OUT, "random")
+UNBIASED = (None, "random")
 
 
 def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     """Read the labels, hold out groups, fit, and judge the previous potential on the same held-out set."""
     payload = spec.payload
     name: str = payload["trainer"]
-    items, forced, aside = _labelled(spec)
+    items, forced = _labelled(spec)
     if not one_method(items):
         return Outcome(None, failure=Failure("mixed_methods", "the labels come from more than one DFT method"))
     train, test = group_split(
@@ -38,7 +37,7 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
         plan.training.held_out_fraction,
         plan.seed,
         train_only=forced,
-        keep_test=aside | _held_out_before(_potential(spec, "previous")),
+        keep_test=_held_out_before(_potential(spec, "previous")),
     )
     if not train:
         return Outcome(None, failure=Failure("no_labels", "there is no labelled structure to train on"))
@@ -65,22 +64,18 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     return Outcome({"trainer": name, "metrics": metrics, "labels": len(items)})
 
 
-def _labelled(spec: TaskSpec) -> tuple[list[LabelledStructure], set[str], set[str]]:
-    """The finished labels in the order of the payload; the names of what may not, and of what must be held out."""
+def _labelled(spec: TaskSpec) -> tuple[list[LabelledStructure], set[str]]:
+    """The finished labels in the order of the payload, and the names of those that may not be held out."""
     items: list[LabelledStructure] = []
     forced: set[str] = set()
-    aside: set[str] = set()
     for task_id in spec.payload["labels"]:
         folder = spec.input_folder(task_id)
         candidate = Candidate.from_json(read_json(folder / "spec.json")["payload"]["candidate"])
         label = Label.from_json(read_json(folder / "outcome.json")["result"])
         items.append(LabelledStructure(task_id, candidate.atoms, label, candidate.provenance, candidate.core))
-        picked = candidate.provenance.parameters.get(PICKED)
-        if candidate.forced or picked not in UNBIASED or candidate.provenance.strategy in DISORDERED:
+        if candidate.forced or candidate.provenance.parameters.get("picked") not in UNBIASED:
             forced.add(task_id)
-        if picked == HELD_OUT:
-            aside.add(task_id)
-    return items, forced, aside
+    return items, forced
 
 
 def _potential(spec: TaskSpec, key: str) -> Path | None:

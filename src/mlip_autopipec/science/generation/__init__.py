@@ -21,7 +21,7 @@ from mlip_autopipec.errors import InputError, nearest
 from mlip_autopipec.science.generation.context import Context
 from mlip_autopipec.types import Candidate
 
-__all__ = ["DISORDERED", "NEEDS_CALCULATOR", "STRATEGIES", "Context", "Strategy", "strategy"]
+__all__ = ["NEEDS_CALCULATOR", "STRATEGIES", "Context", "Strategy", "strategy"]
 
 Option = float | int | str | bool
 
@@ -56,10 +56,6 @@ STRATEGIES: dict[str, str] = {
 
 # Molecular dynamics and vibrations with the surrogate: impossible where it does not know an element.
 NEEDS_CALCULATOR = frozenset({"melt_quench", "normal_modes", "thermal"})
-# Far from what MD meets at the asked temperatures: these teach, lest MD runs away, and do not judge. Errors on them are
-# of another size (silicon: one glass held out, 20 meV/atom off with 31 and with 73 labels, all else 3) and would hide
-# those on what was asked for.
-DISORDERED = frozenset({"melt_quench"})
 
 
 def strategy(name: str) -> Strategy:

@@ -16,14 +16,12 @@ from mlip_autopipec.types import Candidate, Provenance
 
 __all__ = ["generate", "lindemann_ratio"]
 
-# (stage, temperature as a fraction of the one that melted). A small cell without a surface melts at once only far above
-# its melting point: silicon near 4000 K. Frames as hot as that are the farthest from all others, so that selectors
-# crowd there; without six of them (of 55 labels) silicon glass, held out, was 10 meV/atom off and not 19.
+# (stage, temperature as a fraction of the one that melted)
 SEGMENTS = (
-    ("liquid", 0.7),
-    ("liquid", 0.55),
-    ("undercooled", 0.42),
-    ("undercooled", 0.3),
+    ("liquid", 1.0),
+    ("liquid", 0.75),
+    ("undercooled", 0.5),
+    ("undercooled", 0.35),
     ("amorphous", 0.2),
     ("amorphous", 0.08),
 )
