@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
@@ -199,18 +199,6 @@ def test_thermal_frames_are_hotter_where_asked() -> None:
         by_temperature[item.provenance.parameters["temperature_k"]].append(np.sqrt((atoms.get_forces() ** 2).mean()))
     assert set(by_temperature) == {300.0, 900.0}
     assert np.mean(by_temperature[900.0]) > 1.3 * np.mean(by_temperature[300.0])
-
-
-def test_thermal_frames_are_kept_the_hottest_first_and_leave_families_to_hold_out() -> None:
-    made = _make("thermal", _context(), 24, every_steps=10, forced=5)
-    kept = [item for item in made if item.forced]
-    assert Counter(item.provenance.parameters["temperature_k"] for item in kept) == {900.0: 3, 300.0: 2}
-    assert np.all(np.diff([made.index(item) for item in kept]) > 1), "no two that follow each other"
-    groups = {item.provenance.group for item in kept}
-    for temperature in (300.0, 900.0):
-        families = {i.provenance.group for i in made if i.provenance.parameters["temperature_k"] == temperature}
-        assert families & groups and families - groups
-    assert not any(item.forced for item in _make("thermal", _context(), 8, every_steps=10))
 
 
 def test_molecular_dynamics_needs_a_surrogate() -> None:

@@ -403,7 +403,7 @@ def test_an_element_costs_what_it_did_before() -> None:
             "strain": (60, {"max_atoms": 8}),
             "rattle": (50, {"max_atoms": 16}),
             "vacancy": (15, {"max_atoms": 16}),
-            "thermal": (30, {"max_atoms": 16, "forced": 6}),
+            "thermal": (30, {"max_atoms": 16}),
             "interstitial": (4, {"max_atoms": 16}),
         },
         {"melt_quench": (86, {"max_atoms": 16})},

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from mlip_autopipec.science.generation.context import Context, deformed, random_strain, supercell
@@ -24,15 +22,12 @@ def generate(
     every_steps: int = 20,
     equilibration_steps: int = 60,
     volume_spread: float = 0.02,
-    forced: int = 0,
     **_: object,
 ) -> list[Candidate]:
     """One run of the lowest start for each temperature of the context, ``every_steps`` between frames.
 
     FRAMES_PER_GROUP frames in a row are a group: a few vibrations, after which frames resemble each other no more than
-    those of two runs. ``forced``: so many of them are kept whatever their fingerprint, all from every second group, the
-    hottest first; the other groups are left for the random share, which alone may be held out.
-    Raises ValueError without a calculator.
+    those of two runs. Raises ValueError without a calculator.
     """
     if context.calculator is None:
         raise ValueError("strategy 'thermal' needs a surrogate that knows every element")
@@ -51,7 +46,6 @@ def generate(
         context.progress(done / total)
 
     made: list[Candidate] = []
-    to_force: list[tuple[int, float, int, int]] = []
     for index, (temperature, share) in enumerate(zip(temperatures, shares, strict=True)):
         if share == 0:
             continue
@@ -61,13 +55,8 @@ def generate(
         told(equilibration_steps)
         parameters = {"temperature_k": temperature, "atoms": len(cell)}
         for number, frame in enumerate(run.frames(share, every_steps, temperature, told)):
-            block, place = divmod(number, FRAMES_PER_GROUP)
-            group = f"thermal:{context.seed}:{index}:{block}"
-            if block % 2 == 0 and place in (0, FRAMES_PER_GROUP - 1):
-                to_force.append((place, -temperature, block, len(made)))
+            group = f"thermal:{context.seed}:{index}:{number // FRAMES_PER_GROUP}"
             made.append(
                 Candidate(frame, Provenance("thermal", group, parameters, start.provenance.group, context.seed))
             )
-    for *_order, position in sorted(to_force)[:forced]:
-        made[position] = replace(made[position], forced=True)
     return made
