@@ -139,8 +139,8 @@ def _accuracy(data: Mapping[str, Any]) -> str:
     return (
         "<h2>Accuracy</h2>"
         "<p>Held-out structures share no parent with training ones; they are random picks of what was proposed, or "
-        "frames of MD, while what a selector chose (most melts and glasses among it) is always learned. Errors are root "
-        "mean squares over whole cells (energies) and over components on unmasked atoms (forces), against our own "
+        "frames of MD, while what a selector chose (most melts and glasses among it) is always learned. Errors are "
+        "root mean squares over whole cells (energies) and over components on unmasked atoms (forces), against our own "
         "DFT.</p>"
         + (_table("RMSE of the released potential", heads, errors, numbers_from=1) if released else "")
         + (_table("The same by kind of structure", ("", *heads[1:]), kinds, numbers_from=1) if kinds else "")
