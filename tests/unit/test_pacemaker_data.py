@@ -10,8 +10,8 @@ import pytest
 from ase import Atoms
 
 from mlip_autopipec.engines.ports import TrainJob
+from mlip_autopipec.engines.predictions import errors
 from mlip_autopipec.engines.train.pacemaker.data import fit_rows, fittable_functions, reference_energies
-from mlip_autopipec.engines.train.pacemaker.evaluate import errors
 from mlip_autopipec.engines.train.pacemaker.fit_linear import ridge
 from mlip_autopipec.engines.train.pacemaker.inputs import job_text, pacemaker_input, read_job, settings_of
 from mlip_autopipec.engines.train.pacemaker.potential import core_radii

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from mlip_autopipec.science.dataset import rmse
+from mlip_autopipec.engines.predictions import errors
 from mlip_autopipec.types import Json, LabelledStructure
 
 __all__ = ["errors_by_strategy"]
@@ -25,22 +23,4 @@ def errors_by_strategy(items: Sequence[LabelledStructure], predictions: Mapping[
     for split in ("train", "test"):
         for row in (predictions or {}).get(split, []):
             kinds.setdefault((strategy_of.get(row["name"], "unknown"), split), []).append(row)
-    return [
-        {"strategy": strategy, "split": split, "n_structures": len(rows), **_errors(rows)}
-        for (strategy, split), rows in sorted(kinds.items())
-    ]
-
-
-def _errors(rows: Sequence[Mapping[str, Any]]) -> Json:
-    energies = [
-        1000.0 * (row["energy_potential_ev_per_atom"] - row["energy_dft_ev_per_atom"])
-        for row in rows
-        if not row["masked"]
-    ]
-    forces = [
-        1000.0 * (np.asarray(row["forces_potential_ev_per_a"]) - np.asarray(row["forces_dft_ev_per_a"])) for row in rows
-    ]
-    return {
-        "energy_rmse_mev_per_atom": rmse(energies),
-        "force_rmse_mev_per_a": rmse(np.concatenate(forces)),
-    }
+    return [{"strategy": strategy, "split": split, **errors(rows)} for (strategy, split), rows in sorted(kinds.items())]

@@ -8,7 +8,7 @@ Files of this folder::
     data.py        reference energies, weights and force masks -> rows of a fit
     fit_linear.py  linear ACE by ridge regression        fit_nonlinear.py  runs the `pacemaker` program
     potential.py   core repulsion, LAMMPS export, ASE calculator
-    active_set.py  MaxVol active set                     evaluate.py       errors and predictions
+    active_set.py  MaxVol active set                     evaluate.py       predictions
     run.py         `python -m mlip_autopipec.engines.train.pacemaker.run job.json`: fit, then everything that follows
 
 Energies: ``potential.yaml`` gives E - sum of the reference energies (stored in its metadata: the B-basis has no room

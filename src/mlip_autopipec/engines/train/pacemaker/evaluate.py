@@ -1,4 +1,4 @@
-"""Errors of a potential on labelled structures: unmasked atoms, and energies of whole cells only.
+"""What a potential predicts for labelled structures: forces of unmasked atoms, and energies.
 
 The errors that pacemaker prints count masked atoms too, so they are not used.
 """
@@ -13,7 +13,7 @@ from ase.calculators.calculator import Calculator
 from mlip_autopipec.engines.train.pacemaker.data import core_mask
 from mlip_autopipec.types import Json, LabelledStructure
 
-__all__ = ["errors", "predict"]
+__all__ = ["predict"]
 
 
 def predict(calculator: Calculator, items: Sequence[LabelledStructure]) -> list[Json]:
@@ -36,22 +36,3 @@ def predict(calculator: Calculator, items: Sequence[LabelledStructure]) -> list[
             }
         )
     return rows
-
-
-def errors(rows: Sequence[Json]) -> Json:
-    """``n_structures``, ``energy_rmse_mev_per_atom`` (whole cells), ``force_rmse_mev_per_a`` (per component)."""
-    energy = [row["energy_potential_ev_per_atom"] - row["energy_dft_ev_per_atom"] for row in rows if not row["masked"]]
-    force = [
-        ours - theirs
-        for row in rows
-        for ours, theirs in zip(row["forces_potential_ev_per_a"], row["forces_dft_ev_per_a"], strict=True)
-    ]
-    return {
-        "n_structures": len(rows),
-        "energy_rmse_mev_per_atom": _rmse_milli(energy),
-        "force_rmse_mev_per_a": _rmse_milli(force),
-    }
-
-
-def _rmse_milli(differences: Sequence[float]) -> float | None:
-    return 1000.0 * float(np.sqrt(np.mean(np.square(differences)))) if differences else None

@@ -13,10 +13,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mlip_autopipec.engines.predictions import errors
 from mlip_autopipec.engines.train.pacemaker.active_set import write_active_set
 from mlip_autopipec.engines.train.pacemaker.config import ASI, METRICS, POTENTIAL_FOLDER, PREDICTIONS, YAML
 from mlip_autopipec.engines.train.pacemaker.data import FitRows, fit_rows, reference_energies
-from mlip_autopipec.engines.train.pacemaker.evaluate import errors, predict
+from mlip_autopipec.engines.train.pacemaker.evaluate import predict
 from mlip_autopipec.engines.train.pacemaker.fit_linear import fit_linear
 from mlip_autopipec.engines.train.pacemaker.fit_nonlinear import fit_nonlinear
 from mlip_autopipec.engines.train.pacemaker.inputs import FitSettings, read_job
