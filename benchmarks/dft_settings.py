@@ -2,10 +2,11 @@
 
     python benchmarks/dft_settings.py [--systems Si Al NaCl H2O] [--family NAME] [--folder FOLDER]
 
-Two displaced structures of each system are labelled with the settings that ``mlip-auto dft`` derives, with a coarser
-and a finer variant of them, and with a tight reference (cutoff 1.3 times the highest hint of the family, half the
-k-point spacing). The table gives CPU seconds per label, the largest and the root mean square force error over both,
-and the error of their energy difference per atom. Calculations are kept in FOLDER, so a second call only prints.
+Two displaced structures of each system are labelled with the settings that ``mlip-auto dft``
+derives, with a coarser and a finer variant of them, and with a tight reference (cutoff 1.3 times
+the highest hint of the family, half the k-point spacing). The table gives CPU seconds per label,
+the largest and the root mean square force error over both, and the error of their energy difference
+per atom. Calculations are kept in FOLDER, so a second call only prints.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk, molecule
 
+from mlip_autopipec.base.files import read_json, write_json
+from mlip_autopipec.base.labels import Label, LabelJob
+from mlip_autopipec.base.values import Json, content_hash
+from mlip_autopipec.commands.dft_check.series import label_in
+from mlip_autopipec.commands.label.method import derive_dft
+from mlip_autopipec.commands.label.structures import as_calculated
 from mlip_autopipec.engines.dft.quantum_espresso import pseudos
-from mlip_autopipec.files import read_json, write_json
-from mlip_autopipec.runtime.convergence_check import label_in
-from mlip_autopipec.runtime.factory.parameters import derive_dft
-from mlip_autopipec.runtime.factory.structures import as_calculated
-from mlip_autopipec.science.convergence_series import probe_pair
-from mlip_autopipec.types import Json, Label, LabelJob, content_hash
+from mlip_autopipec.science.dft_series import probe_pair
 
 SYSTEMS = {
     "Si": lambda: bulk("Si", "diamond", a=5.469),
@@ -46,7 +48,12 @@ def variants(method: Json, family: str, elements: list[str], periodic: bool) -> 
 
     def changed(cutoff_ry: float, spacing_per_a: float) -> Json:
         even = 2.0 * round(cutoff_ry / 2)
-        return {**method, "cutoff_ry": even, "rho_cutoff_ry": dual * even, "kspacing_per_a": round(spacing_per_a, 4)}
+        return {
+            **method,
+            "cutoff_ry": even,
+            "rho_cutoff_ry": dual * even,
+            "kspacing_per_a": round(spacing_per_a, 4),
+        }
 
     found = {"default": method, "cutoff x 0.85": changed(0.85 * cutoff, spacing)}
     if periodic:
@@ -76,12 +83,19 @@ def rows(name: str, atoms: Atoms, family: str, folder: Path) -> list[dict[str, A
     method = derive_dft([structure], family=family).dft.method()
     pair = probe_pair(structure, seed=1)
     table = variants(method, family, elements, bool(any(structure.pbc)))
-    labels = {key: [labelled(LabelJob(one, changed), folder) for one in pair] for key, changed in table.items()}
+    labels = {
+        key: [labelled(LabelJob(one, changed), folder) for one in pair]
+        for key, changed in table.items()
+    }
     tight = [label for label, _ in labels["reference"]]
     found = []
     for key, both in labels.items():
-        errors = np.concatenate([(one.forces - ref.forces).ravel() for (one, _), ref in zip(both, tight, strict=True)])
-        difference = (both[0][0].energy_ev - both[1][0].energy_ev) - (tight[0].energy_ev - tight[1].energy_ev)
+        errors = np.concatenate(
+            [(one.forces - ref.forces).ravel() for (one, _), ref in zip(both, tight, strict=True)]
+        )
+        difference = (both[0][0].energy_ev - both[1][0].energy_ev) - (
+            tight[0].energy_ev - tight[1].energy_ev
+        )
         found.append(
             {
                 "system": name,
@@ -104,13 +118,17 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("dft_settings"))
     options = parser.parse_args()
     print(f"{options.family}, one core, CPU seconds per label\n")
-    print("| system | settings | cutoff Ry | k-spacing 1/Å | CPU s | max force error meV/Å | rms | ΔE error meV/atom |")
+    print(
+        "| system | settings | cutoff Ry | k-spacing 1/Å | CPU s | max force error meV/Å | rms | ΔE"
+        " error meV/atom |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     for name in options.systems:
         for row in rows(name, SYSTEMS[name](), options.family, options.folder):
             print(
-                f"| {row['system']} | {row['settings']} | {row['cutoff']:g} | {row['spacing']:g} | {row['cpu']:.1f} "
-                f"| {row['largest']:.1f} | {row['rms']:.1f} | {row['energy']:+.2f} |",
+                f"| {row['system']} | {row['settings']} | {row['cutoff']:g} | {row['spacing']:g} |"
+                f" {row['cpu']:.1f} | {row['largest']:.1f} | {row['rms']:.1f} |"
+                f" {row['energy']:+.2f} |",
                 flush=True,
             )
 

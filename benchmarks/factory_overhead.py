@@ -1,8 +1,10 @@
-"""What the factory itself costs: N structures whose calculation takes no time, through plan, log, folders and outputs.
+"""What the factory itself costs: N structures whose calculation takes no time, through plan, log,
+folders and outputs.
 
-``python benchmarks/factory_overhead.py [N] [SLOTS]`` prints a line for N/10 and one for N (10,000 when not given), so
-that anything that grows faster than N shows. SLOTS (2): calculations side by side; few slots are the harder case,
-because the driver then goes round more often. Wall time, on whatever disk the temporary folder lies on.
+``python benchmarks/factory_overhead.py [N] [SLOTS]`` prints a line for N/10 and one for N (10,000
+when not given), so that anything that grows faster than N shows. SLOTS (2): calculations side by
+side; few slots are the harder case, because the driver then goes round more often. Wall time, on
+whatever disk the temporary folder lies on.
 """
 
 from __future__ import annotations
@@ -20,10 +22,11 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 
+from mlip_autopipec.base.labels import Label
+from mlip_autopipec.base.progress import Progress
+from mlip_autopipec.commands.label.files import label_atoms
+from mlip_autopipec.commands.label.options import Options
 from mlip_autopipec.runtime.executors.ports import JobRequest
-from mlip_autopipec.runtime.factory import Options, label_atoms
-from mlip_autopipec.runtime.progress import Progress
-from mlip_autopipec.types import Label
 
 
 class Instant:
@@ -63,15 +66,20 @@ def measure(count: int, slots: int) -> None:
         times = []
         for _ in range(2):
             begun, used = time.perf_counter(), time.process_time()
-            summary = label_atoms(cells, Path(folder) / "dft", options, progress=Progress(io.StringIO()),
-                                  executor=Instant())  # fmt: skip
+            summary = label_atoms(
+                cells,
+                Path(folder) / "dft",
+                options,
+                progress=Progress(io.StringIO()),
+                executor=Instant(),
+            )
             times.append((time.perf_counter() - begun, time.process_time() - used))
             assert summary["labelled"] == count, summary
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     (wall, cpu), (again, _) = times
     print(
-        f"{count:6d} structures, {slots} at a time: {1000 * wall / count:.2f} ms each (CPU {1000 * cpu / count:.2f}), "
-        f"second call {again:.1f} s, peak memory {memory:.0f} MiB",
+        f"{count:6d} structures, {slots} at a time: {1000 * wall / count:.2f} ms each (CPU"
+        f" {1000 * cpu / count:.2f}), second call {again:.1f} s, peak memory {memory:.0f} MiB",
         flush=True,
     )
 

@@ -1,8 +1,10 @@
-"""Real failures of pw.x, provoked one by one and healed by the engine's own parser and repair table.
+"""Real failures of pw.x, provoked one by one and healed by the engine's own parser and repair
+table.
 
-``python benchmarks/healing.py [CASE...]``: for each case the loop attempt -> parse -> repair -> attempt runs until a
-label comes or the table gives up, exactly as a campaign does it. Prints class, cures, attempts and CPU time, and how
-far the healed energy is from that of an untroubled run. Two silicon atoms, about a second of CPU for each attempt.
+``python benchmarks/healing.py [CASE...]``: for each case the loop attempt -> parse -> repair ->
+attempt runs until a label comes or the table gives up, exactly as a campaign does it. Prints class,
+cures, attempts and CPU time, and how far the healed energy is from that of an untroubled run. Two
+silicon atoms, about a second of CPU for each attempt.
 """
 
 from __future__ import annotations
@@ -19,22 +21,33 @@ from typing import Any
 from ase import Atoms
 from ase.build import bulk
 
+from mlip_autopipec.base.labels import Label, LabelJob
+from mlip_autopipec.base.process import Prepared, run_prepared
+from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.engines.dft.quantum_espresso import pseudos
 from mlip_autopipec.engines.dft.quantum_espresso.engine import QuantumEspresso
-from mlip_autopipec.engines.ports import Prepared
-from mlip_autopipec.runtime.process import run_prepared
-from mlip_autopipec.types import Failure, Label, LabelJob
 
 ENGINE = QuantumEspresso()
 MAX_ATTEMPTS = 5
 METHOD: dict[str, Any] = {
-    "engine": "quantum_espresso", "functional": "PBE", "pseudo_family": pseudos.DEFAULT_FAMILY,
-    "pseudos": {"Si": "Si.upf"}, "cutoff_ry": 20.0, "rho_cutoff_ry": 80.0, "kspacing_per_a": 0.57,
-    "kmesh_shifted": False, "occupations": "smearing", "smearing": "mv", "degauss_ry": 0.01, "spin_polarized": False,
-    "starting_moments": {}, "conv_thr_ry_per_atom": 1e-9,
-}  # fmt: skip
+    "engine": "quantum_espresso",
+    "functional": "PBE",
+    "pseudo_family": pseudos.DEFAULT_FAMILY,
+    "pseudos": {"Si": "Si.upf"},
+    "cutoff_ry": 20.0,
+    "rho_cutoff_ry": 80.0,
+    "kspacing_per_a": 0.57,
+    "kmesh_shifted": False,
+    "occupations": "smearing",
+    "smearing": "mv",
+    "degauss_ry": 0.01,
+    "spin_polarized": False,
+    "starting_moments": {},
+    "conv_thr_ry_per_atom": 1e-9,
+}
 
-#: Makes an untroubled run ten times as long as what the faults wait for, so that no machine is too fast for them.
+#: Makes an untroubled run ten times as long as what the faults wait for, so that no machine is too
+#: fast for them.
 KMESH = (6, 6, 6)
 
 #: Changes one attempt before it starts: (prepared, folder, number from 1) -> prepared.
@@ -78,13 +91,16 @@ def shell(prepared: Prepared, script: str) -> Prepared:
 
 def first_only(change: Fault) -> Fault:
     """A fault of the machine that strikes once."""
-    return lambda prepared, folder, number: change(prepared, folder, number) if number == 1 else prepared
+    return lambda prepared, folder, number: (
+        change(prepared, folder, number) if number == 1 else prepared
+    )
 
 
 def signal(name: str, when: str) -> Fault:
     """pw.x gets a signal as soon as ``when`` stands in its output."""
     script = f"""$PW & pid=$!
-for i in $(seq 3000); do grep -q "{when}" pw.out && break; kill -0 $pid 2>/dev/null || break; sleep 0.02; done
+for i in $(seq 3000); do
+  grep -q "{when}" pw.out && break; kill -0 $pid 2>/dev/null || break; sleep 0.02; done
 kill -{name} $pid; wait $pid"""
     return first_only(lambda prepared, folder, number: shell(prepared, script))
 
@@ -108,7 +124,9 @@ def blocked_scratch(prepared: Prepared, folder: Path, number: int) -> Prepared:
 
 def broken_density(prepared: Prepared, folder: Path, number: int) -> Prepared:
     """Start from the density of an earlier run that was cut off while it was written."""
-    text = str(prepared.files["pw.in"]).replace("mixing_mode", "startingpot = 'file'\n  mixing_mode")
+    text = str(prepared.files["pw.in"]).replace(
+        "mixing_mode", "startingpot = 'file'\n  mixing_mode"
+    )
     files = {**prepared.files, "first.in": prepared.files["pw.in"], "pw.in": text}
     half = "f=out/p.save/charge-density.dat; truncate -s $(($(stat -c %s $f) / 2)) $f"
     script = "${PW/pw.in/first.in} > first.log; " + half + "; exec $PW"
@@ -121,21 +139,37 @@ def short_time(prepared: Prepared, folder: Path, number: int) -> Prepared:
 
 CASES = (
     Case("too few SCF steps", "scf_not_converged", numerics={"electron_maxstep": 3}),
-    Case("mixing much too strong", "scf_not_converged",
-         numerics={"mixing_beta": 2.5, "mixing_ndim": 1, "electron_maxstep": 20}),
-    Case("cg with one iteration", "diagonalization", edit("(?m)^  diagonalization",
-         "  diago_cg_maxiter = 1\n  diagonalization"), {"diagonalization": "cg"}),
+    Case(
+        "mixing much too strong",
+        "scf_not_converged",
+        numerics={"mixing_beta": 2.5, "mixing_ndim": 1, "electron_maxstep": 20},
+    ),
+    Case(
+        "cg with one iteration",
+        "diagonalization",
+        edit("(?m)^  diagonalization", "  diago_cg_maxiter = 1\n  diagonalization"),
+        {"diagonalization": "cg"},
+    ),
     Case("time limit (continued)", "out_of_walltime", first_only(short_time), keep_state=True),
-    Case("hangs until killed", "out_of_walltime", signal("STOP", "iteration #  2"), walltime_s=12.0),
+    Case(
+        "hangs until killed", "out_of_walltime", signal("STOP", "iteration #  2"), walltime_s=12.0
+    ),
     Case("SIGKILL", "interrupted", signal("KILL", "iteration #  2")),
     Case("SIGTERM", "interrupted", signal("TERM", "iteration #  3")),
     Case("crash in the SCF cycle", "diagonalization", signal("SEGV", "iteration #  2")),
     Case("crash before the SCF cycle", "symmetry", signal("SEGV", "Program PWSCF")),
     Case("scratch folder blocked", "disk", first_only(blocked_scratch)),
     Case("density cut off", "restart_corrupt", first_only(broken_density)),
-    Case("XML cut off", "disk", first_only(lambda prepared, folder, number: shell(
-         prepared, "$PW; truncate -s 4000 out/p.save/data-file-schema.xml"))),
-)  # fmt: skip
+    Case(
+        "XML cut off",
+        "disk",
+        first_only(
+            lambda prepared, folder, number: shell(
+                prepared, "$PW; truncate -s 4000 out/p.save/data-file-schema.xml"
+            )
+        ),
+    ),
+)
 
 
 def heal(case: Case, root: Path) -> Healed:
@@ -167,7 +201,9 @@ def heal(case: Case, root: Path) -> Healed:
 def _difference(old: LabelJob, new: LabelJob | None) -> str:
     if new is None:
         return "given up"
-    changed = [f"{key}={value}" for key, value in new.numerics.items() if old.numerics.get(key) != value]
+    changed = [
+        f"{key}={value}" for key, value in new.numerics.items() if old.numerics.get(key) != value
+    ]
     return " ".join(changed) or "as it is"
 
 
@@ -190,7 +226,10 @@ def main(names: list[str]) -> int:
             row = f"{case.name:28} {classes:18} {cures:48} {attempts:8d} {found.cpu_s:6.1f}"
             if isinstance(found.result, Label) and found.classes[:1] == [case.expected]:
                 healed += 1
-                print(f"{row}  {abs(found.result.energy_ev - reference.result.energy_ev) * 1000:.4f}", flush=True)
+                print(
+                    f"{row}  {abs(found.result.energy_ev - reference.result.energy_ev) * 1000:.4f}",
+                    flush=True,
+                )
             else:
                 print(f"{row}  NOT HEALED: {found.result}", flush=True)
     print(f"{healed} of {len(wanted)} healed, {_cpu_s():.0f} s CPU")

@@ -1,9 +1,11 @@
-"""Throughput of the screen: structures per second and core, for every surrogate that is installed here.
+"""Throughput of the screen: structures per second and core, for every surrogate that is installed
+here.
 
-``python benchmarks/screening.py [N] [PROCESSES]``: N (100) rattled cells of 16 and of 32 atoms each (SiC), in PROCESSES
-(1) processes of one thread, as the product shares them out. ``load s``: until every process has its model and has
-evaluated one structure; the other columns begin after that. ``CPU ms`` is processor time for each structure, the figure
-to trust on a machine that does other things too.
+``python benchmarks/screening.py [N] [PROCESSES]``: N (100) rattled cells of 16 and of 32 atoms each
+(SiC), in PROCESSES (1) processes of one thread, as the product shares them out. ``load s``: until
+every process has its model and has evaluated one structure; the other columns begin after that.
+``CPU ms`` is processor time for each structure, the figure to trust on a machine that does other
+things too.
 """
 
 from __future__ import annotations
@@ -20,11 +22,11 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator
 
+from mlip_autopipec.base.errors import MissingProgramError
 from mlip_autopipec.engines import registry
-from mlip_autopipec.errors import MissingProgramError
-from mlip_autopipec.runtime.surrogate_pool import SurrogatePool
+from mlip_autopipec.proposing.pool import SurrogatePool
 from mlip_autopipec.science.screening import Evaluation, Limits, evaluate
-from mlip_autopipec.testing.surrogate_contract import meet
+from mlip_autopipec.testing.contracts.surrogate import meet
 
 SHAPES = {16: (2, 1, 1), 32: (2, 2, 1)}
 
@@ -35,14 +37,18 @@ def structures(n_atoms: int, count: int) -> list[Atoms]:
     made = []
     for _ in range(count):
         atoms = bulk("SiC", "zincblende", a=4.36, cubic=True) * SHAPES[n_atoms]
-        atoms.set_cell(atoms.cell.array @ (np.eye(3) + rng.normal(0, 0.02, (3, 3))), scale_atoms=True)
+        atoms.set_cell(
+            atoms.cell.array @ (np.eye(3) + rng.normal(0, 0.02, (3, 3))), scale_atoms=True
+        )
         atoms.positions += rng.normal(scale=0.08, size=atoms.positions.shape)
         made.append(atoms)
     return made
 
 
 def cpu_s() -> float:
-    """Processor time of this process and all below it (a surrogate may have an interpreter of its own)."""
+    """Processor time of this process and all below it (a surrogate may have an interpreter of its
+    own).
+    """
     here = psutil.Process()
     times = [process.cpu_times() for process in (here, *here.children(recursive=True))]
     return sum(one.user + one.system for one in times)
@@ -53,7 +59,11 @@ def loaded(engine: str) -> Calculator:
 
 
 def first(
-    atoms: Atoms, folder: str, processes: int, calculator: Calculator, report: Callable[[float], None]
+    atoms: Atoms,
+    folder: str,
+    processes: int,
+    calculator: Calculator,
+    report: Callable[[float], None],
 ) -> Evaluation:
     found = evaluate(atoms, calculator, Limits())
     meet(folder, processes)

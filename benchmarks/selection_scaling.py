@@ -1,10 +1,12 @@
-"""Fingerprints and farthest points of large pools: time, scaling and memory, beside the FPS of skmatter.
+"""Fingerprints and farthest points of large pools: time, scaling and memory, beside the FPS of
+skmatter.
 
-``python benchmarks/selection_scaling.py [N...]`` (1000 10000 100000) makes an extended XYZ file of N disordered Al-Cu
-cells of 16 atoms, runs ``select_file`` on it twice (with an empty table of fingerprints, then with a full one, to tell
-SOAP and picking apart), and picks the same 200 with skmatter from the same rows. Each step runs in a process of its
-own, so that its peak memory is its own. Single-threaded. The exponent is that of CPU time over N between the two
-largest sizes. Needs 1 GB of temporary disk for N = 100,000, and skmatter: ``pip install --no-deps skmatter==0.4.1`` (it
+``python benchmarks/selection_scaling.py [N...]`` (1000 10000 100000) makes an extended XYZ file of
+N disordered Al-Cu cells of 16 atoms, runs ``select_file`` on it twice (with an empty table of
+fingerprints, then with a full one, to tell SOAP and picking apart), and picks the same 200 with
+skmatter from the same rows. Each step runs in a process of its own, so that its peak memory is its
+own. Single-threaded. The exponent is that of CPU time over N between the two largest sizes. Needs 1
+GB of temporary disk for N = 100,000, and skmatter: ``pip install --no-deps skmatter==0.4.1`` (it
 asks for scikit-learn below 1.9, but works with 1.9).
 """
 
@@ -32,7 +34,9 @@ LIMIT_MB = 2000
 
 
 def write_pool(file: Path, count: int) -> None:
-    """Random fcc Al-Cu alloys of 16 atoms: any composition, volume within 24 %, displacements up to a melt's."""
+    """Random fcc Al-Cu alloys of 16 atoms: any composition, volume within 24 %, displacements up to
+    a melt's.
+    """
     rng = np.random.default_rng(count)
     with file.open("w") as stream:
         for _ in range(count):
@@ -46,11 +50,17 @@ def write_pool(file: Path, count: int) -> None:
 
 def ours(folder: Path) -> dict[str, Any]:
     """``select_file`` on the pool, with whatever fingerprints there are already."""
-    from mlip_autopipec.runtime.progress import Progress
-    from mlip_autopipec.runtime.selecting import select_file
+    from mlip_autopipec.base.progress import Progress
+    from mlip_autopipec.selecting import file as select_file
 
-    result = select_file(folder / "pool.xyz", PICKS, method="fps", out=folder / "out.xyz", cache=folder / "cache",
-                         progress=Progress(io.StringIO()))  # fmt: skip
+    result = select_file(
+        folder / "pool.xyz",
+        PICKS,
+        method="fps",
+        out=folder / "out.xyz",
+        cache=folder / "cache",
+        progress=Progress(io.StringIO()),
+    )
     return {"indices": result["indices"]}
 
 
@@ -72,14 +82,19 @@ def picking(folder: Path) -> dict[str, Any]:
 
 
 def skmatter(folder: Path) -> dict[str, Any]:
-    """Farthest points by skmatter, from the same first one; it wants the rows in memory, in double precision."""
+    """Farthest points by skmatter, from the same first one; it wants the rows in memory, in double
+    precision.
+    """
     from skmatter.sample_selection import FPS
 
     rows = np.asarray(_rows(folder), dtype=float)
     first = json.loads((folder / "picking.json").read_text())["indices"][0]
     begun = time.process_time()
     found = FPS(n_to_select=PICKS, initialize=first).fit(rows)
-    return {"indices": [int(i) for i in found.selected_idx_], "picking_s": time.process_time() - begun}
+    return {
+        "indices": [int(i) for i in found.selected_idx_],
+        "picking_s": time.process_time() - begun,
+    }
 
 
 STEPS: dict[str, Callable[[Path], dict[str, Any]]] = {
@@ -90,7 +105,9 @@ STEPS: dict[str, Callable[[Path], dict[str, Any]]] = {
 def run_step(step: str, folder: Path) -> dict[str, Any]:
     """A step in a process of its own; adds ``cpu_s`` and ``peak_mb`` of that process."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, __file__, "--step", step, str(folder)], check=True, env=environment)
+    subprocess.run(
+        [sys.executable, __file__, "--step", step, str(folder)], check=True, env=environment
+    )
     found: dict[str, Any] = json.loads((folder / f"{step}.json").read_text())
     return found
 
@@ -111,7 +128,8 @@ def main(sizes: list[int]) -> int:
     times: dict[str, list[float]] = {"SOAP": [], "FPS": [], "skmatter": []}
     good = True
     print(
-        f"{'N':>7}  {'SOAP ms each':>12}  {'FPS s':>7}  {'skmatter s':>10}  {'peak MB':>7}  {'skmatter MB':>11}  picks"
+        f"{'N':>7}  {'SOAP ms each':>12}  {'FPS s':>7}  {'skmatter s':>10}  {'peak MB':>7} "
+        f" {'skmatter MB':>11}  picks"
     )
     for size in sizes:
         with tempfile.TemporaryDirectory(prefix="mlip-selection-") as name:
@@ -119,15 +137,18 @@ def main(sizes: list[int]) -> int:
             write_pool(folder / "pool.xyz", size)
             found = {step: run_step(step, folder) for step in STEPS}
         soap = found["first"]["cpu_s"] - found["again"]["cpu_s"]
-        alike = found["picking"]["indices"] == found["skmatter"]["indices"] == found["first"]["indices"]
+        alike = (
+            found["picking"]["indices"] == found["skmatter"]["indices"] == found["first"]["indices"]
+        )
         for key, value in (("SOAP", soap), ("FPS", found["picking"]["picking_s"]),
                            ("skmatter", found["skmatter"]["picking_s"])):  # fmt: skip
             times[key].append(value)
         good &= alike and found["first"]["peak_mb"] < LIMIT_MB
         print(
-            f"{size:7d}  {1000 * soap / size:12.2f}  {times['FPS'][-1]:7.2f}  {times['skmatter'][-1]:10.2f}  "
-            f"{found['first']['peak_mb']:7.0f}  {found['skmatter']['peak_mb']:11.0f}  "
-            f"{'identical' if alike else 'DIFFERENT'} ({found['picking']['columns']} columns)",
+            f"{size:7d}  {1000 * soap / size:12.2f}  {times['FPS'][-1]:7.2f} "
+            f" {times['skmatter'][-1]:10.2f}  {found['first']['peak_mb']:7.0f} "
+            f" {found['skmatter']['peak_mb']:11.0f}  {'identical' if alike else 'DIFFERENT'}"
+            f" ({found['picking']['columns']} columns)",
             flush=True,
         )
     if len(sizes) > 1:

@@ -1,7 +1,7 @@
 """From a few lines of input to a validated machine-learned interatomic potential.
 
-Each part can be used alone, in a notebook for example; see ``docs/reference/python-api.md``. Names are loaded when they
-are first asked for, so that importing the package costs nothing.
+Each part can be used alone, in a notebook for example; see ``docs/reference/python-api.md``. Names
+are loaded when they are first asked for, so that importing the package costs nothing.
 """
 
 from __future__ import annotations
@@ -10,16 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlip_autopipec.config.plan import Plan
-    from mlip_autopipec.config.user_input import UserInput
-    from mlip_autopipec.errors import (
-        CampaignLockedError,
-        CampaignStateError,
-        InputError,
-        MissingProgramError,
-        MlipError,
-    )
-    from mlip_autopipec.facades import (
+    from mlip_autopipec.api import (
         DFTFactory,
         LammpsRunner,
         PacemakerTrainer,
@@ -28,7 +19,18 @@ if TYPE_CHECKING:
         WorkflowManager,
         make_plan,
     )
-    from mlip_autopipec.types import Candidate, Failure, Label, LabelledStructure, PotentialRef, Provenance
+    from mlip_autopipec.base.errors import (
+        CampaignLockedError,
+        CampaignStateError,
+        InputError,
+        MissingProgramError,
+        MlipError,
+    )
+    from mlip_autopipec.base.labels import Label, LabelledStructure, PotentialRef
+    from mlip_autopipec.base.structures import Candidate, Provenance
+    from mlip_autopipec.base.tasks import Failure
+    from mlip_autopipec.config.input import UserInput
+    from mlip_autopipec.config.plan import Plan
 
 __all__ = [
     "CampaignLockedError",
@@ -54,7 +56,7 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "facades": (
+    "api": (
         "DFTFactory",
         "LammpsRunner",
         "PacemakerTrainer",
@@ -63,10 +65,18 @@ _ROOMS = {
         "WorkflowManager",
         "make_plan",
     ),
-    "errors": ("CampaignLockedError", "CampaignStateError", "InputError", "MissingProgramError", "MlipError"),
-    "types": ("Candidate", "Failure", "Label", "LabelledStructure", "PotentialRef", "Provenance"),
+    "base.errors": (
+        "CampaignLockedError",
+        "CampaignStateError",
+        "InputError",
+        "MissingProgramError",
+        "MlipError",
+    ),
+    "base.labels": ("Label", "LabelledStructure", "PotentialRef"),
+    "base.structures": ("Candidate", "Provenance"),
+    "base.tasks": ("Failure",),
     "config.plan": ("Plan",),
-    "config.user_input": ("UserInput",),
+    "config.input": ("UserInput",),
 }
 _HOME = {name: f"{__name__}.{room}" for room, names in _ROOMS.items() for name in names}
 

@@ -1,4 +1,6 @@
-"""Any ASE calculator as the labelling engine: the suite of the port, and what it says when a calculator fails."""
+"""Any ASE calculator as the labelling engine: the suite of the port, and what it says when a
+calculator fails.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,13 @@ from ase.build import bulk, molecule
 from ase.calculators.calculator import Calculator, SCFError
 from ase.calculators.emt import EMT
 
+from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.base.labels import Label, LabelJob
+from mlip_autopipec.base.process import run_prepared
+from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.dft.ase_calculator.engine import KINDS, AseCalculator, method_of
-from mlip_autopipec.errors import InputError
-from mlip_autopipec.runtime.process import run_prepared
 from mlip_autopipec.testing import DftEngineContract
-from mlip_autopipec.types import Failure, Label, LabelJob
 
 ENGINE = registry.dft_engine("ase_calculator")
 
@@ -40,7 +43,9 @@ class TestTightBinding(DftEngineContract):
     """Extended tight binding (GFN2-xTB), a self-consistent method, through tblite."""
 
     engine = ENGINE
-    job = LabelJob(molecule("CH3CH2OH"), method_of("tblite.ase:TBLite", {"method": "GFN2-xTB", "verbosity": 0}))
+    job = LabelJob(
+        molecule("CH3CH2OH"), method_of("tblite.ase:TBLite", {"method": "GFN2-xTB", "verbosity": 0})
+    )
 
     @classmethod
     def setup_class(cls) -> None:
@@ -76,7 +81,9 @@ def test_the_energy_is_the_one_that_the_forces_belong_to(tmp_path: Path) -> None
 
 
 def test_arguments_and_version_are_physics() -> None:
-    one, other = (method_of("ase.calculators.emt:EMT", {"asap_cutoff": flag}) for flag in (True, False))
+    one, other = (
+        method_of("ase.calculators.emt:EMT", {"asap_cutoff": flag}) for flag in (True, False)
+    )
     assert LabelJob(rattled(), one).method_hash != LabelJob(rattled(), other).method_hash
     assert one["calculator_version"].startswith("ase 3.")
 
@@ -158,7 +165,9 @@ def _run(job: LabelJob, folder: Path, walltime_s: float = 100.0) -> Label | Fail
     # The child finds the calculators of this file, too.
     places = [str(Path(__file__).parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     prepared = type(prepared)(
-        prepared.files, prepared.command, env={**prepared.env, "PYTHONPATH": os.pathsep.join(filter(None, places))}
+        prepared.files,
+        prepared.command,
+        env={**prepared.env, "PYTHONPATH": os.pathsep.join(filter(None, places))},
     )
     return ENGINE.parse(folder, job, run_prepared(prepared, folder, walltime_s))
 
@@ -173,7 +182,9 @@ class Broken(Calculator):
         if how != "stressless":
             self.implemented_properties.append("stress")
 
-    def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = None) -> None:
+    def calculate(
+        self, atoms: Any = None, properties: Any = None, system_changes: Any = None
+    ) -> None:
         import signal
         import time
 
@@ -194,4 +205,10 @@ class Broken(Calculator):
         forces[0, 0] = {"nan": np.nan, "huge": 1e3, "net": 0.1}.get(self.how, 0.0)
         if self.how == "huge":
             forces[1, 0] = -1e3
-        self.results = {"energy": -1.0, "free_energy": -2.0, "forces": forces, "stress": np.zeros(6), "magmom": 3.0}
+        self.results = {
+            "energy": -1.0,
+            "free_energy": -2.0,
+            "forces": forces,
+            "stress": np.zeros(6),
+            "magmom": 3.0,
+        }

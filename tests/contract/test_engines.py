@@ -9,10 +9,12 @@ import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
+from mlip_autopipec.base.files import write_json
+from mlip_autopipec.base.labels import Label, LabelJob, LabelledStructure
+from mlip_autopipec.base.structures import Provenance
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.dft.quantum_espresso import pseudos
 from mlip_autopipec.engines.ports import MdJob, TrainJob
-from mlip_autopipec.files import write_json
 from mlip_autopipec.testing import (
     DftEngineContract,
     MdEngineContract,
@@ -22,7 +24,6 @@ from mlip_autopipec.testing import (
     SimulatedTrainer,
     TrainerContract,
 )
-from mlip_autopipec.types import Label, LabelJob, LabelledStructure, Provenance
 
 
 def rattled(symbol: str, seed: int, repeat: tuple[int, int, int] = (1, 1, 1)):  # type: ignore[no-untyped-def]
@@ -35,7 +36,9 @@ def labelled(seed: int) -> LabelledStructure:
     atoms = rattled("Cu", seed, (2, 1, 1))
     probe = atoms.copy()
     probe.calc = EMT()
-    label = Label(probe.get_potential_energy(), probe.get_forces(), probe.get_stress(), "emt", 1, 0.0)
+    label = Label(
+        probe.get_potential_energy(), probe.get_forces(), probe.get_stress(), "emt", 1, 0.0
+    )
     return LabelledStructure(f"s{seed}", atoms, label, Provenance("rattle", f"g{seed}"))
 
 
@@ -55,12 +58,22 @@ class TestQuantumEspresso(DftEngineContract):
     job = LabelJob(
         rattled("Si", 1)[:2],
         {
-            "pseudo_family": pseudos.DEFAULT_FAMILY, "functional": "PBE", "pseudos": {"Si": "Si.upf"},
-            "pseudo_sha256": {}, "cutoff_ry": 16.0, "rho_cutoff_ry": 64.0, "kspacing_per_a": 1.2,
-            "kmesh_shifted": True, "occupations": "smearing", "smearing": "gaussian", "degauss_ry": 0.01,
-            "spin_polarized": False, "starting_moments": {}, "conv_thr_ry_per_atom": 1e-9,
+            "pseudo_family": pseudos.DEFAULT_FAMILY,
+            "functional": "PBE",
+            "pseudos": {"Si": "Si.upf"},
+            "pseudo_sha256": {},
+            "cutoff_ry": 16.0,
+            "rho_cutoff_ry": 64.0,
+            "kspacing_per_a": 1.2,
+            "kmesh_shifted": True,
+            "occupations": "smearing",
+            "smearing": "gaussian",
+            "degauss_ry": 0.01,
+            "spin_polarized": False,
+            "starting_moments": {},
+            "conv_thr_ry_per_atom": 1e-9,
         },
-    )  # fmt: skip
+    )
 
 
 class TestSimulatedTrainer(TrainerContract):
@@ -80,7 +93,9 @@ class TestSimulatedMd(MdEngineContract):
     def job(self, folder: Path) -> MdJob:
         pointer = folder / "current.json"
         write_json(pointer, {"name": "007-known", "folder": str(folder)})
-        return MdJob(bulk("Cu", cubic=True), ("Cu",), "nvt", 300, 0, 2, 1, 5, 3, 20, 10, 5, 1, 0, pointer)
+        return MdJob(
+            bulk("Cu", cubic=True), ("Cu",), "nvt", 300, 0, 2, 1, 5, 3, 20, 10, 5, 1, 0, pointer
+        )
 
 
 @pytest.mark.real
@@ -88,7 +103,7 @@ class TestLammps(MdEngineContract):
     engine = registry.md_engine("lammps")
 
     def job(self, folder: Path) -> MdJob:
-        from mlip_autopipec.testing.contracts import execute
+        from mlip_autopipec.testing.contracts.dft import execute
 
         trainer, work = registry.trainer("linear"), folder / "fit"
         work.mkdir()

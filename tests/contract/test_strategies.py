@@ -1,7 +1,8 @@
 """What every generation strategy promises, on every kind of material: one contract, no exceptions.
 
-Composition as recorded, sane cells, no atoms on top of each other, provenance that can be read again, and the same
-candidates for the same seed. A strategy may offer fewer candidates than asked, or none, but never more or wrong ones.
+Composition as recorded, sane cells, no atoms on top of each other, provenance that can be read
+again, and the same candidates for the same seed. A strategy may offer fewer candidates than asked,
+or none, but never more or wrong ones.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 
+from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.science import generation
 from mlip_autopipec.science.generation import melt_quench
 from mlip_autopipec.science.generation.context import MIN_CONTACT, Context
 from mlip_autopipec.science.screening import closest_contact
-from mlip_autopipec.types import Candidate, Provenance
 
 CHEAP: dict[str, dict[str, float]] = {
     "melt_quench": {"every_steps": 1, "max_atoms": 4, "melt_k": 6000.0},
@@ -30,7 +31,10 @@ CHEAP: dict[str, dict[str, float]] = {
     "mc_rattle": {"max_atoms": 8},
     "sqs": {"max_atoms": 8, "iterations": 2000, "relax_steps": 2},
     "random_substitution": {"max_atoms": 8, "relax_steps": 2},
-    **{name: {"max_atoms": 16, "relax_steps": 2} for name in ("vacancy", "divacancy", "antisite", "substitution")},
+    **{
+        name: {"max_atoms": 16, "relax_steps": 2}
+        for name in ("vacancy", "divacancy", "antisite", "substitution")
+    },
     "interstitial": {"max_atoms": 16, "relax_steps": 2},
     "surface": {"max_atoms": 16, "relax_steps": 2},
 }
@@ -42,14 +46,17 @@ def _start(atoms: Atoms) -> Candidate:
     return Candidate(atoms, Provenance("start", f"start:{atoms.symbols}"))
 
 
-def _context(atoms: Atoms, calculator: Calculator | None, fractions: dict[str, float] | None = None) -> Context:
+def _context(
+    atoms: Atoms, calculator: Calculator | None, fractions: dict[str, float] | None = None
+) -> Context:
     count = Counter(atoms.get_chemical_symbols())
     found = fractions or {symbol: number / len(atoms) for symbol, number in count.items()}
     return Context(found, (_start(atoms),), calculator, (300.0, 600.0), max_atoms=MAX_ATOMS, seed=5)
 
 
 def _pairs(bond_a: float, depth_ev: float) -> Calculator:
-    # A pair potential whose minimum is at the bond: enough for forces of the right size, at no cost.
+    # A pair potential whose minimum is at the bond: enough for forces of the right size, at no
+    # cost.
     return LennardJones(sigma=bond_a / 2 ** (1 / 6), epsilon=depth_ev, rc=2 * bond_a, smooth=True)
 
 
@@ -57,25 +64,35 @@ MATERIALS = {
     "element": lambda: _context(bulk("Cu", a=3.61), EMT()),
     "alloy": lambda: _context(bulk("Au", a=4.06), EMT(), {"Au": 0.75, "Cu": 0.25}),
     "pure end of an alloy": lambda: _context(bulk("Cu", a=3.61), EMT(), {"Cu": 1.0}),
-    "quaternary": lambda: _context(bulk("Pd", a=3.9), EMT(), {"Ag": 0.3, "Cu": 0.2, "Ni": 0.1, "Pd": 0.4}),
+    "quaternary": lambda: _context(
+        bulk("Pd", a=3.9), EMT(), {"Ag": 0.3, "Cu": 0.2, "Ni": 0.1, "Pd": 0.4}
+    ),
     "compound": lambda: _context(bulk("NaCl", "rocksalt", a=5.64), _pairs(2.82, 0.3)),
     "molecule": lambda: _context(molecule("CO2"), _pairs(1.18, 4.0)),
     "two atoms": lambda: _context(molecule("N2"), _pairs(1.1, 5.0)),
     "one atom": lambda: _context(Atoms("Cu"), EMT()),
     "one atom of a crystal": lambda: _context(bulk("Al", "sc", a=2.8), EMT()),
-    "slab": lambda: _context(Atoms("Cu2", [[0, 0, 0], [1.8, 1.8, 1.8]], cell=[3.6, 3.6, 20], pbc=(1, 1, 0)), EMT()),
+    "slab": lambda: _context(
+        Atoms("Cu2", [[0, 0, 0], [1.8, 1.8, 1.8]], cell=[3.6, 3.6, 20], pbc=(1, 1, 0)), EMT()
+    ),
     "no surrogate": lambda: _context(bulk("Cu", a=3.61), None),
 }
 
 
 def _made(name: str, context: Context, seed: int = 0) -> list[Candidate]:
-    return generation.strategy(name)(context, COUNT, np.random.default_rng(seed), **CHEAP.get(name, {}))
+    return generation.strategy(name)(
+        context, COUNT, np.random.default_rng(seed), **CHEAP.get(name, {})
+    )
 
 
 @pytest.fixture(autouse=True)
 def _short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     # What melts and how is another test's; here a few steps of every stage will do.
-    for name, value in (("HEATING_BLOCK_STEPS", 4), ("MAX_HEATING_BLOCKS", 2), ("SETTLING_STEPS", 2)):
+    for name, value in (
+        ("HEATING_BLOCK_STEPS", 4),
+        ("MAX_HEATING_BLOCKS", 2),
+        ("SETTLING_STEPS", 2),
+    ):
         monkeypatch.setattr(melt_quench, name, value)
 
 
@@ -89,7 +106,9 @@ def test_a_strategy_keeps_its_contract(name: str, material: str) -> None:
     context = MATERIALS[material]()
     made = _made(name, context)
     assert len(made) <= COUNT
-    assert [item.to_json() for item in made] == [item.to_json() for item in _made(name, MATERIALS[material]())]
+    assert [item.to_json() for item in made] == [
+        item.to_json() for item in _made(name, MATERIALS[material]())
+    ]
     for item in made:
         _assert_sane(item, name, context)
 
@@ -107,7 +126,9 @@ def _assert_sane(item: Candidate, name: str, context: Context) -> None:
         periodic = atoms.cell.lengths()[atoms.pbc]
         assert periodic.min() > 1.5 and atoms.get_volume() / len(atoms) > 5.0
         assert np.linalg.det(atoms.cell.array) > 0
-    limit = provenance.parameters.get("min_contact", min(MIN_CONTACT, 0.9 * closest_contact(context.starts[0].atoms)))
+    limit = provenance.parameters.get(
+        "min_contact", min(MIN_CONTACT, 0.9 * closest_contact(context.starts[0].atoms))
+    )
     assert closest_contact(atoms) >= limit - 1e-9
     _assert_composition(item, context)
 
@@ -124,7 +145,8 @@ def _assert_composition(item: Candidate, context: Context) -> None:
     if item.provenance.strategy in {"cluster", "molecule_pair"}:
         return
     removed, added = parameters.get("removed", []), parameters.get("added", [])
-    # What was taken out put back, what was put in taken out: whole formula units of the start again.
+    # What was taken out put back, what was put in taken out: whole formula units of the start
+    # again.
     found.update([removed] if isinstance(removed, str) else removed)
     found.subtract(added)
     start = Counter(context.starts[0].atoms.get_chemical_symbols())
@@ -134,13 +156,49 @@ def _assert_composition(item: Candidate, context: Context) -> None:
 
 
 OFFERED = {
-    "element": {"prototypes", "strain", "rattle", "mc_rattle", "normal_modes", "vacancy", "divacancy", "interstitial",
-                "surface", "cluster", "thermal", "melt_quench"},
-    "alloy": {"sqs", "random_substitution", "substitution", "strain", "rattle", "vacancy", "cluster"},
+    "element": {
+        "prototypes",
+        "strain",
+        "rattle",
+        "mc_rattle",
+        "normal_modes",
+        "vacancy",
+        "divacancy",
+        "interstitial",
+        "surface",
+        "cluster",
+        "thermal",
+        "melt_quench",
+    },
+    "alloy": {
+        "sqs",
+        "random_substitution",
+        "substitution",
+        "strain",
+        "rattle",
+        "vacancy",
+        "cluster",
+    },
     "quaternary": {"sqs", "random_substitution", "substitution"},
-    "compound": {"antisite", "interstitial", "vacancy", "divacancy", "surface", "normal_modes", "strain"},
-    "molecule": {"normal_modes", "rattle", "mc_rattle", "molecule_pair", "cluster", "strain", "thermal"},
-}  # fmt: skip
+    "compound": {
+        "antisite",
+        "interstitial",
+        "vacancy",
+        "divacancy",
+        "surface",
+        "normal_modes",
+        "strain",
+    },
+    "molecule": {
+        "normal_modes",
+        "rattle",
+        "mc_rattle",
+        "molecule_pair",
+        "cluster",
+        "strain",
+        "thermal",
+    },
+}
 
 
 @pytest.mark.parametrize("material", OFFERED)
@@ -150,7 +208,15 @@ def test_a_material_gets_what_is_meant_for_it(material: str) -> None:
 
 
 def test_what_makes_no_sense_is_not_offered() -> None:
-    for name in ("vacancy", "divacancy", "antisite", "interstitial", "surface", "melt_quench", "sqs"):
+    for name in (
+        "vacancy",
+        "divacancy",
+        "antisite",
+        "interstitial",
+        "surface",
+        "melt_quench",
+        "sqs",
+    ):
         assert _made(name, MATERIALS["molecule"]()) == []
     for name in ("sqs", "random_substitution", "antisite", "substitution"):
         assert _made(name, MATERIALS["pure end of an alloy"]()) == []
@@ -160,6 +226,10 @@ def test_what_makes_no_sense_is_not_offered() -> None:
 
 @pytest.mark.parametrize("name", sorted(set(generation.STRATEGIES) - {"prototypes"}))
 def test_another_seed_gives_other_candidates(name: str) -> None:
-    material = next(key for key in ("element", "alloy", "compound", "molecule") if name in OFFERED[key])
-    one, two = ([item.to_json() for item in _made(name, MATERIALS[material](), seed)] for seed in (0, 1))
+    material = next(
+        key for key in ("element", "alloy", "compound", "molecule") if name in OFFERED[key]
+    )
+    one, two = (
+        [item.to_json() for item in _made(name, MATERIALS[material](), seed)] for seed in (0, 1)
+    )
     assert one != two

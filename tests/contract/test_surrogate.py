@@ -1,4 +1,6 @@
-"""Every surrogate of the main environment passes the suite of its port; CHGNet's own behaviour at the edges."""
+"""Every surrogate of the main environment passes the suite of its port; CHGNet's own behaviour at
+the edges.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.calculators.calculator import CalculationFailed, Calculator
 
+from mlip_autopipec.base.errors import InputError, MissingProgramError
 from mlip_autopipec.engines import registry
-from mlip_autopipec.errors import InputError, MissingProgramError
 from mlip_autopipec.testing import SurrogateContract
 
 STRAIN = np.array([[1.03, 0.02, 0], [0, 0.98, 0.015], [0, 0, 1.05]])
@@ -65,7 +67,9 @@ def test_chgnet_fails_on_an_isolated_atom_and_knows_molecules(chgnet: Calculator
     assert np.abs(water.get_forces()).max() < 3
 
 
-def test_a_missing_package_is_answered_with_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_answered_with_its_install_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     real_import = builtins.__import__
 
     def without_chgnet(name: str, *args: Any, **kwargs: Any) -> Any:
@@ -79,7 +83,9 @@ def test_a_missing_package_is_answered_with_its_install_command(monkeypatch: pyt
 
 
 @pytest.mark.parametrize(("engine", "hint"), [("mace", "small"), ("sevennet", "7net-0")])
-def test_a_model_that_is_no_name_and_no_file_is_refused_with_the_nearest_name(engine: str, hint: str) -> None:
+def test_a_model_that_is_no_name_and_no_file_is_refused_with_the_nearest_name(
+    engine: str, hint: str
+) -> None:
     with pytest.raises(InputError, match=hint):
         registry.surrogate(engine, f"{hint}x")
 

@@ -1,4 +1,6 @@
-"""What the tests that kill have in common: drivers to kill, their workers, and the count of what was really done."""
+"""What the tests that kill have in common: drivers to kill, their workers, and the count of what
+was really done.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,19 @@ from ase.db import connect
 __all__ = ["kill", "label_names", "launch", "times_done", "workers"]
 
 
-def launch(command: Sequence[str], ledger: Path, log: Path, cwd: Path | None = None) -> subprocess.Popen[bytes]:
-    """A driver in a process of its own; the simulated programs write to ``ledger``, what it prints goes to ``log``."""
+def launch(
+    command: Sequence[str], ledger: Path, log: Path, cwd: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """A driver in a process of its own; the simulated programs write to ``ledger``, what it prints
+    goes to ``log``.
+    """
     with log.open("ab") as out:
         return subprocess.Popen(
-            command, cwd=cwd, env={**os.environ, "MLIP_TESTING_LEDGER": str(ledger)}, stdout=out, stderr=out
+            command,
+            cwd=cwd,
+            env={**os.environ, "MLIP_TESTING_LEDGER": str(ledger)},
+            stdout=out,
+            stderr=out,
         )
 
 
@@ -28,7 +38,7 @@ def workers(root: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter(["cmdline"]):
         command = process.info["cmdline"] or []
-        if "mlip_autopipec.runtime.worker" in command and any(str(root) in part for part in command):
+        if "mlip_autopipec.tasks" in command and any(str(root) in part for part in command):
             found.append(process)
     return found
 
@@ -40,7 +50,10 @@ def kill(process: psutil.Process) -> None:
 
 
 def times_done(ledger: Path) -> Counter[str]:
-    """Calculation -> how often it ended. The simulated program writes its line as its last act, after the result."""
+    """Calculation -> how often it ended.
+
+    The simulated program writes its line as its last act, after the result.
+    """
     return Counter(ledger.read_text().split())
 
 

@@ -13,21 +13,33 @@ from ase.build import bulk
 from ase.io import read, write
 from killing import kill, label_names, launch, times_done, workers
 
-from mlip_autopipec.files import read_json
+from mlip_autopipec.base.files import read_json
 
 KILLS, STRUCTURES = 14, 24
 pytestmark = pytest.mark.xdist_group("factory-crash")
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "mlip_autopipec.cli", "dft", "cells.extxyz", "--out", "dft", "--cores", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "mlip_autopipec.cli.main",
+        "dft",
+        "cells.extxyz",
+        "--out",
+        "dft",
+        "--cores",
+        "2",
+    ]
     command += ["--engine", "mlip_autopipec.testing:SimulatedDft"]
     return launch(command, folder / "ledger.txt", folder / "driver.log", cwd=folder)
 
 
 @pytest.fixture(scope="module")
 def survivor(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
-    """A folder whose driver, one worker, or everything was killed again and again, and then left to end."""
+    """A folder whose driver, one worker, or everything was killed again and again, and then left to
+    end.
+    """
     folder = tmp_path_factory.mktemp("factory").resolve()
     cells = []
     for seed in range(STRUCTURES):
@@ -73,7 +85,9 @@ def test_database_and_file_hold_each_label_once(survivor: tuple[Path, int]) -> N
     root = survivor[0] / "dft"
     names = label_names(root / "dataset.db")
     frames = [frame.info["name"] for frame in read(root / "labels.extxyz", ":")]
-    assert len(set(names)) == len(names) == len(frames) == read_json(root / "summary.json")["labelled"]
+    assert (
+        len(set(names)) == len(names) == len(frames) == read_json(root / "summary.json")["labelled"]
+    )
     assert set(names) == set(frames)
 
 

@@ -1,6 +1,7 @@
 """Small linear ACE potentials for the tests of molecular dynamics, fitted in seconds to ASE's EMT.
 
-The physics of the label does not matter here; what matters is that the potential is a real one, with an active set.
+The physics of the label does not matter here; what matters is that the potential is a real one,
+with an active set.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from ase.calculators.emt import EMT
 __all__ = ["copper_frames", "fit_ace"]
 
 
-def copper_frames(seed: int, sigmas: tuple[float, ...], strains: tuple[float, ...], count: int) -> list[Atoms]:
+def copper_frames(
+    seed: int, sigmas: tuple[float, ...], strains: tuple[float, ...], count: int
+) -> list[Atoms]:
     """Rattled and strained 32-atom copper cells. ``sigmas`` in Å, ``strains`` linear."""
     rng = np.random.default_rng(seed)
     frames = []
@@ -23,14 +26,18 @@ def copper_frames(seed: int, sigmas: tuple[float, ...], strains: tuple[float, ..
         atoms = bulk("Cu", "fcc", a=3.61, cubic=True) * (2, 2, 2)
         strain = strains[number % len(strains)]
         shear = rng.normal(0.0, 0.01, (3, 3))
-        atoms.set_cell(atoms.cell.array @ (np.eye(3) * (1 + strain) + (shear + shear.T) / 2), scale_atoms=True)
+        atoms.set_cell(
+            atoms.cell.array @ (np.eye(3) * (1 + strain) + (shear + shear.T) / 2), scale_atoms=True
+        )
         atoms.positions += rng.normal(0.0, sigmas[number % len(sigmas)], atoms.positions.shape)
         frames.append(atoms)
     return frames
 
 
 def fit_ace(folder: Path, frames: list[Atoms], functions: int = 40, cutoff_a: float = 4.5) -> Path:
-    """Fit a linear ACE to EMT energies and forces; writes ``potential.{yaml,yace,asi}`` and returns ``folder``."""
+    """Fit a linear ACE to EMT energies and forces; writes ``potential.{yaml,yace,asi}`` and returns
+    ``folder``.
+    """
     import pandas as pd
     from pyace import create_multispecies_basis_config
     from pyace.activelearning import (
@@ -46,7 +53,13 @@ def fit_ace(folder: Path, frames: list[Atoms], functions: int = 40, cutoff_a: fl
         {
             "deltaSplineBins": 0.001,
             "elements": ["Cu"],
-            "embeddings": {"ALL": {"npot": "FinnisSinclairShiftedScaled", "fs_parameters": [1, 1], "ndensity": 1}},
+            "embeddings": {
+                "ALL": {
+                    "npot": "FinnisSinclairShiftedScaled",
+                    "fs_parameters": [1, 1],
+                    "ndensity": 1,
+                }
+            },
             "bonds": {
                 "ALL": {
                     "radbase": "SBessel",
@@ -70,7 +83,9 @@ def fit_ace(folder: Path, frames: list[Atoms], functions: int = 40, cutoff_a: fl
         rows.append({"ase_atoms": frame.copy(), "energy_corrected": energy, "forces": forces})
     data = LinearACEDataset(config, pd.DataFrame(rows))
     data.construct_design_matrix(max_workers=1)
-    fit = LinearACEFit(model=Ridge(alpha=1e-8, fit_intercept=False, solver="auto"), train_dataset=data)
+    fit = LinearACEFit(
+        model=Ridge(alpha=1e-8, fit_intercept=False, solver="auto"), train_dataset=data
+    )
     fit.fit()
     folder.mkdir(parents=True, exist_ok=True)
     basis = fit.get_bbasis()
@@ -78,5 +93,7 @@ def fit_ace(folder: Path, frames: list[Atoms], functions: int = 40, cutoff_a: fl
     basis.to_ACECTildeBasisSet().save_yaml(str(folder / "potential.yace"))
     projections = compute_B_projections(basis, [frame.copy() for frame in frames])
     active = compute_A_active_inverse(compute_active_set(projections, verbose=False))
-    save_active_inverse_set(str(folder / "potential.asi"), active, elements_name=basis.elements_name)
+    save_active_inverse_set(
+        str(folder / "potential.asi"), active, elements_name=basis.elements_name
+    )
     return folder

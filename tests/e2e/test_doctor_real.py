@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from mlip_autopipec.runtime import doctor, probes
+from mlip_autopipec.commands.doctor import checks, probes
 
 pytestmark = pytest.mark.real
 
 
 def test_everything_is_installed_and_works() -> None:
-    found = doctor.checks()
+    found = checks.checks()
     assert [check for check in found if not check.ok and not check.optional] == []
     assert sum(check.name.startswith("works: ") for check in found) == len(probes.PROBES)
     assert next(check for check in found if "Quantum ESPRESSO" in check.name).version

@@ -1,4 +1,6 @@
-"""``mlip-auto dft`` with the real pw.x: mixed structures, one that fails and is healed, one that is given up."""
+"""``mlip-auto dft`` with the real pw.x: mixed structures, one that fails and is healed, one that is
+given up.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,22 @@ from ase.io import read, write
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("factory-real")]
 
-#: The first attempt of the silicon cell dies as if the kernel had run out of memory; all others are left alone.
+#: The first attempt of the silicon cell dies as if the kernel had run out of memory; all others are
+#: left alone.
 WRAPPER = """#!/bin/sh
 case "$PWD" in */attempt-1) grep -q "Si.upf" pw.in && kill -9 $$ ;; esac
 exec pw.x "$@"
 """
-OPTIONS = ("--cores", "2", "--set", "cutoff_ry=16", "--set", "kspacing_per_a=0.9", "--set", "conv_thr_ry_per_atom=1e-7")
+OPTIONS = (
+    "--cores",
+    "2",
+    "--set",
+    "cutoff_ry=16",
+    "--set",
+    "kspacing_per_a=0.9",
+    "--set",
+    "conv_thr_ry_per_atom=1e-7",
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def call(folder: Path, *words: str) -> tuple[int, dict[str, object]]:
     done = subprocess.run(
-        [sys.executable, "-m", "mlip_autopipec.cli", "dft", *words, "--json"],
+        [sys.executable, "-m", "mlip_autopipec.cli.main", "dft", *words, "--json"],
         cwd=folder,
         env={**os.environ, "MLIP_PW": str(folder / "pw-that-dies.sh")},
         capture_output=True,

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "tasks"))
 from test_generation_tasks import _plan
 
-from mlip_autopipec.runtime.tasks import generate, select
-from mlip_autopipec.types import Candidate, Task, TaskSpec, atoms_from_json
+from mlip_autopipec.base.structures import Candidate, atoms_from_json
+from mlip_autopipec.base.tasks import Task, TaskSpec
+from mlip_autopipec.tasks import generate, select
 
 STRATEGIES = [
     {"name": "prototypes", "count": 6, "options": {}},
@@ -26,7 +27,9 @@ STRATEGIES = [
 
 @pytest.mark.real
 def test_silicon_candidates_and_first_batch(tmp_path: Path) -> None:
-    plan = _plan("Si").model_copy(update={"surrogate": _plan().surrogate.model_copy(update={"engine": "chgnet"})})
+    plan = _plan("Si").model_copy(
+        update={"surrogate": _plan().surrogate.model_copy(update={"engine": "chgnet"})}
+    )
     task = Task("generate", {"batch": 0, "strategies": STRATEGIES, "seed": 3})
     folder = tmp_path / "generate"
     folder.mkdir()
@@ -37,7 +40,9 @@ def test_silicon_candidates_and_first_batch(tmp_path: Path) -> None:
     assert ground.cell.cellpar() == pytest.approx([5.465] * 3 + [90] * 3, abs=0.02)
     assert outcome.result["accepted"] > 40
     assert not outcome.result["geometry_only"]
-    candidates = [Candidate.from_json(item) for item in json.loads((folder / "candidates.json").read_text())]
+    candidates = [
+        Candidate.from_json(item) for item in json.loads((folder / "candidates.json").read_text())
+    ]
 
     # A silicon melt is metallic and denser in neighbours than the crystal's four within 2.8 A.
     def coordination(strategy: str) -> float:
@@ -51,8 +56,12 @@ def test_silicon_candidates_and_first_batch(tmp_path: Path) -> None:
     assert coordination("rattle") == pytest.approx(4.0, abs=0.3)
     assert coordination("melt_quench") > 4.2
 
-    task = Task("select", {"count": 16, "method": "fps", "random_fraction": 0.33, "seed": 3}, needs=("g",))
-    picked = select.run(TaskSpec(task, 1, str(tmp_path), task.payload, {"g": "generate"}), plan, tmp_path)
+    task = Task(
+        "select", {"count": 16, "method": "fps", "random_fraction": 0.33, "seed": 3}, needs=("g",)
+    )
+    picked = select.run(
+        TaskSpec(task, 1, str(tmp_path), task.payload, {"g": "generate"}), plan, tmp_path
+    )
     assert picked.result is not None
     chosen = [Candidate.from_json(item) for item in picked.result["candidates"]]
     assert len(chosen) == 16

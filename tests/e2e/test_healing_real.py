@@ -10,9 +10,10 @@ from typing import cast
 
 import pytest
 
+from mlip_autopipec.base.labels import Label, LabelJob
+from mlip_autopipec.base.tasks import Task, TaskSpec
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.runtime.tasks import label
-from mlip_autopipec.types import Label, LabelJob, Task, TaskSpec
+from mlip_autopipec.tasks import label
 
 pytestmark = pytest.mark.real
 
@@ -30,7 +31,9 @@ def healing() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def energy_ev(healing: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> float:
-    result = healing.heal(healing.Case("untroubled", "ok"), tmp_path_factory.mktemp("untroubled")).result
+    result = healing.heal(
+        healing.Case("untroubled", "ok"), tmp_path_factory.mktemp("untroubled")
+    ).result
     assert isinstance(result, Label)
     return result.energy_ev
 
@@ -56,12 +59,18 @@ def test_provoked_failures_are_healed(
         assert "restart_mode = 'restart'" in (tmp_path / "attempt-2" / "pw.in").read_text()
 
 
-def test_a_task_out_of_time_goes_on_in_its_next_attempt(healing: ModuleType, energy_ev: float, tmp_path: Path) -> None:
-    dft = SimpleNamespace(engine="quantum_espresso", walltime_s=300.0, cores=1, threads=1, max_force_ev_per_a=50.0)
+def test_a_task_out_of_time_goes_on_in_its_next_attempt(
+    healing: ModuleType, energy_ev: float, tmp_path: Path
+) -> None:
+    dft = SimpleNamespace(
+        engine="quantum_espresso", walltime_s=300.0, cores=1, threads=1, max_force_ev_per_a=50.0
+    )
     plan = cast(Plan, SimpleNamespace(dft=dft))
     outcomes = []
     for attempt, factor in ((1, 5e-4), (2, 1.0)):
-        job = LabelJob(healing.structure(), healing.METHOD, {"walltime_factor": factor}, healing.KMESH)
+        job = LabelJob(
+            healing.structure(), healing.METHOD, {"walltime_factor": factor}, healing.KMESH
+        )
         payload = {"job": job.to_json(), "candidate": {}, "purpose": "train"}
         spec = TaskSpec(Task("label", payload), attempt, str(tmp_path), payload, {}, None)
         outcomes.append(label.run(spec, plan, tmp_path / f"attempt-{attempt}"))

@@ -1,4 +1,6 @@
-"""Real LAMMPS with real (small) ACE potentials for copper: forces, ensembles, hot swap, break and resume, export."""
+"""Real LAMMPS with real (small) ACE potentials for copper: forces, ensembles, hot swap, break and
+resume, export.
+"""
 
 import json
 import os
@@ -14,17 +16,17 @@ from ace_fixture import copper_frames, fit_ace
 from ase import units
 from ase.build import bulk
 
+from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.base.files import write_json
+from mlip_autopipec.base.structures import Candidate
 from mlip_autopipec.engines.md.lammps import engine as engine_module
-from mlip_autopipec.engines.md.lammps.ace_fix import AceEvaluator
-from mlip_autopipec.engines.md.lammps.export import export
+from mlip_autopipec.engines.md.lammps.evaluators.ace import AceEvaluator
+from mlip_autopipec.engines.md.lammps.examples import export
 from mlip_autopipec.engines.md.lammps.plugin.build import build
 from mlip_autopipec.engines.md.lammps.simulation import Dynamics, Simulation, maxwell_velocities
 from mlip_autopipec.engines.md.lammps.stream import Pointer, is_sane
 from mlip_autopipec.engines.ports import MdEngine, MdJob
 from mlip_autopipec.engines.registry import md_engine
-from mlip_autopipec.errors import InputError
-from mlip_autopipec.files import write_json
-from mlip_autopipec.types import Candidate
 
 pytestmark = pytest.mark.real
 
@@ -55,10 +57,14 @@ def copper(repeat=(3, 3, 3), strain=0.0, a=3.61):
     return bulk("Cu", a=a * (1 + strain), cubic=True) * repeat
 
 
-def simulate(atoms, folder, ensemble="nve", temperature_k=300.0, pressure_gpa=0.0, timestep_fs=2.0, **options):
+def simulate(
+    atoms, folder, ensemble="nve", temperature_k=300.0, pressure_gpa=0.0, timestep_fs=2.0, **options
+):
     velocities = maxwell_velocities(atoms, temperature_k, np.random.default_rng(4))
     dynamics = Dynamics(ensemble, temperature_k, pressure_gpa, timestep_fs, seed=5)
-    return Simulation(atoms, velocities, ("Cu",), dynamics, AceEvaluator(folder, ("Cu",)), **options)
+    return Simulation(
+        atoms, velocities, ("Cu",), dynamics, AceEvaluator(folder, ("Cu",)), **options
+    )
 
 
 def make_job(folder, start, **changes):
@@ -91,7 +97,8 @@ def point_at(folder, name, potential):
     write_json(folder / "current.json", {"name": name, "folder": str(potential)})
 
 
-# --- the potential inside LAMMPS --------------------------------------------------------------------------------
+# --- the potential inside LAMMPS
+# --------------------------------------------------------------------------------
 
 
 def test_energy_forces_pressure_and_grade_equal_ase_in_a_skewed_cell(narrow):
@@ -99,13 +106,20 @@ def test_energy_forces_pressure_and_grade_equal_ase_in_a_skewed_cell(narrow):
     start.rotate(35, (1, 2, 0.3), rotate_cell=True)
     start.rattle(0.05, seed=2)
     simulation = simulate(start, narrow, temperature_k=700.0, gamma_every=10)
-    for steps in (0, 3, 57, 60):  # the set-up step, plain steps, and after neighbour lists were rebuilt
+    for steps in (
+        0,
+        3,
+        57,
+        60,
+    ):  # the set-up step, plain steps, and after neighbour lists were rebuilt
         simulation.run(steps)
         atoms = simulation.atoms()
         atoms.calc = ase_calculator(narrow)
         assert simulation.thermo("pe") == pytest.approx(atoms.get_potential_energy(), abs=1e-8)
         assert np.allclose(simulation.forces(), atoms.get_forces(), atol=1e-8)
-        kinetic_pressure = (len(atoms) - 1) * units.kB * simulation.thermo("temp") / atoms.get_volume()
+        kinetic_pressure = (
+            (len(atoms) - 1) * units.kB * simulation.thermo("temp") / atoms.get_volume()
+        )
         expected_bar = (kinetic_pressure - atoms.get_stress()[:3].mean()) / units.bar
         assert simulation.thermo("press") == pytest.approx(expected_bar, rel=1e-4)
         if simulation.step % 10 == 0:
@@ -121,7 +135,11 @@ def test_start_structure_and_temperature_arrive_unchanged(narrow):
     simulation.run(0)
     assert simulation.thermo("temp") == pytest.approx(432.0, rel=1e-5)  # Å/ps, not ASE's unit
     assert simulation.temperature_k() == pytest.approx(432.0, rel=1e-5)
-    assert np.allclose(simulation.atoms().get_all_distances(mic=True), start.get_all_distances(mic=True), atol=1e-10)
+    assert np.allclose(
+        simulation.atoms().get_all_distances(mic=True),
+        start.get_all_distances(mic=True),
+        atol=1e-10,
+    )
     simulation.close()
 
 
@@ -203,7 +221,8 @@ def test_unknown_elements_and_missing_files_are_named(narrow, tmp_path):
         AceEvaluator(tmp_path, ("Cu",))
 
 
-# --- exploration -------------------------------------------------------------------------------------------------
+# --- exploration
+# -------------------------------------------------------------------------------------------------
 
 
 def test_engine_meets_the_port():
@@ -212,7 +231,9 @@ def test_engine_meets_the_port():
 
 def test_clean_run_ends_after_the_clean_time(wide, tmp_path):
     point_at(tmp_path, "wide", wide)
-    result = md_engine("lammps").run(make_job(tmp_path, copper((2, 2, 2)), temperature_k=300.0), tmp_path)
+    result = md_engine("lammps").run(
+        make_job(tmp_path, copper((2, 2, 2)), temperature_k=300.0), tmp_path
+    )
     assert result["clean"]
     assert result["ps"] == pytest.approx(0.6, abs=0.21)
     assert (result["breaks"], result["swaps"], result["candidates"]) == (0, 0, 0)
@@ -234,7 +255,9 @@ def test_extrapolating_frames_are_streamed_apart_and_the_run_goes_on(narrow, tmp
         atoms = Candidate.from_json(data).atoms
         atoms.calc = ase_calculator(narrow)
         atoms.get_potential_energy()
-        assert np.allclose(data["gamma"], atoms.calc.results["gamma"], rtol=1e-3)  # the grade of this very frame
+        assert np.allclose(
+            data["gamma"], atoms.calc.results["gamma"], rtol=1e-3
+        )  # the grade of this very frame
         assert max(data["gamma"]) == pytest.approx(line["gamma"], abs=1e-5)
         assert line["gamma"] > 2.0
 
@@ -262,22 +285,34 @@ def test_new_potential_is_swapped_in_while_running(narrow, wide, tmp_path, monke
     assert result["clean_ps"] == pytest.approx((result["steps"] - swap["step"]) * 0.002)
 
 
-def test_with_nothing_left_to_add_it_waits_and_goes_on_where_it_stood(narrow, wide, tmp_path, monkeypatch):
+def test_with_nothing_left_to_add_it_waits_and_goes_on_where_it_stood(
+    narrow, wide, tmp_path, monkeypatch
+):
     monkeypatch.setattr(engine_module, "POLL_S", 0.01)
     scripted_pointer(monkeypatch, 60, Pointer("narrow", narrow), Pointer("wide", wide))
     started = []
     simulate = engine_module.Simulation
-    monkeypatch.setattr(engine_module, "Simulation", lambda *a, **k: started.append(1) or simulate(*a, **k))
+    monkeypatch.setattr(
+        engine_module, "Simulation", lambda *a, **k: started.append(1) or simulate(*a, **k)
+    )
     result = md_engine("lammps").run(make_job(tmp_path, copper((2, 2, 2)), wait_s=60.0), tmp_path)
     happened = lines(tmp_path)
-    waits = [line["step"] for line in happened if line["type"] == "progress" and line["state"] == "waiting"]
+    waits = [
+        line["step"]
+        for line in happened
+        if line["type"] == "progress" and line["state"] == "waiting"
+    ]
     (swap,) = (line for line in happened if line["type"] == "swap")
     assert result["candidates"] == 3 and set(waits) == {swap["step"]}
     assert 0 < swap["step"] < result["steps"]
-    assert (result["clean"], result["breaks"], len(started)) == (True, 0, 1), "one simulation, from end to end"
+    assert (result["clean"], result["breaks"], len(started)) == (True, 0, 1), (
+        "one simulation, from end to end"
+    )
 
 
-def test_break_rewinds_waits_and_resumes_with_the_next_potential(narrow, wide, tmp_path, monkeypatch):
+def test_break_rewinds_waits_and_resumes_with_the_next_potential(
+    narrow, wide, tmp_path, monkeypatch
+):
     monkeypatch.setattr(engine_module, "POLL_S", 0.01)
     scripted_pointer(monkeypatch, 8, Pointer("narrow", narrow), Pointer("wide", wide))
     job = make_job(tmp_path, copper((2, 2, 2)), gamma_break=2.6, wait_s=60.0, max_ps=4.0)
@@ -289,18 +324,24 @@ def test_break_rewinds_waits_and_resumes_with_the_next_potential(narrow, wide, t
     assert broke["gamma"] > 2.6
     assert broke["potential"] == "narrow"
     assert any(line["type"] == "progress" and line["state"] == "waiting" for line in happened)
-    offending = [line for line in happened if line["type"] == "candidate" and line["gamma"] == broke["gamma"]]
+    offending = [
+        line for line in happened if line["type"] == "candidate" and line["gamma"] == broke["gamma"]
+    ]
     assert len(offending) == 1
     candidate = Candidate.from_json(json.loads((tmp_path / offending[0]["file"]).read_text()))
     assert is_sane(candidate.atoms)
     assert (result["clean"], result["potential"], result["breaks"]) == (True, "wide", 1)
-    after = [line for line in happened if line["type"] == "progress" and line["potential"] == "wide"]
+    after = [
+        line for line in happened if line["type"] == "progress" and line["potential"] == "wide"
+    ]
     assert all(line["gamma_max"] <= 2.0 for line in after)
 
 
 def test_waiting_in_vain_ends_unclean(narrow, tmp_path):
     point_at(tmp_path, "narrow", narrow)
-    result = md_engine("lammps").run(make_job(tmp_path, copper((2, 2, 2)), gamma_break=2.2), tmp_path)
+    result = md_engine("lammps").run(
+        make_job(tmp_path, copper((2, 2, 2)), gamma_break=2.2), tmp_path
+    )
     assert (result["clean"], result["breaks"], result["potential"]) == (False, 1, "narrow")
     assert (tmp_path / "snapshot.json").exists()
 
@@ -309,7 +350,9 @@ def test_overlapping_atoms_are_a_break_and_no_candidate(narrow, tmp_path):
     point_at(tmp_path, "narrow", narrow)
     start = copper((2, 2, 2))
     start.positions[0] = start.positions[1] + [0.4, 0.1, 0.0]
-    result = md_engine("lammps").run(make_job(tmp_path, start, gamma_break=1e12, gamma_select=1e11), tmp_path)
+    result = md_engine("lammps").run(
+        make_job(tmp_path, start, gamma_break=1e12, gamma_select=1e11), tmp_path
+    )
     assert (result["clean"], result["breaks"], result["candidates"]) == (False, 1, 0)
     assert not any(line["type"] == "candidate" for line in lines(tmp_path))
 
@@ -317,18 +360,23 @@ def test_overlapping_atoms_are_a_break_and_no_candidate(narrow, tmp_path):
 def test_restarted_run_goes_on_from_its_snapshot(wide, tmp_path):
     point_at(tmp_path, "wide", wide)
     options = {"temperature_k": 300.0, "clean_ps": 5.0}
-    first = md_engine("lammps").run(make_job(tmp_path, copper((2, 2, 2)), max_ps=0.4, **options), tmp_path)
+    first = md_engine("lammps").run(
+        make_job(tmp_path, copper((2, 2, 2)), max_ps=0.4, **options), tmp_path
+    )
     kept = json.loads((tmp_path / "snapshot.json").read_text())
     assert 0 < kept["step"] <= first["steps"] == 200
     moved = np.abs(np.array(kept["atoms"]["positions"]) - copper((2, 2, 2)).positions) % 7.22
     assert 0.0 < np.minimum(moved, 7.22 - moved).max() < 1.0
-    second = md_engine("lammps").run(make_job(tmp_path, copper((2, 2, 2)), max_ps=0.6, **options), tmp_path)
+    second = md_engine("lammps").run(
+        make_job(tmp_path, copper((2, 2, 2)), max_ps=0.6, **options), tmp_path
+    )
     assert second["steps"] == 300
     resumed = [line["step"] for line in lines(tmp_path) if line["type"] == "resume"]
     assert resumed == [kept["counters"]["step"]]
 
 
-# --- what the user gets ------------------------------------------------------------------------------------------
+# --- what the user gets
+# ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -345,7 +393,9 @@ def test_exported_scripts_run_and_agree(wide, tmp_path, plugin):
     environment = {**os.environ, "LAMMPS_PLUGIN_PATH": str(plugin)}
 
     def run(*command):
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
         return done.stdout
 

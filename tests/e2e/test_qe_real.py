@@ -14,10 +14,11 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
+from mlip_autopipec.base.labels import Label, LabelJob
+from mlip_autopipec.base.process import run_prepared
+from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.engines.dft.quantum_espresso import pseudos
 from mlip_autopipec.engines.dft.quantum_espresso.engine import QuantumEspresso
-from mlip_autopipec.runtime.process import run_prepared
-from mlip_autopipec.types import Failure, Label, LabelJob
 
 pytestmark = pytest.mark.real
 ENGINE = QuantumEspresso()
@@ -59,10 +60,15 @@ def displaced(a: float = 5.47) -> Atoms:
 def test_cells_of_different_size_give_one_energy_per_atom(tmp_path: Path) -> None:
     crystal = bulk("Si", "diamond", a=5.47)
     primitive = energy(LabelJob(crystal, METHOD, {}, (4, 4, 4)), tmp_path / "2") / 2
-    conventional = energy(LabelJob(bulk("Si", "diamond", a=5.47, cubic=True), METHOD), tmp_path / "8") / 8
+    conventional = (
+        energy(LabelJob(bulk("Si", "diamond", a=5.47, cubic=True), METHOD), tmp_path / "8") / 8
+    )
     assert conventional == pytest.approx(primitive, abs=5e-6)
-    # Recorded with pw.x 6.7 from a hand-written input that left symmetry on: the star of each point is added.
-    starred = energy(LabelJob(crystal, METHOD, {"nosym": False}, (4, 4, 4)), tmp_path / "starred") / 2
+    # Recorded with pw.x 6.7 from a hand-written input that left symmetry on: the star of each point
+    # is added.
+    starred = (
+        energy(LabelJob(crystal, METHOD, {"nosym": False}, (4, 4, 4)), tmp_path / "starred") / 2
+    )
     assert starred == pytest.approx(-115.136086, abs=2e-5)
     assert starred == pytest.approx(primitive, abs=3e-4)
 
@@ -76,7 +82,9 @@ def test_a_crystal_and_a_copy_hardly_out_of_place_see_one_sampling(tmp_path: Pat
         for name, atoms in (("exact", crystal), ("near", copy))
     )
     assert near == pytest.approx(exact, abs=2e-5)
-    with_stars = energy(LabelJob(crystal, METHOD, {"nosym": False}, (2, 2, 2)), tmp_path / "stars") / 2
+    with_stars = (
+        energy(LabelJob(crystal, METHOD, {"nosym": False}, (2, 2, 2)), tmp_path / "stars") / 2
+    )
     assert abs(with_stars - exact) > 2e-3
 
 
@@ -98,7 +106,8 @@ def test_forces_and_stress_are_the_derivatives_of_the_energy(tmp_path: Path) -> 
         strained.set_cell(atoms.cell.array * (1 + 0.01 * sign), scale_atoms=True)
         energies.append(energy(LabelJob(strained, METHOD, {}, (2, 2, 2)), tmp_path / f"s{sign}"))
     trace = (energies[1] - energies[0]) / 0.02 / atoms.get_volume()
-    # Compressed: negative under ASE's sign. Plane waves change in number with the cell: 1e-3 eV/Å³ of Pulay stress.
+    # Compressed: negative under ASE's sign. Plane waves change in number with the cell: 1e-3 eV/Å³
+    # of Pulay stress.
     assert trace < -0.1
     assert center.stress[:3].sum() == pytest.approx(trace, rel=0.05, abs=0.004)
 
@@ -135,9 +144,15 @@ def test_killed_run_is_interrupted_and_simply_repeated(tmp_path: Path) -> None:
         (tmp_path / name).symlink_to(source)
     output = tmp_path / prepared.stdout
     with output.open("wb") as out:
-        child = subprocess.Popen(prepared.command, cwd=tmp_path, stdout=out, env={**os.environ, **prepared.env})
+        child = subprocess.Popen(
+            prepared.command, cwd=tmp_path, stdout=out, env={**os.environ, **prepared.env}
+        )
         deadline = time.monotonic() + 120
-        while "iteration #" not in output.read_text() and child.poll() is None and time.monotonic() < deadline:
+        while (
+            "iteration #" not in output.read_text()
+            and child.poll() is None
+            and time.monotonic() < deadline
+        ):
             time.sleep(0.05)
         child.send_signal(signal.SIGKILL)
         code = 128 - child.wait()

@@ -1,4 +1,6 @@
-"""Both trainers on copper labelled by effective medium theory: real fits, real masks, real active sets."""
+"""Both trainers on copper labelled by effective medium theory: real fits, real masks, real active
+sets.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +16,20 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.base.files import read_json
+from mlip_autopipec.base.labels import Label, LabelledStructure
+from mlip_autopipec.base.process import run_prepared
+from mlip_autopipec.base.structures import Provenance
+from mlip_autopipec.base.tasks import Failure
+from mlip_autopipec.commands.train import train_file
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import Trained, TrainJob
-from mlip_autopipec.errors import InputError
-from mlip_autopipec.files import read_json
-from mlip_autopipec.runtime.process import run_prepared
-from mlip_autopipec.runtime.train_file import train_file
-from mlip_autopipec.types import Failure, Label, LabelledStructure, Provenance
 
 pytestmark = pytest.mark.real
 
-# EMT counts its energies from the bulk; a shift of DFT size makes sure that it comes back in total energies.
+# EMT counts its energies from the bulk; a shift of DFT size makes sure that it comes back in total
+# energies.
 SHIFT_EV = -1500.0
 BUFFER_FORCE_EV_PER_A = 50.0
 
@@ -104,8 +109,12 @@ def test_energies_are_total_and_agree_with_the_metrics(linear: Trained) -> None:
     rows = {row["name"]: row for row in read_json(linear.folder / "predictions.json")["test"]}
     row = rows["cu-16"]
     assert row["energy_potential_ev_per_atom"] == pytest.approx(energy / len(atoms), abs=1e-9)
-    assert row["energy_dft_ev_per_atom"] == pytest.approx(item.label.energy_ev / len(atoms), abs=1e-9)
-    np.testing.assert_allclose(row["forces_potential_ev_per_a"], atoms.get_forces().ravel(), atol=1e-5)
+    assert row["energy_dft_ev_per_atom"] == pytest.approx(
+        item.label.energy_ev / len(atoms), abs=1e-9
+    )
+    np.testing.assert_allclose(
+        row["forces_potential_ev_per_a"], atoms.get_forces().ravel(), atol=1e-5
+    )
     step = 1e-4
     moved = [atoms.copy() for _ in range(2)]
     for sign, copy in zip((1, -1), moved, strict=True):
@@ -142,7 +151,9 @@ def test_atoms_repel_below_the_data(linear: Trained) -> None:
     calculator = registry.trainer("linear").calculator(linear.folder)
     energies = []
     for distance in (0.4, 0.8, 1.2, 1.6):
-        dimer = Atoms("Cu2", positions=[[5, 5, 5], [5 + distance, 5, 5]], cell=[12, 12, 12], pbc=True)
+        dimer = Atoms(
+            "Cu2", positions=[[5, 5, 5], [5 + distance, 5, 5]], cell=[12, 12, 12], pbc=True
+        )
         dimer.calc = calculator
         energies.append(dimer.get_potential_energy())
     assert energies == sorted(energies, reverse=True)
@@ -174,7 +185,9 @@ def alloy(seed: int, gold: int | None = None) -> LabelledStructure:
     bare = atoms.copy()
     atoms.calc = EMT()
     shift = sum(-1500.0 if symbol == "Cu" else -900.0 for symbol in atoms.symbols)
-    label = Label(float(atoms.get_potential_energy()) + shift, atoms.get_forces(), None, "emt", 1, 0.0)
+    label = Label(
+        float(atoms.get_potential_energy()) + shift, atoms.get_forces(), None, "emt", 1, 0.0
+    )
     return LabelledStructure(f"cuau-{seed}", bare, label, Provenance("rattle", f"cuau-{seed}"))
 
 
@@ -218,19 +231,31 @@ def test_pacemaker_learns_starts_warm_and_honours_the_mask(tmp_path: Path) -> No
     warm = train("pacemaker", job, tmp_path / "warm")
     assert warm.metrics["warm_start"] == str(cold.folder)
     assert warm.metrics["reference_energy_ev"] == cold.metrics["reference_energy_ev"]
-    assert warm.metrics["train"]["force_rmse_mev_per_a"] < 1.05 * cold.metrics["train"]["force_rmse_mev_per_a"]
-    assert warm.metrics["test"]["force_rmse_mev_per_a"] < 1.5 * cold.metrics["test"]["force_rmse_mev_per_a"]
+    assert (
+        warm.metrics["train"]["force_rmse_mev_per_a"]
+        < 1.05 * cold.metrics["train"]["force_rmse_mev_per_a"]
+    )
+    assert (
+        warm.metrics["test"]["force_rmse_mev_per_a"]
+        < 1.5 * cold.metrics["test"]["force_rmse_mev_per_a"]
+    )
     atoms = copper(17)
     atoms.calc = registry.trainer("pacemaker").calculator(warm.folder)
-    assert atoms.get_potential_energy() == pytest.approx(labelled(17).label.energy_ev, abs=0.05 * len(atoms))
+    assert atoms.get_potential_energy() == pytest.approx(
+        labelled(17).label.energy_ev, abs=0.05 * len(atoms)
+    )
 
 
-def write_file(path: Path, seeds: range, change: Callable[[Atoms], None] = lambda atoms: None) -> Path:
+def write_file(
+    path: Path, seeds: range, change: Callable[[Atoms], None] = lambda atoms: None
+) -> Path:
     frames = []
     for seed in seeds:
         item = labelled(seed)
         atoms = item.atoms.copy()
-        atoms.calc = SinglePointCalculator(atoms, energy=item.label.energy_ev, forces=item.label.forces)
+        atoms.calc = SinglePointCalculator(
+            atoms, energy=item.label.energy_ev, forces=item.label.forces
+        )
         change(atoms)
         frames.append(atoms)
     ase.io.write(path, frames, format="extxyz")

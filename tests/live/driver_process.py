@@ -1,6 +1,8 @@
-"""A driver on a scheduler, to be killed: ``python driver_process.py campaign|labels FOLDER EXECUTOR-AS-JSON``.
+"""A driver on a scheduler, to be killed: ``python driver_process.py campaign|labels FOLDER
+EXECUTOR-AS-JSON``.
 
-``campaign`` is the simulated active-learning loop, ``labels`` the factory with copper cells and a slow simulated DFT.
+``campaign`` is the simulated active-learning loop, ``labels`` the factory with copper cells and a
+slow simulated DFT.
 """
 
 from __future__ import annotations
@@ -12,14 +14,15 @@ from pathlib import Path
 from ase import Atoms
 from ase.build import bulk
 
+from mlip_autopipec.base.values import Json
+from mlip_autopipec.commands.active_learning import run_campaign
+from mlip_autopipec.commands.label.files import Options, plan_for, tasks_of
+from mlip_autopipec.commands.label.structures import as_calculated
+from mlip_autopipec.commands.label.work import Labelling
 from mlip_autopipec.config.plan import ExecutorPlan
-from mlip_autopipec.runtime.driver import carry_out, run_campaign
+from mlip_autopipec.runtime.driver import carry_out
 from mlip_autopipec.runtime.executors.registry import opened
-from mlip_autopipec.runtime.factory.factory import Options, plan_for, tasks_of
-from mlip_autopipec.runtime.factory.labelling import Labelling
-from mlip_autopipec.runtime.factory.structures import as_calculated
 from mlip_autopipec.testing import simulated_plan
-from mlip_autopipec.types import Json
 
 CELLS = 24
 
@@ -49,4 +52,6 @@ def labels(root: Path, executor: Json) -> None:
 
 
 if __name__ == "__main__":
-    {"campaign": campaign, "labels": labels}[sys.argv[1]](Path(sys.argv[2]), json.loads(sys.argv[3]))
+    {"campaign": campaign, "labels": labels}[sys.argv[1]](
+        Path(sys.argv[2]), json.loads(sys.argv[3])
+    )

@@ -1,4 +1,6 @@
-"""The cases that every scheduler must pass; ``test_slurm.py`` and ``test_pbs_standin.py`` call them."""
+"""The cases that every scheduler must pass; ``test_slurm.py`` and ``test_pbs_standin.py`` call
+them.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,18 @@ import numpy as np
 import pytest
 import slow_dft
 from driver_process import CELLS, copper
-from scheduler_tools import Run, Scheduler, await_labels, check_labels, prepare, real_plan, strained, wait_until
+from scheduler_tools import (
+    Run,
+    Scheduler,
+    await_labels,
+    check_labels,
+    prepare,
+    real_plan,
+    strained,
+    wait_until,
+)
 
-from mlip_autopipec.files import read_json
+from mlip_autopipec.base.files import read_json
 from mlip_autopipec.runtime import layout
 from mlip_autopipec.runtime.executors.local import LocalExecutor
 from mlip_autopipec.runtime.executors.registry import opened
@@ -20,7 +31,9 @@ from mlip_autopipec.testing import simulated_plan
 
 
 def campaign_survives(scheduler: Scheduler, folder: Path) -> None:
-    """The whole simulated loop: its driver is killed, a block is cancelled, the scheduler is away for a while."""
+    """The whole simulated loop: its driver is killed, a block is cancelled, the scheduler is away
+    for a while.
+    """
     run = Run(folder, "campaign", scheduler.executor)
     driver = run.drive()
     wait_until(lambda: run.outcomes() >= 3 or driver.poll() is not None, "three labels")
@@ -42,7 +55,9 @@ def campaign_survives(scheduler: Scheduler, folder: Path) -> None:
 
 
 def labels_survive(scheduler: Scheduler, folder: Path) -> None:
-    """The DFT factory: tasks go on and end while the scheduler is away, a block is cancelled, the driver is killed."""
+    """The DFT factory: tasks go on and end while the scheduler is away, a block is cancelled, the
+    driver is killed.
+    """
     run = Run(folder, "labels", scheduler.executor)
     driver = run.drive()
     wait_until(lambda: run.outcomes() >= 2 or driver.poll() is not None, "two labels")
@@ -56,7 +71,9 @@ def labels_survive(scheduler: Scheduler, folder: Path) -> None:
     wait_until(lambda: bool(scheduler.blocks(run.root, running=True)), "a block in the queue again")
     scheduler.queue.cancel(scheduler.blocks(run.root, running=True)[:1])
     before = run.outcomes()
-    wait_until(lambda: run.outcomes() >= before + 3 or driver.poll() is not None, "labels of another block")
+    wait_until(
+        lambda: run.outcomes() >= before + 3 or driver.poll() is not None, "labels of another block"
+    )
     driver.kill()
     driver.wait()
     driver = run.drive()
@@ -76,12 +93,19 @@ def all_labelled_once(run: Run) -> None:
 
 
 def nothing_is_left(scheduler: Scheduler, run: Run) -> None:
-    wait_until(lambda: scheduler.queue.jobs() is not None and not scheduler.blocks(run.root), "no block is left")
+    wait_until(
+        lambda: scheduler.queue.jobs() is not None and not scheduler.blocks(run.root),
+        "no block is left",
+    )
     wait_until(lambda: not run.leftovers(), "no process is left")
 
 
-def labels_are_the_same_there_and_here(scheduler: Scheduler, folder: Path, count: int, cores: int) -> None:
-    """Labels of pw.x in one block, several side by side in it, equal those of this machine without any scheduler."""
+def labels_are_the_same_there_and_here(
+    scheduler: Scheduler, folder: Path, count: int, cores: int
+) -> None:
+    """Labels of pw.x in one block, several side by side in it, equal those of this machine without
+    any scheduler.
+    """
     executor = {**scheduler.executor, "max_blocks": 1}
     plan, structures = real_plan(cores, executor=executor), strained(count)
     requests = prepare(plan, folder / "blocks", structures)
@@ -89,7 +113,9 @@ def labels_are_the_same_there_and_here(scheduler: Scheduler, folder: Path, count
         there = await_labels(cluster, requests)
     local = LocalExecutor()
     # One after the other: the local executor starts whatever it is given.
-    here = [await_labels(local, [request])[0] for request in prepare(plan, folder / "here", structures)]
+    here = [
+        await_labels(local, [request])[0] for request in prepare(plan, folder / "here", structures)
+    ]
     energies = np.array([[one.energy_ev for one in side] for side in (here, there)])
     assert np.abs(energies[0] - energies[1]).max() < 1e-6
     assert max(np.abs(a.forces - b.forces).max() for a, b in zip(here, there, strict=True)) < 1e-4
@@ -102,12 +128,19 @@ def labels_are_the_same_there_and_here(scheduler: Scheduler, folder: Path, count
 
 def _side_by_side(folders: list[Path]) -> int:
     """How many attempts ran at the same time at most."""
-    spans = [((one / layout.CLAIM).stat().st_mtime, (one / layout.OUTCOME).stat().st_mtime) for one in folders]
+    spans = [
+        ((one / layout.CLAIM).stat().st_mtime, (one / layout.OUTCOME).stat().st_mtime)
+        for one in folders
+    ]
     return max(sum(begun <= moment < ended for begun, ended in spans) for moment, _ in spans)
 
 
-def twice_submitted_runs_once(scheduler: Scheduler, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each attempt is handed over twice, as by a driver that was killed before it could note the first time."""
+def twice_submitted_runs_once(
+    scheduler: Scheduler, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each attempt is handed over twice, as by a driver that was killed before it could note the
+    first time.
+    """
     run = Run(folder, "labels", scheduler.executor)
     for name, value in run.environment().items():
         monkeypatch.setenv(name, value)
@@ -115,4 +148,6 @@ def twice_submitted_runs_once(scheduler: Scheduler, folder: Path, monkeypatch: p
     requests = prepare(plan, run.root, copper(4))
     with opened(plan, run.root) as cluster:
         await_labels(cluster, requests, times=2)
-    assert Counter(run.starts.read_text().split()) == Counter(str(request.folder) for request in requests)
+    assert Counter(run.starts.read_text().split()) == Counter(
+        str(request.folder) for request in requests
+    )

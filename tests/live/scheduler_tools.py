@@ -19,18 +19,21 @@ from ase import Atoms
 from ase.build import bulk
 from ase.db import connect
 
+from mlip_autopipec.base.files import read_json, write_json
+from mlip_autopipec.base.labels import Label, LabelJob
+from mlip_autopipec.base.structures import Candidate, Provenance
+from mlip_autopipec.base.tasks import Outcome, Task, TaskSpec
+from mlip_autopipec.base.values import Json
 from mlip_autopipec.campaign.state import CampaignState, fold
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines.dft.quantum_espresso import pseudos
-from mlip_autopipec.files import read_json, write_json
 from mlip_autopipec.runtime import layout
-from mlip_autopipec.runtime.executors.orphans import run_label
+from mlip_autopipec.runtime.executors.parsl.orphans import run_label
+from mlip_autopipec.runtime.executors.parsl.queues import Queue
 from mlip_autopipec.runtime.executors.ports import Executor, JobRequest
-from mlip_autopipec.runtime.executors.queues import Queue
 from mlip_autopipec.runtime.heartbeat import block_of
 from mlip_autopipec.runtime.store import EventStore
 from mlip_autopipec.testing import simulated_plan
-from mlip_autopipec.types import Candidate, Json, Label, LabelJob, Outcome, Provenance, Task, TaskSpec
 
 HERE = Path(__file__).parent
 FAMILY = pseudos.DEFAULT_FAMILY
@@ -48,7 +51,11 @@ class Scheduler:
     def blocks(self, root: Path, *, running: bool = False) -> list[str]:
         """Blocks of a run folder in the queue."""
         jobs = self.queue.jobs() or {}
-        ours = [job for job, facts in jobs.items() if run_label(root) in facts.name and (facts.running or not running)]
+        ours = [
+            job
+            for job, facts in jobs.items()
+            if run_label(root) in facts.name and (facts.running or not running)
+        ]
         return sorted(ours, key=int)
 
 
@@ -77,13 +84,19 @@ class Run:
     def environment(self) -> dict[str, str]:
         """The two ledgers, and the way to ``slow_dft``; blocks inherit these variables."""
         path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
-        return {"MLIP_TESTING_LEDGER": str(self.ledger), slow_dft.STARTS: str(self.starts), "PYTHONPATH": path}
+        return {
+            "MLIP_TESTING_LEDGER": str(self.ledger),
+            slow_dft.STARTS: str(self.starts),
+            "PYTHONPATH": path,
+        }
 
     def drive(self) -> subprocess.Popen[bytes]:
         script = str(HERE / "driver_process.py")
         command = [sys.executable, script, self.kind, str(self.root), json.dumps(self.executor)]
         with (self.folder / "driver.log").open("ab") as log:
-            return subprocess.Popen(command, env={**os.environ, **self.environment()}, stdout=log, stderr=log)
+            return subprocess.Popen(
+                command, env={**os.environ, **self.environment()}, stdout=log, stderr=log
+            )
 
     def log(self) -> str:
         return (self.folder / "driver.log").read_text()[-3000:]
@@ -94,8 +107,12 @@ class Run:
 
     def at_work(self, blocks: Collection[str]) -> list[Path]:
         """Attempts whose calculation runs in one of these blocks."""
-        begun = [Path(line) for line in self.starts.read_text().split()] if self.starts.exists() else []
-        return [one for one in begun if not (one / layout.OUTCOME).exists() and block_of(one) in blocks]
+        begun = (
+            [Path(line) for line in self.starts.read_text().split()] if self.starts.exists() else []
+        )
+        return [
+            one for one in begun if not (one / layout.OUTCOME).exists() and block_of(one) in blocks
+        ]
 
     def state(self) -> CampaignState:
         """What the log says; no driver may live."""
@@ -106,8 +123,12 @@ class Run:
             store.close()
 
     def leftovers(self) -> list[str]:
-        """Command lines of processes that still work for it (an interchange reads a folder below it)."""
-        lines = [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
+        """Command lines of processes that still work for it (an interchange reads a folder below
+        it).
+        """
+        lines = [
+            " ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])
+        ]
         return [line for line in lines if str(self.root) in line and "pytest" not in line]
 
 
@@ -119,17 +140,22 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 
 def check_labels(run: Run) -> None:
-    """No finished calculation was done twice, none was lost, and every label is in the data set once."""
+    """No finished calculation was done twice, none was lost, and every label is in the data set
+    once.
+    """
     done = Counter(run.ledger.read_text().split())
     assert {name: count for name, count in done.items() if count > 1} == {}
     planned = [record for record in run.state().of_kind("label") if record.status != "cancelled"]
     assert planned and all(record.status in ("done", "quarantined") for record in planned)
-    names = Counter(row.name for row in connect(run.root / layout.DATASET, use_lock_file=False).select())
+    names = Counter(
+        row.name for row in connect(run.root / layout.DATASET, use_lock_file=False).select()
+    )
     assert names == Counter({record.task.id: 1 for record in planned if record.status == "done"})
     assert len(done) == len(names)
 
 
-# --- real labels -----------------------------------------------------------------------------------------------------
+# --- real labels
+# --------------------------------------------------------------------------------------------------
 
 
 def real_plan(cores: int = 1, **changes: object) -> Plan:
@@ -173,19 +199,28 @@ def prepare(plan: Plan, root: Path, structures: Sequence[Atoms]) -> list[JobRequ
     for index, atoms in enumerate(structures):
         candidate = Candidate(atoms, Provenance("strain", f"cell-{index}"))
         job = LabelJob(atoms, plan.dft.method(), kmesh=(2, 2, 2))
-        payload: Json = {"candidate": candidate.to_json(), "job": job.to_json(), "purpose": "train", "index": index}
+        payload: Json = {
+            "candidate": candidate.to_json(),
+            "job": job.to_json(),
+            "purpose": "train",
+            "index": index,
+        }
         task = Task("label", payload, cores=plan.dft.cores)
         folder = root / layout.attempt_folder(task.id, 1)
         folder.mkdir(parents=True)
-        spec = TaskSpec(task=task, attempt=1, root=str(root), payload=payload, inputs={}, salvage=None)
+        spec = TaskSpec(
+            task=task, attempt=1, root=str(root), payload=payload, inputs={}, salvage=None
+        )
         write_json(folder / layout.SPEC, spec.to_json())
-        command = (sys.executable, "-m", "mlip_autopipec.runtime.worker", str(folder))
+        command = (sys.executable, "-m", "mlip_autopipec.tasks", str(folder))
         requests.append(JobRequest(f"{task.id}.1", command, folder, task.cores))
     return requests
 
 
 def await_labels(executor: Executor, requests: Sequence[JobRequest], times: int = 1) -> list[Label]:
-    """Submit each request (``times`` times), and wait until all have their outcomes and their jobs have ended."""
+    """Submit each request (``times`` times), and wait until all have their outcomes and their jobs
+    have ended.
+    """
     jobs = [executor.submit(request) for request in requests for _ in range(times)]
 
     def all_ended() -> bool:

@@ -1,8 +1,10 @@
-"""200 mixed labels with the real pw.x, a fifth of the calculations harmed, and the driver killed 20 times.
+"""200 mixed labels with the real pw.x, a fifth of the calculations harmed, and the driver killed 20
+times.
 
-``MLIP_LIVE_LABELS`` and ``MLIP_LIVE_KILLS`` make it smaller, ``MLIP_LIVE_CORES`` wider. What is done to a fifth of the
-calculations stands in ``harmful_pw.sh`` (root must run this: it mounts a small file system). The figures are printed
-(-s) and written to ``figures.txt`` and ``figures.json`` in the test's folder.
+``MLIP_LIVE_LABELS`` and ``MLIP_LIVE_KILLS`` make it smaller, ``MLIP_LIVE_CORES`` wider. What is
+done to a fifth of the calculations stands in ``harmful_pw.sh`` (root must run this: it mounts a
+small file system). The figures are printed (-s) and written to ``figures.txt`` and ``figures.json``
+in the test's folder.
 """
 
 from __future__ import annotations
@@ -25,10 +27,11 @@ from ase.build import bulk, molecule
 from ase.db import connect
 from ase.io import read, write
 
-from mlip_autopipec.files import read_json
-from mlip_autopipec.runtime.convergence_check import label_in
-from mlip_autopipec.runtime.factory import report
-from mlip_autopipec.types import Json, Label, LabelJob
+from mlip_autopipec.base.files import read_json
+from mlip_autopipec.base.labels import Label, LabelJob
+from mlip_autopipec.base.values import Json
+from mlip_autopipec.commands.dft_check.series import label_in
+from mlip_autopipec.commands.label import healing_table
 
 LABELS = int(os.environ.get("MLIP_LIVE_LABELS", "200"))
 KILLS = int(os.environ.get("MLIP_LIVE_KILLS", "20"))
@@ -36,14 +39,20 @@ CORES = os.environ.get("MLIP_LIVE_CORES", "2")
 PATIENCE_S = float(os.environ.get("MLIP_LIVE_PATIENCE_S", "10800"))
 IMPOSSIBLE = 2  # structures with two atoms on one place, which must be given up
 SETTINGS = {
-    "cutoff_ry": 24, "kspacing_per_a": 0.8, "degauss_ry": 0.02, "conv_thr_ry_per_atom": 1e-8, "walltime_s": 600,
-}  # fmt: skip
+    "cutoff_ry": 24,
+    "kspacing_per_a": 0.8,
+    "degauss_ry": 0.02,
+    "conv_thr_ry_per_atom": 1e-8,
+    "walltime_s": 600,
+}
 FAULTS = {"killed", "lost", "truncated", "disk", "timeout"}
 COMPARED = 2  # harmed calculations of each kind that are done again in peace
 
 
 def structures(count: int) -> list[Atoms]:
-    """Small rattled and strained cells of Si, Al, NaCl and Fe, and bent water molecules, all different."""
+    """Small rattled and strained cells of Si, Al, NaCl and Fe, and bent water molecules, all
+    different.
+    """
     rng = np.random.default_rng(5)
     found: list[Atoms] = []
     makers = [
@@ -69,7 +78,9 @@ def structures(count: int) -> list[Atoms]:
 
 @dataclass
 class Drivers:
-    """``mlip-auto dft``, one process after the other, and the CPU time that they used themselves."""
+    """``mlip-auto dft``, one process after the other, and the CPU time that they used
+    themselves.
+    """
 
     folder: Path
     cpu_s: float = 0.0
@@ -78,11 +89,22 @@ class Drivers:
 
     def start(self) -> None:
         options = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
-        command = [sys.executable, "-m", "mlip_autopipec.cli", "dft", "cells.extxyz", "--cores", CORES, *options]
+        command = [
+            sys.executable,
+            "-m",
+            "mlip_autopipec.cli.main",
+            "dft",
+            "cells.extxyz",
+            "--cores",
+            CORES,
+            *options,
+        ]
         pw = Path(__file__).with_name("harmful_pw.sh")
         environment = {**os.environ, "MLIP_PW": str(pw), "LEDGER": str(self.folder / "ledger.txt")}
         with (self.folder / "driver.log").open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, env=environment)
+            self.process = subprocess.Popen(
+                command, cwd=self.folder, stdout=log, stderr=log, env=environment
+            )
 
     def kill(self) -> None:
         used = psutil.Process(self.process.pid).cpu_times()
@@ -106,7 +128,9 @@ def survivor(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Drivers, f
     drivers.start()
     for mark in sorted(rng.uniform(0.02, 0.95) * LABELS for _ in range(KILLS)):
         while drivers.settled() < mark and drivers.process.poll() is None:
-            assert time.time() - begun < PATIENCE_S, f"{drivers.settled()} attempts after {PATIENCE_S:.0f} s"
+            assert time.time() - begun < PATIENCE_S, (
+                f"{drivers.settled()} attempts after {PATIENCE_S:.0f} s"
+            )
             time.sleep(0.05)
         time.sleep(rng.uniform(0.0, 2.0))
         if drivers.process.poll() is not None:
@@ -138,12 +162,16 @@ def test_figures(survivor: tuple[Path, Drivers, float]) -> None:
         "CPU, minutes": round(cpu_s / 60, 1),
         "CPU of drivers, minutes": round(drivers.cpu_s / 60, 1),
         "core-hours lost": round(summary["core_hours_lost"], 4),
-        "formulas": dict(Counter(str(f.symbols) for f in read(folder / "dft" / "labels.extxyz", ":"))),
+        "formulas": dict(
+            Counter(str(f.symbols) for f in read(folder / "dft" / "labels.extxyz", ":"))
+        ),
     }
     lines = [f"{key:24} {value}" for key, value in figures.items()]
-    text = "\n".join([*lines, report.table(report.report(folder / "dft"))])
+    text = "\n".join([*lines, healing_table.table(healing_table.report(folder / "dft"))])
     (folder / "figures.txt").write_text(f"{text}\n")
-    (folder / "figures.json").write_text(json.dumps({**figures, "classes": summary["failures"]}, indent=1))
+    (folder / "figures.json").write_text(
+        json.dumps({**figures, "classes": summary["failures"]}, indent=1)
+    )
     print(f"\n{text}\n({folder}/figures.txt)")
     assert drivers.kills == KILLS
 
@@ -158,18 +186,28 @@ def test_every_structure_is_a_label_or_given_up(survivor: tuple[Path, Drivers, f
 
 
 def test_a_fifth_was_harmed_in_every_way(survivor: tuple[Path, Drivers, float]) -> None:
-    harmed = Counter(words[3] for words in ledger(survivor[0]) if words[0] == "start" and words[3] != "none")
+    harmed = Counter(
+        words[3] for words in ledger(survivor[0]) if words[0] == "start" and words[3] != "none"
+    )
     assert harmed.total() == -(-(LABELS - IMPOSSIBLE) // 5)
     assert set(harmed) == FAULTS or LABELS < 30
-    assert not [words for words in ledger(survivor[0]) if words[0] == "end" and words[4] == "99"], "mount failed"
+    assert not [words for words in ledger(survivor[0]) if words[0] == "end" and words[4] == "99"], (
+        "mount failed"
+    )
 
 
-def test_nothing_is_missing_and_nothing_is_there_twice(survivor: tuple[Path, Drivers, float]) -> None:
+def test_nothing_is_missing_and_nothing_is_there_twice(
+    survivor: tuple[Path, Drivers, float],
+) -> None:
     root = survivor[0] / "dft"
     begun = Counter((words[1], words[2]) for words in ledger(survivor[0]) if words[0] == "start")
     assert max(begun.values()) == 1  # no attempt was begun twice
     spoilt = ("truncated", "disk")  # pw.x says that all is well there
-    good = [words for words in ledger(survivor[0]) if words[0] == "end" and words[4] == "0" and words[3] not in spoilt]
+    good = [
+        words
+        for words in ledger(survivor[0])
+        if words[0] == "end" and words[4] == "0" and words[3] not in spoilt
+    ]
     finished = Counter(words[1] for words in good)
     assert set(finished.values()) == {1}
     names = [row.name for row in connect(root / "dataset.db", use_lock_file=False).select()]
@@ -178,7 +216,9 @@ def test_nothing_is_missing_and_nothing_is_there_twice(survivor: tuple[Path, Dri
     assert set(frames) == set(names) == set(finished)
 
 
-def test_harmed_calculations_have_the_labels_of_unharmed_ones(survivor: tuple[Path, Drivers, float]) -> None:
+def test_harmed_calculations_have_the_labels_of_unharmed_ones(
+    survivor: tuple[Path, Drivers, float],
+) -> None:
     root = survivor[0] / "dft"
     method = read_json(root / "summary.json")["method"]
     frames = {frame.info["name"]: frame for frame in read(root / "labels.extxyz", ":")}
@@ -190,14 +230,19 @@ def test_harmed_calculations_have_the_labels_of_unharmed_ones(survivor: tuple[Pa
         frame = frames[task]
         again = label_in(survivor[0] / "again", LabelJob(frame, method), walltime_s=600, cores=1)
         assert isinstance(again, Label), again
-        assert frame.get_potential_energy() == pytest.approx(again.energy_ev, abs=1e-5), (task, fault)
+        assert frame.get_potential_energy() == pytest.approx(again.energy_ev, abs=1e-5), (
+            task,
+            fault,
+        )
         assert np.abs(frame.get_forces() - again.forces).max() < 0.005, (task, fault)
 
 
 def test_iron_is_calculated_with_spin(survivor: tuple[Path, Drivers, float]) -> None:
     inputs = [path.read_text() for path in (survivor[0] / "dft").glob("tasks/*/*/pw.in")]
     iron = [text for text in inputs if "Fe.upf" in text]
-    assert iron and all("nspin = 2" in text and "starting_magnetization(1) = 0.25" in text for text in iron)
+    assert iron and all(
+        "nspin = 2" in text and "starting_magnetization(1) = 0.25" in text for text in iron
+    )
     moments = [
         frame.info["total_magnetization"]
         for frame in read(survivor[0] / "dft" / "labels.extxyz", ":")
@@ -208,5 +253,7 @@ def test_iron_is_calculated_with_spin(survivor: tuple[Path, Drivers, float]) -> 
 
 def test_no_process_and_no_file_system_is_left(survivor: tuple[Path, Drivers, float]) -> None:
     folder = str(survivor[0])
-    assert not [p for p in psutil.process_iter(["cwd"]) if str(p.info["cwd"] or "").startswith(folder)]
+    assert not [
+        p for p in psutil.process_iter(["cwd"]) if str(p.info["cwd"] or "").startswith(folder)
+    ]
     assert folder not in Path("/proc/mounts").read_text()

@@ -1,4 +1,6 @@
-"""Kill -9 of driver, workers and everything, with the real pw.x at work: no finished calculation is repeated."""
+"""Kill -9 of driver, workers and everything, with the real pw.x at work: no finished calculation is
+repeated.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +15,21 @@ from pathlib import Path
 import psutil
 from ase.db import connect
 
-from mlip_autopipec.files import read_json
+from mlip_autopipec.base.files import read_json
 
 SCRIPT = """
 import sys
 from pathlib import Path
 from mlip_autopipec.engines.dft.quantum_espresso import pseudos
-from mlip_autopipec.runtime.driver import run_campaign
+from mlip_autopipec.commands.active_learning import run_campaign
 from mlip_autopipec.testing import simulated_plan
 family = "PseudoDojo/0.5/PBE/SR/standard"
 plan = simulated_plan(
     "aluminium",
     material={"formula": "Al", "fractions": {"Al": 1.0}},
     dft={
-        "engine": "quantum_espresso", "pseudo_family": family, "pseudos": {"Al": pseudos.locate(family, "Al").name},
+        "engine": "quantum_espresso", "pseudo_family": family,
+        "pseudos": {"Al": pseudos.locate(family, "Al").name},
         "pseudo_sha256": {"Al": pseudos.family_facts(family).elements["Al"].sha256},
         "functional": "PBE", "cutoff_ry": 20, "rho_cutoff_ry": 80, "conv_thr_ry_per_atom": 1e-7,
         "kspacing_per_a": 0.8, "kmesh_shifted": False, "smearing": "mv", "degauss_ry": 0.01,
@@ -42,7 +45,9 @@ KILLS = 10
 
 def start(root: Path) -> subprocess.Popen[bytes]:
     with (root.parent / "driver.log").open("ab") as log:
-        return subprocess.Popen([sys.executable, "-c", SCRIPT, str(root)], stdout=log, stderr=log, env=dict(os.environ))
+        return subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(root)], stdout=log, stderr=log, env=dict(os.environ)
+        )
 
 
 def ours(root: Path, word: str) -> list[psutil.Process]:
@@ -65,9 +70,11 @@ def test_kill_at_random_moments_with_pw(tmp_path: Path) -> None:
     while sum(kills.values()) < KILLS and driver.poll() is None:
         time.sleep(rng.uniform(3.0, 15.0))
         target = rng.choice(["driver", "worker", "pw.x", "everything"])
-        victims = {"worker": ours(root, "runtime.worker"), "pw.x": ours(root, "pw.x")}.get(target, [])
+        victims = {"worker": ours(root, "mlip_autopipec.tasks"), "pw.x": ours(root, "pw.x")}.get(
+            target, []
+        )
         if target == "everything":
-            victims = [*ours(root, "runtime.worker"), *ours(root, "pw.x")]
+            victims = [*ours(root, "mlip_autopipec.tasks"), *ours(root, "pw.x")]
         if target in ("driver", "everything"):
             driver.kill()
             driver.wait()

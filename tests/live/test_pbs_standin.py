@@ -1,7 +1,8 @@
 """Parsl's real PBS Pro provider against ``pbs_standin/{qsub,qstat,qdel}``.
 
-Those three are stand-ins that start processes on this machine: PBS itself is in no package registry. What is tested is
-our side: submit scripts, command lines, the reading of qstat, and what happens when blocks and drivers die.
+Those three are stand-ins that start processes on this machine: PBS itself is in no package
+registry. What is tested is our side: submit scripts, command lines, the reading of qstat, and what
+happens when blocks and drivers die.
 """
 
 from __future__ import annotations
@@ -15,16 +16,25 @@ import pytest
 import scheduler_cases as cases
 from scheduler_tools import Scheduler
 
-from mlip_autopipec.runtime.executors.queues import PbsQueue
+from mlip_autopipec.runtime.executors.parsl.queues import PbsQueue
 
-EXECUTOR = {"name": "pbs", "cores": 4, "cores_per_node": 2, "max_blocks": 2, "walltime_minutes": 60, "queue": "workq"}
+EXECUTOR = {
+    "name": "pbs",
+    "cores": 4,
+    "cores_per_node": 2,
+    "max_blocks": 2,
+    "walltime_minutes": 60,
+    "queue": "workq",
+}
 
 
 @pytest.fixture
 def pbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scheduler]:
     home = tmp_path / "pbs"
     home.mkdir()
-    monkeypatch.setenv("PATH", f"{Path(__file__).with_name('pbs_standin')}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv(
+        "PATH", f"{Path(__file__).with_name('pbs_standin')}{os.pathsep}{os.environ['PATH']}"
+    )
     monkeypatch.setenv("PBS_STANDIN", str(home))
     monkeypatch.setenv("PBS_STANDIN_SLOTS", "2")
     assert PbsQueue().jobs() == {}
@@ -41,11 +51,15 @@ def pbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scheduler]:
     PbsQueue().cancel(PbsQueue().jobs() or [])
 
 
-def test_a_campaign_survives_a_killed_driver_a_deleted_block_and_an_outage(tmp_path: Path, pbs: Scheduler) -> None:
+def test_a_campaign_survives_a_killed_driver_a_deleted_block_and_an_outage(
+    tmp_path: Path, pbs: Scheduler
+) -> None:
     cases.campaign_survives(pbs, tmp_path)
 
 
-def test_labels_survive_an_outage_a_deleted_block_and_a_killed_driver(tmp_path: Path, pbs: Scheduler) -> None:
+def test_labels_survive_an_outage_a_deleted_block_and_a_killed_driver(
+    tmp_path: Path, pbs: Scheduler
+) -> None:
     cases.labels_survive(pbs, tmp_path)
 
 

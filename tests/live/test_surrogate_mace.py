@@ -1,7 +1,8 @@
 """MACE in its own environment: a small model, trained here, passes the suite of the surrogates.
 
-The weights of MACE-MP need the network; a model of the same code, fitted in some 15 s of CPU to effective-medium
-theory by ``mace_run_train``, is loaded by path. Run by ``make live`` (installs the environment first).
+The weights of MACE-MP need the network; a model of the same code, fitted in some 15 s of CPU to
+effective-medium theory by ``mace_run_train``, is loaded by path. Run by ``make live`` (installs the
+environment first).
 """
 
 from __future__ import annotations
@@ -17,19 +18,20 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import write
 
+from mlip_autopipec.config.derive.surrogate import choose_surrogate
 from mlip_autopipec.engines import registry
+from mlip_autopipec.engines.remote.process import ONE_THREAD, find_interpreter
 from mlip_autopipec.engines.surrogate.mace.engine import INSTALL, PYTHON_VARIABLE, VENV
-from mlip_autopipec.engines.surrogate_choice import choose_surrogate
-from mlip_autopipec.engines.worker_process import ONE_THREAD, find_interpreter
 from mlip_autopipec.testing import SurrogateContract
 
 pytestmark = pytest.mark.real
 
 SETTINGS = (
-    "--name tiny --seed 1 --train_file train.xyz --valid_fraction 0.2 --E0s average --num_channels 8 --max_L 0 "
-    "--MLP_irreps 8x0e --num_radial_basis 6 --r_max 4.5 --correlation 2 --num_interactions 2 --max_ell 2 "
-    "--batch_size 4 --valid_batch_size 4 --max_num_epochs 15 --lr 0.02 --forces_weight 10 --device cpu "
-    "--default_dtype float64 --model_dir . --eval_interval 5 --plot False"
+    "--name tiny --seed 1 --train_file train.xyz --valid_fraction 0.2 --E0s average --num_channels"
+    " 8 --max_L 0 --MLP_irreps 8x0e --num_radial_basis 6 --r_max 4.5 --correlation 2"
+    " --num_interactions 2 --max_ell 2 --batch_size 4 --valid_batch_size 4 --max_num_epochs 15 --lr"
+    " 0.02 --forces_weight 10 --device cpu --default_dtype float64 --model_dir . --eval_interval 5"
+    " --plot False"
 )
 
 

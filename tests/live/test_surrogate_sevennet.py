@@ -1,4 +1,7 @@
-"""SevenNet-0 in its own environment passes the suite of the surrogates. Run by ``make live`` (installs it first)."""
+"""SevenNet-0 in its own environment passes the suite of the surrogates.
+
+Run by ``make live`` (installs it first).
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
+from mlip_autopipec.base.errors import MissingProgramError
+from mlip_autopipec.config.derive.surrogate import choose_surrogate
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.surrogate.sevennet.engine import SevenNet
-from mlip_autopipec.engines.surrogate_choice import choose_surrogate
-from mlip_autopipec.engines.universal import MATERIALS_PROJECT_ELEMENTS
-from mlip_autopipec.errors import MissingProgramError
+from mlip_autopipec.engines.unknown_elements import MATERIALS_PROJECT_ELEMENTS
 from mlip_autopipec.science.properties.equation_of_state import (
     EquationOfState,
     fit_birch_murnaghan,
@@ -58,7 +61,9 @@ def test_silicon_has_the_lattice_and_stiffness_that_were_measured() -> None:
     assert fit.bulk_modulus_gpa == pytest.approx(93, abs=8)
 
 
-def test_a_python_without_the_package_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_python_without_the_package_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("MLIP_SEVENNET_PYTHON", str(tmp_path / "python"))
     with pytest.raises(MissingProgramError, match="make surrogate-sevennet"):
         choose_surrogate("sevennet", ["Si"])

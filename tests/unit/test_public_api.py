@@ -12,8 +12,17 @@ from ase import Atoms
 from ase.build import bulk
 
 import mlip_autopipec
-from mlip_autopipec import DFTFactory, Failure, InputError, Label, SurrogateExplorer, WorkflowManager, make_plan
-from mlip_autopipec.types import Candidate, Outcome, Provenance, TaskSpec
+from mlip_autopipec import (
+    DFTFactory,
+    Failure,
+    InputError,
+    Label,
+    SurrogateExplorer,
+    WorkflowManager,
+    make_plan,
+)
+from mlip_autopipec.base.structures import Candidate, Provenance
+from mlip_autopipec.base.tasks import Outcome, TaskSpec
 
 
 @pytest.mark.parametrize("name", mlip_autopipec.__all__)
@@ -28,7 +37,10 @@ def test_unknown_names_are_attribute_errors() -> None:
 
 
 def test_import_is_light() -> None:
-    code = "import sys, mlip_autopipec\nassert not {'ase', 'numpy', 'pydantic', 'torch'} & set(sys.modules)"
+    code = (
+        "import sys, mlip_autopipec\nassert not {'ase', 'numpy', 'pydantic', 'torch'} &"
+        " set(sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -53,7 +65,7 @@ def _answers(monkeypatch: pytest.MonkeyPatch, outcomes: list[Outcome]) -> list[P
         folders.append(folder)
         return outcomes[len(folders) - 1]
 
-    monkeypatch.setattr("mlip_autopipec.runtime.tasks.label.run", run)
+    monkeypatch.setattr("mlip_autopipec.tasks.label.run", run)
     monkeypatch.setattr("mlip_autopipec.engines.registry.dft_engine", lambda name: _Engine())
     return folders
 
@@ -62,7 +74,9 @@ def _label() -> Label:
     return Label(-1.0, np.zeros((2, 3)), np.zeros(6), "hash", 5, 1.0)
 
 
-def test_dft_factory_mends_and_counts_attempts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_dft_factory_mends_and_counts_attempts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     failed = Outcome(None, Failure("scf", "not converged"))
     folders = _answers(monkeypatch, [failed, Outcome(_label().to_json())])
     label = DFTFactory(make_plan(material="Si")).run_calculation(bulk("Si"), folder=tmp_path)
@@ -71,7 +85,9 @@ def test_dft_factory_mends_and_counts_attempts(monkeypatch: pytest.MonkeyPatch, 
     assert [folder.name for folder in folders] == ["attempt-1", "attempt-2"]
 
 
-def test_dft_factory_gives_the_failure_that_is_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_dft_factory_gives_the_failure_that_is_left(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     failures = [Failure("scf", "first"), Failure("scf", "second")]
     _answers(monkeypatch, [Outcome(None, failure) for failure in failures])
     result = DFTFactory(make_plan(material="Si")).run_calculation(bulk("Si"), folder=tmp_path)
@@ -93,7 +109,9 @@ def test_explorer_picks_what_differs() -> None:
     same = [candidate(bulk("Si", a=5.43 + 0.001 * step)) for step in range(4)]
     other = candidate(bulk("Si", "fcc", a=4.0))
     plan = make_plan(material="Si")
-    plan = plan.model_copy(update={"selection": plan.selection.model_copy(update={"random_fraction": 0.0})})
+    plan = plan.model_copy(
+        update={"selection": plan.selection.model_copy(update={"random_fraction": 0.0})}
+    )
     picked = SurrogateExplorer(plan).select([*same, other], 2, seed=1)
     assert len(picked) == 2
     assert any(item is other for item in picked)

@@ -1,8 +1,10 @@
-"""Is the screen right? A few structures that it rejected are labelled, and the first labels judge the surrogate.
+"""Is the screen right? A few structures that it rejected are labelled, and the first labels judge
+the surrogate.
 
-The surrogate screens once, before the first selection; every later batch comes from the candidates that passed then, or
-from MD with the potential itself. So a surrogate that turns out not to rank the material changes no later task: it is
-said in the summary, together with the correlation that shows it.
+The surrogate screens once, before the first selection; every later batch comes from the candidates
+that passed then, or from MD with the potential itself. So a surrogate that turns out not to rank
+the material changes no later task: it is said in the summary, together with the correlation that
+shows it.
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ import math
 
 import numpy as np
 
-from mlip_autopipec.campaign.seeding import PRIORITY_EOS_LABEL, generated, label_task, room
+from mlip_autopipec.base.tasks import Task
+from mlip_autopipec.base.values import Json, content_hash
+from mlip_autopipec.campaign.attempts import LOST, STOPPED
+from mlip_autopipec.campaign.first_set import PRIORITY_EOS_LABEL, generated, label_task, room
 from mlip_autopipec.campaign.state import PERSON, CampaignState, TaskRecord
-from mlip_autopipec.campaign.verdicts import LOST, STOPPED
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.types import Json, Task, content_hash
 
 __all__ = ["AUDIT", "LARGEST_AUDIT", "audited_labels", "hit_rate", "hit_rate_of"]
 
@@ -29,14 +32,18 @@ NOT_ITS_FAULT = (LOST, STOPPED, PERSON, "error")
 
 
 def audited_labels(plan: Plan, state: CampaignState) -> list[Task]:
-    """Labels of a few rejected structures, once the first labels and those of the validation are planned.
+    """Labels of a few rejected structures, once the first labels and those of the validation are
+    planned.
 
-    The same draw at every call, since it follows from the plan's seed and what the generating tasks offered.
+    The same draw at every call, since it follows from the plan's seed and what the generating tasks
+    offered.
     """
     waits = plan.validation.calls and not state.labels("validate")
     if waits or state.labels(AUDIT) or room(plan, state) <= 0:
         return []
-    offered: list[Json] = [item for record in generated(state) for item in record.result.get("audit", [])]
+    offered: list[Json] = [
+        item for record in generated(state) for item in record.result.get("audit", [])
+    ]
     if not offered:  # as a rule: then nothing is hashed, again and again, to find the first labels
         return []
     count = min(LARGEST_AUDIT, math.ceil(AUDIT_SHARE * len(_first_labels(state))), len(offered))
@@ -46,11 +53,14 @@ def audited_labels(plan: Plan, state: CampaignState) -> list[Task]:
 
 
 def hit_rate(plan: Plan, state: CampaignState) -> list[Task]:
-    """Compare surrogate and DFT on the first labels and the audited ones, once all of them have ended.
+    """Compare surrogate and DFT on the first labels and the audited ones, once all of them have
+    ended.
 
     Not where the surrogate lacks an element, and never twice: the screen is not used again.
     """
-    if state.of_kind("hit_rate") or any(record.result.get("geometry_only") for record in generated(state)):
+    if state.of_kind("hit_rate") or any(
+        record.result.get("geometry_only") for record in generated(state)
+    ):
         return []
     audited = state.labels(AUDIT)
     if not all(record.ended for record in audited):
@@ -72,11 +82,14 @@ def hit_rate_of(state: CampaignState) -> Json | None:
 
 
 def _telling(records: list[TaskRecord]) -> list[str]:
-    """Ids of labels that say something of their structure: made, or given up because DFT could not make them."""
+    """Ids of labels that say something of their structure: made, or given up because DFT could not
+    make them.
+    """
     return [
         record.task.id
         for record in records
-        if record.status == "done" or (record.status == "quarantined" and record.failures[-1].kind not in NOT_ITS_FAULT)
+        if record.status == "done"
+        or (record.status == "quarantined" and record.failures[-1].kind not in NOT_ITS_FAULT)
     ]
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from mlip_autopipec.campaign.auditing import AUDIT, hit_rate
 from mlip_autopipec.campaign.commands import CancelTask, Command, EndCampaign, PlanTask
-from mlip_autopipec.campaign.seeding import room
+from mlip_autopipec.campaign.first_set import room
 from mlip_autopipec.campaign.state import PERSON, CampaignState
 from mlip_autopipec.campaign.training import final_training, validate
 from mlip_autopipec.config.plan import Plan
 
 __all__ = ["close", "closing_reason", "trouble"]
 
-# Share of the wall budget that exploration may use; the rest is for the last fit, validation and the report.
+# Share of the wall budget that exploration may use; the rest is for the last fit, validation and
+# the report.
 EXPLORATION_SHARE = 0.75
 MAX_QUARANTINED_SHARE = 0.3
 MIN_LABELS_TO_JUDGE = 8
@@ -25,10 +26,17 @@ def trouble(plan: Plan, state: CampaignState) -> str | None:
         if record.status == "quarantined" and record.failures[-1].kind == PERSON:
             return record.failures[-1].message
     # Not those that check the screen: it rejected them because DFT might fail.
-    ended = [record for record in state.of_kind("label") if record.ended and record.task.payload["purpose"] != AUDIT]
+    ended = [
+        record
+        for record in state.of_kind("label")
+        if record.ended and record.task.payload["purpose"] != AUDIT
+    ]
     lost = [record for record in ended if record.status == "quarantined"]
     if len(ended) >= MIN_LABELS_TO_JUDGE and len(lost) > MAX_QUARANTINED_SHARE * len(ended):
-        return f"{len(lost)} of {len(ended)} DFT calculations were quarantined; last: {lost[-1].failures[-1].message}"
+        return (
+            f"{len(lost)} of {len(ended)} DFT calculations were quarantined; last:"
+            f" {lost[-1].failures[-1].message}"
+        )
     for kind in ("generate", "select"):
         records = state.of_kind(kind)  # type: ignore[arg-type]
         if records and all(record.status == "quarantined" for record in records):
@@ -36,7 +44,11 @@ def trouble(plan: Plan, state: CampaignState) -> str | None:
     trainings = state.of_kind("train")
     if len(trainings) >= 2 and all(record.status == "quarantined" for record in trainings[-2:]):
         return f"training failed twice in a row: {trainings[-1].failures[-1].message}"
-    if trainings and not state.potentials and all(record.status == "quarantined" for record in trainings):
+    if (
+        trainings
+        and not state.potentials
+        and all(record.status == "quarantined" for record in trainings)
+    ):
         return f"training failed: {trainings[-1].failures[-1].message}"
     return None
 
@@ -45,7 +57,10 @@ def closing_reason(plan: Plan, state: CampaignState, elapsed_s: float) -> str | 
     """Which budget is used up, or None."""
     limit_s = plan.budget.wall_minutes * 60
     if elapsed_s > EXPLORATION_SHARE * limit_s:
-        return f"wall time: {elapsed_s / 60:.0f} of {plan.budget.wall_minutes:g} minutes used before the last fit"
+        return (
+            f"wall time: {elapsed_s / 60:.0f} of {plan.budget.wall_minutes:g} minutes used before"
+            " the last fit"
+        )
     wants_labels = bool(state.pending_candidates()) and not state.active("harvest")
     open_labels = any(not record.ended for record in state.of_kind("label"))
     if wants_labels and not open_labels and room(plan, state) <= 0 and not state.active("train"):
@@ -54,16 +69,26 @@ def closing_reason(plan: Plan, state: CampaignState, elapsed_s: float) -> str | 
 
 
 def close(plan: Plan, state: CampaignState, reason: str) -> list[Command]:
-    """End what explores, fit what was labelled, validate, end. Called again until nothing is left to do."""
+    """End what explores, fit what was labelled, validate, end.
+
+    Called again until nothing is left to do.
+    """
     commands: list[Command] = [
         CancelTask(record.task.id, reason)
         for record in state.active()
         if record.task.kind in ("generate", "select", "explore", "harvest")
-        or (record.task.kind == "label" and record.status == "queued" and record.task.payload["purpose"] in SPARED)
+        or (
+            record.task.kind == "label"
+            and record.status == "queued"
+            and record.task.payload["purpose"] in SPARED
+        )
     ]
     if state.active("label") or state.active("train") or commands:
         return commands
-    tasks = final_training(plan, state) or [*validate(plan, state, closing=True), *hit_rate(plan, state)]
+    tasks = final_training(plan, state) or [
+        *validate(plan, state, closing=True),
+        *hit_rate(plan, state),
+    ]
     commands += [PlanTask(task) for task in tasks if task.id not in state.tasks]
     if not commands and not state.active():
         return [EndCampaign("budget_exhausted", reason)]

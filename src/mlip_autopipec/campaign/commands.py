@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mlip_autopipec.types import EndState, Task
+from mlip_autopipec.base.tasks import EndState, Task
 
 __all__ = ["CancelTask", "Command", "EndCampaign", "PlanTask", "PublishPotential"]
 
@@ -24,7 +24,9 @@ class CancelTask:
 
 @dataclass(frozen=True, slots=True)
 class PublishPotential:
-    """Copy the potential of a finished training task into ``potentials/`` and point the running MD at it."""
+    """Copy the potential of a finished training task into ``potentials/`` and point the running MD
+    at it.
+    """
 
     task_id: str
 

@@ -1,6 +1,7 @@
 """Facts of a campaign, in the order they became known. They are only ever appended.
 
-``to_record``/``from_record`` turn an event into a (kind, JSON) pair and back; the store adds number and time.
+``to_record``/``from_record`` turn an event into a (kind, JSON) pair and back; the store adds number
+and time.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mlip_autopipec.types import EndState, Json, Outcome, PotentialRef, Task
+from mlip_autopipec.base.labels import PotentialRef
+from mlip_autopipec.base.tasks import EndState, Outcome, Task
+from mlip_autopipec.base.values import Json
 
 __all__ = [
     "AttemptEnded",
@@ -35,8 +38,8 @@ Verdict = Literal["done", "retry", "quarantined"]
 class DriverStarted:
     """A driver took the run folder.
 
-    ``elapsed_s``: wall time that earlier drivers spent on it. ``budget``: the limits now in force, so that raised
-    limits reopen an ended campaign.
+    ``elapsed_s``: wall time that earlier drivers spent on it. ``budget``: the limits now in force,
+    so that raised limits reopen an ended campaign.
     """
 
     plan_hash: str
@@ -53,7 +56,9 @@ class DriverStarted:
 
 @dataclass(frozen=True, slots=True)
 class SettingsChecked:
-    """The DFT settings were chosen by a convergence series before this log began: calculations started, CPU seconds."""
+    """The DFT settings were chosen by a convergence series before this log began: calculations
+    started, CPU seconds.
+    """
 
     calculations: int
     cpu_s: float
@@ -111,8 +116,8 @@ class AttemptSubmitted:
 class AttemptEnded:
     """How an attempt ended and what follows from it.
 
-    ``next_payload``: payload of the next attempt when a repair changed it. ``salvage``: the dead attempt's folder may
-    hold a finished result. ``cure``: what the repair changes, for people.
+    ``next_payload``: payload of the next attempt when a repair changed it. ``salvage``: the dead
+    attempt's folder may hold a finished result. ``cure``: what the repair changes, for people.
     """
 
     task_id: str
@@ -164,7 +169,9 @@ class TaskCancelled:
 
 @dataclass(frozen=True, slots=True)
 class MdReported:
-    """A line that running MD streamed (see MdEngine). ``offset``: bytes of the stream read so far."""
+    """A line that running MD streamed (see MdEngine). ``offset``: bytes of the stream read so
+    far.
+    """
 
     task_id: str
     attempt: int
@@ -172,7 +179,12 @@ class MdReported:
     report: Json
 
     def data(self) -> Json:
-        return {"task": self.task_id, "attempt": self.attempt, "offset": self.offset, "report": self.report}
+        return {
+            "task": self.task_id,
+            "attempt": self.attempt,
+            "offset": self.offset,
+            "report": self.report,
+        }
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> MdReported:

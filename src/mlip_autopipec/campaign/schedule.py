@@ -8,10 +8,11 @@ __all__ = ["startable"]
 
 
 def startable(state: CampaignState, cores: int) -> list[TaskRecord]:
-    """Queued tasks that fit on the free cores, by priority, then age. MD that waits for a potential uses no core.
+    """Queued tasks that fit on the free cores, by priority, then age. MD that waits for a potential
+    uses no core.
 
-    A task larger than the machine is started when nothing else runs. Fits come first and MD second, so that
-    exploration goes on while labels are made.
+    A task larger than the machine is started when nothing else runs. Fits come first and MD second,
+    so that exploration goes on while labels are made.
     """
     used = state.cores_in_use
     chosen: list[TaskRecord] = []

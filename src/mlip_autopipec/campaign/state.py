@@ -7,6 +7,9 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mlip_autopipec.base.labels import PotentialRef
+from mlip_autopipec.base.tasks import Failure, Outcome, Task, TaskKind
+from mlip_autopipec.base.values import Json, content_hash
 from mlip_autopipec.campaign.events import (
     AttemptEnded,
     AttemptPlanned,
@@ -21,19 +24,22 @@ from mlip_autopipec.campaign.events import (
     TaskPlanned,
     Verdict,
 )
-from mlip_autopipec.types import Failure, Json, Outcome, PotentialRef, Task, TaskKind, content_hash
 
 __all__ = ["Attempt", "CampaignState", "MdCandidate", "TaskRecord", "TaskStatus", "fold"]
 
 PERSON = "person"
-"""Kind of a failure that a person must mend (a missing program, say): it ends the run with ``needs_attention``."""
+"""Kind of a failure that a person must mend (a missing program, say): it ends the run with
+``needs_attention``.
+"""
 
 TaskStatus = Literal["queued", "running", "done", "quarantined", "cancelled"]
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One try of a task. ``waiting``: MD that sleeps until a newer ``potential`` than its own arrives."""
+    """One try of a task. ``waiting``: MD that sleeps until a newer ``potential`` than its own
+    arrives.
+    """
 
     number: int
     job: str | None = None
@@ -66,7 +72,9 @@ class TaskRecord:
     @property
     def failures(self) -> tuple[Failure, ...]:
         """Failures so far, oldest first."""
-        return tuple(a.outcome.failure for a in self.attempts if a.outcome is not None and a.outcome.failure)
+        return tuple(
+            a.outcome.failure for a in self.attempts if a.outcome is not None and a.outcome.failure
+        )
 
     @property
     def ended(self) -> bool:
@@ -75,7 +83,9 @@ class TaskRecord:
 
 @dataclass(frozen=True, slots=True)
 class MdCandidate:
-    """A frame that MD streamed: where it lies (relative to the run folder) and how unknown it was."""
+    """A frame that MD streamed: where it lies (relative to the run folder) and how unknown it
+    was.
+    """
 
     file: str
     task_id: str
@@ -99,13 +109,18 @@ class CampaignState:
     end: CampaignEnded | None = None
     settings_checked: SettingsChecked | None = None
     # Indices, so that no question costs more when there are more tasks.
-    _kinds: dict[TaskKind, list[TaskRecord]] = field(default_factory=dict, repr=False, compare=False)
-    _statuses: dict[TaskStatus, dict[str, TaskRecord]] = field(default_factory=dict, repr=False, compare=False)
+    _kinds: dict[TaskKind, list[TaskRecord]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    _statuses: dict[TaskStatus, dict[str, TaskRecord]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
     _queue: list[tuple[int, int, str]] = field(default_factory=list, repr=False, compare=False)
     _label_attempts: int = 0
     _calculations: set[str] = field(default_factory=set, repr=False, compare=False)
 
-    # --- questions -------------------------------------------------------------------------------------------------
+    # --- questions
+    # ----------------------------------------------------------------------------------------------
 
     def of_kind(self, kind: TaskKind) -> list[TaskRecord]:
         return list(self._kinds.get(kind, ()))
@@ -123,19 +138,25 @@ class CampaignState:
 
     def labels(self, purpose: str) -> list[TaskRecord]:
         """Label tasks made for ``train``, ``validate`` or ``audit``, oldest first."""
-        return [record for record in self.of_kind("label") if record.task.payload["purpose"] == purpose]
+        return [
+            record for record in self.of_kind("label") if record.task.payload["purpose"] == purpose
+        ]
 
     def is_planned(self, label: Task) -> bool:
-        """Whether a label of the same calculation and purpose was planned, whatever its candidate's story is.
+        """Whether a label of the same calculation and purpose was planned, whatever its candidate's
+        story is.
 
-        MD that was killed and continued streams a frame a second time: another candidate, the same structure.
+        MD that was killed and continued streams a frame a second time: another candidate, the same
+        structure.
         """
         return _calculation(label) in self._calculations
 
     def active(self, kind: TaskKind | None = None) -> list[TaskRecord]:
         """Tasks that are queued or running."""
         records = [*self.with_status("queued"), *self.with_status("running")]
-        return sorted((r for r in records if kind is None or r.task.kind == kind), key=lambda r: r.order)
+        return sorted(
+            (r for r in records if kind is None or r.task.kind == kind), key=lambda r: r.order
+        )
 
     def running(self) -> Iterator[tuple[TaskRecord, Attempt]]:
         for record in sorted(self.with_status("running"), key=lambda record: record.order):
@@ -148,8 +169,12 @@ class CampaignState:
 
     @property
     def dft_calls(self) -> int:
-        """Every label attempt that was started, repairs, validation and the convergence check included."""
-        return self._label_attempts + (self.settings_checked.calculations if self.settings_checked else 0)
+        """Every label attempt that was started, repairs, validation and the convergence check
+        included.
+        """
+        return self._label_attempts + (
+            self.settings_checked.calculations if self.settings_checked else 0
+        )
 
     @property
     def current(self) -> PotentialRef | None:
@@ -176,7 +201,8 @@ class CampaignState:
             attempt.waiting and attempt.potential == name for _, attempt in self.running()
         )
 
-    # --- fold ------------------------------------------------------------------------------------------------------
+    # --- fold
+    # ----------------------------------------------------------------------------------------------
 
     def apply(self, event: Event) -> None:
         """Take one fact in."""
@@ -211,7 +237,9 @@ class CampaignState:
                 self.end = event
 
     def _reopen(self) -> None:
-        """A new driver means that a person may have mended what only a person can: those tasks are tried again."""
+        """A new driver means that a person may have mended what only a person can: those tasks are
+        tried again.
+        """
         for name, record in list(self._statuses.get("quarantined", {}).items()):
             if record.failures[-1].kind == PERSON:
                 self._move(name, "queued")
@@ -247,7 +275,11 @@ class CampaignState:
         if event.next_payload is not None:
             record.payload = event.next_payload
         if record.status == "running":
-            statuses: dict[Verdict, TaskStatus] = {"done": "done", "retry": "queued", "quarantined": "quarantined"}
+            statuses: dict[Verdict, TaskStatus] = {
+                "done": "done",
+                "retry": "queued",
+                "quarantined": "quarantined",
+            }
             self._move(event.task_id, statuses[event.verdict])
 
     def _md_reported(self, event: MdReported) -> None:
@@ -258,7 +290,9 @@ class CampaignState:
         match report["type"]:
             case "candidate":
                 file = f"tasks/{event.task_id}/attempt-{event.attempt}/{report['file']}"
-                self.md_candidates.append(MdCandidate(file, event.task_id, report["gamma"], report["potential"]))
+                self.md_candidates.append(
+                    MdCandidate(file, event.task_id, report["gamma"], report["potential"])
+                )
             case "swap":
                 self.swaps += 1
                 attempt.waiting = False

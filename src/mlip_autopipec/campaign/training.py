@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from mlip_autopipec.campaign.exploration import unpassed_conditions
-from mlip_autopipec.campaign.seeding import PRIORITY
+from mlip_autopipec.base.labels import PotentialRef
+from mlip_autopipec.base.tasks import Task
+from mlip_autopipec.base.values import Json
+from mlip_autopipec.campaign.exploring import unpassed_conditions
+from mlip_autopipec.campaign.first_set import PRIORITY
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.campaign.validating import source_of_modes, validation_labels
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.types import Json, PotentialRef, Task
 
 __all__ = ["final_training", "train", "training_task", "validate"]
 
-# Every so many rounds the released trainer starts from scratch, lest warm starts keep an early minimum.
+# Every so many rounds the released trainer starts from scratch, lest warm starts keep an early
+# minimum.
 COLD_EVERY = 4
 
 
@@ -21,14 +24,18 @@ def done_labels(state: CampaignState) -> list[str]:
 
 
 def train(plan: Plan, state: CampaignState) -> list[Task]:
-    """A fit is due when a batch of labels is complete, or when all fast rounds are clean and the real fit is owed."""
+    """A fit is due when a batch of labels is complete, or when all fast rounds are clean and the
+    real fit is owed.
+    """
     if state.active("train") or not _seeded(state):
         return []
     labels = done_labels(state)
     if not labels:
         return []
     new = len(set(labels) - state.trained_labels())
-    still_coming = bool(state.active("harvest")) or any(not record.ended for record in state.labels("train"))
+    still_coming = bool(state.active("harvest")) or any(
+        not record.ended for record in state.labels("train")
+    )
     owed = _final_trainer_owed(plan, state)
     due = owed or (new > 0 and not still_coming) or new >= 2 * plan.training.min_new_labels
     return [training_task(plan, state, labels, final=owed)] if due else []
@@ -44,14 +51,19 @@ def _seeded(state: CampaignState) -> bool:
 
 
 def _final_trainer_owed(plan: Plan, state: CampaignState) -> bool:
-    """All conditions are clean under the fast potential, so the released kind is due even without new labels."""
+    """All conditions are clean under the fast potential, so the released kind is due even without
+    new labels.
+    """
     if not state.potentials or any(p.trainer == plan.training.trainer for p in state.potentials):
         return False
     return not unpassed_conditions(plan, state)
 
 
 def training_task(plan: Plan, state: CampaignState, labels: list[str], *, final: bool) -> Task:
-    """A fit of all labels. Warm from the last potential of the same trainer, but for every COLD_EVERY-th fit."""
+    """A fit of all labels.
+
+    Warm from the last potential of the same trainer, but for every COLD_EVERY-th fit.
+    """
     number = len(state.of_kind("train"))
     training = plan.training
     trainer = training.trainer if final or number >= training.fast_rounds else training.fast_trainer
@@ -70,7 +82,9 @@ def training_task(plan: Plan, state: CampaignState, labels: list[str], *, final:
 
 
 def final_training(plan: Plan, state: CampaignState) -> list[Task]:
-    """The last fit of a campaign that ends: owed when labels were not learned or the real trainer has not run."""
+    """The last fit of a campaign that ends: owed when labels were not learned or the real trainer
+    has not run.
+    """
     labels = done_labels(state)
     current = state.current
     learned = current is not None and current.trainer == plan.training.trainer
@@ -83,7 +97,8 @@ def final_training(plan: Plan, state: CampaignState) -> list[Task]:
 
 
 def validate(plan: Plan, state: CampaignState, *, closing: bool = False) -> list[Task]:
-    """Compare the last two potentials with what DFT says of the crystal or molecule, once all its labels have ended.
+    """Compare the last two potentials with what DFT says of the crystal or molecule, once all its
+    labels have ended.
 
     ``closing``: with the labels there are, also when others were still to be planned.
     """
@@ -102,6 +117,11 @@ def validate(plan: Plan, state: CampaignState, *, closing: bool = False) -> list
 def _validation_task(potential: PotentialRef, labels: list[str], modes: TaskRecord | None) -> Task:
     payload: Json = {"potential": potential.folder}
     if modes is None:
-        return Task("validate", payload | {"eos_labels": labels}, tuple(labels), priority=PRIORITY["validate"])
+        return Task(
+            "validate",
+            payload | {"eos_labels": labels},
+            tuple(labels),
+            priority=PRIORITY["validate"],
+        )
     payload |= {"molecule_labels": labels, "modes": modes.task.id}
     return Task("validate", payload, (*labels, modes.task.id), priority=PRIORITY["validate"])

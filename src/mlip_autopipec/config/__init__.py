@@ -1,0 +1,1 @@
+"""From the input to the plan, each number with its reason."""

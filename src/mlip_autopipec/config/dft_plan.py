@@ -1,4 +1,6 @@
-"""The plan's ``dft`` section: everything that fixes a labelling method, and the first numerical settings."""
+"""The plan's ``dft`` section: everything that fixes a labelling method, and the first numerical
+settings.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +9,41 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from mlip_autopipec.base.values import Json, content_hash
 from mlip_autopipec.config.section import Count, Positive, Section, complaint
-from mlip_autopipec.types import Json, content_hash
 
 __all__ = ["ASE_CALCULATOR", "QUANTUM_ESPRESSO", "DftPlan"]
 
 QUANTUM_ESPRESSO, ASE_CALCULATOR = "quantum_espresso", "ase_calculator"
 
-#: Keys of plane-wave programs and what stands in for them where there is none (never written, never hashed).
+#: Keys of plane-wave programs and what stands in for them where there is none (never written, never
+#: hashed).
 _PLANE_WAVES: Json = {
-    "functional": "none", "pseudo_family": "none", "pseudos": {}, "pseudo_sha256": {}, "cutoff_ry": 1.0,
-    "rho_cutoff_ry": 1.0, "kspacing_per_a": 1.0, "kmesh_shifted": False, "occupations": "smearing",
-    "smearing": "gaussian", "degauss_ry": 0.01, "conv_thr_ry_per_atom": 1e-9, "convergence": "derived",
-}  # fmt: skip
+    "functional": "none",
+    "pseudo_family": "none",
+    "pseudos": {},
+    "pseudo_sha256": {},
+    "cutoff_ry": 1.0,
+    "rho_cutoff_ry": 1.0,
+    "kspacing_per_a": 1.0,
+    "kmesh_shifted": False,
+    "occupations": "smearing",
+    "smearing": "gaussian",
+    "degauss_ry": 0.01,
+    "conv_thr_ry_per_atom": 1e-9,
+    "convergence": "derived",
+}
 _CALCULATOR = ("calculator", "arguments", "calculator_version")
 
 
 class DftPlan(Section):
     """Everything that fixes the DFT method (the physics) and the first numerical settings.
 
-    The engine ``ase_calculator`` has ``calculator`` (``module:attribute``), its ``arguments`` and the version of its
-    package in place of pseudopotentials, cutoffs, k-points and smearing. ``convergence``: ``check`` asks for a series
-    of calculations before the first label, ``checked`` says that its choice stands here. ``isolated``: how images of a
-    molecule in its box are taken out of the potential. ``cores`` of one calculation are MPI ranks times OpenMP threads.
+    The engine ``ase_calculator`` has ``calculator`` (``module:attribute``), its ``arguments`` and
+    the version of its package in place of pseudopotentials, cutoffs, k-points and smearing.
+    ``convergence``: ``check`` asks for a series of calculations before the first label, ``checked``
+    says that its choice stands here. ``isolated``: how images of a molecule in its box are taken
+    out of the potential. ``cores`` of one calculation are MPI ranks times OpenMP threads.
     """
 
     engine: str = QUANTUM_ESPRESSO
@@ -62,7 +76,9 @@ class DftPlan(Section):
     def _whole_ranks(self) -> DftPlan:
         if self.cores % self.threads:
             hint = "cores are MPI ranks times threads"
-            raise complaint(f"{self.cores} cores cannot be shared out as {self.threads} threads per rank", hint)
+            raise complaint(
+                f"{self.cores} cores cannot be shared out as {self.threads} threads per rank", hint
+            )
         return self
 
     @model_validator(mode="before")
@@ -72,12 +88,19 @@ class DftPlan(Section):
             return data
         if data.get("engine") != ASE_CALCULATOR:
             if given := [key for key in _CALCULATOR if data.get(key)]:
-                raise complaint(f"{', '.join(given)} belongs to engine {ASE_CALCULATOR}", "set 'engine', or remove it")
+                raise complaint(
+                    f"{', '.join(given)} belongs to engine {ASE_CALCULATOR}",
+                    "set 'engine', or remove it",
+                )
             return data
         if given := [key for key in _PLANE_WAVES if key in data]:
-            raise complaint(f"{', '.join(given)} belongs to plane waves", "give the calculator 'arguments'")
+            raise complaint(
+                f"{', '.join(given)} belongs to plane waves", "give the calculator 'arguments'"
+            )
         if not data.get("calculator"):
-            raise complaint("calculator is missing", "write module:attribute, for example tblite.ase:TBLite")
+            raise complaint(
+                "calculator is missing", "write module:attribute, for example tblite.ase:TBLite"
+            )
         return {**_PLANE_WAVES, **data}
 
     @model_serializer(mode="wrap")
@@ -96,10 +119,24 @@ class DftPlan(Section):
     def method(self) -> Json:
         """The physics alone (hashed into every label). Numerical settings are left out."""
         physics = {
-            "engine", "functional", "pseudo_family", "pseudos", "pseudo_sha256", "cutoff_ry", "rho_cutoff_ry",
-            "kspacing_per_a", "kmesh_shifted", "occupations", "smearing", "degauss_ry", "spin_polarized",
-            "starting_moments", "isolated", "conv_thr_ry_per_atom", *_CALCULATOR,
-        }  # fmt: skip
+            "engine",
+            "functional",
+            "pseudo_family",
+            "pseudos",
+            "pseudo_sha256",
+            "cutoff_ry",
+            "rho_cutoff_ry",
+            "kspacing_per_a",
+            "kmesh_shifted",
+            "occupations",
+            "smearing",
+            "degauss_ry",
+            "spin_polarized",
+            "starting_moments",
+            "isolated",
+            "conv_thr_ry_per_atom",
+            *_CALCULATOR,
+        }
         return self.model_dump(mode="json", include=physics)
 
     @property

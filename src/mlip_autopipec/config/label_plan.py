@@ -24,7 +24,9 @@ class LabelBudget(_Model):
 
 
 class LabelPlan(_Model):
-    """How the structures of one folder are labelled. ``elements``: those the method was made for, sorted."""
+    """How the structures of one folder are labelled. ``elements``: those the method was made for,
+    sorted.
+    """
 
     version: Literal[1] = 1
     kind: Literal["labels"] = "labels"
@@ -36,10 +38,16 @@ class LabelPlan(_Model):
 
     @property
     def hash(self) -> str:
-        """Identity of the plan: the method alone, so that structures, limits and cores may be added."""
+        """Identity of the plan: the method alone, so that structures, limits and cores may be
+        added.
+        """
         return self.dft.method_hash
 
 
 def read_plan(data: Mapping[str, Any]) -> Plan | LabelPlan:
     """The plan of a run folder (``plan.json``), of either kind."""
-    return LabelPlan.model_validate(data) if data.get("kind") == "labels" else Plan.model_validate(data)
+    return (
+        LabelPlan.model_validate(data)
+        if data.get("kind") == "labels"
+        else Plan.model_validate(data)
+    )

@@ -1,7 +1,9 @@
-"""The plan: every number of a campaign, derived once, written to ``plan.yaml`` and executed as it stands.
+"""The plan: every number of a campaign, derived once, written to ``plan.yaml`` and executed as it
+stands.
 
-The models are closed (unknown keys are refused) and frozen. Defaults here are only those that no material changes;
-everything else is derived in :mod:`mlip_autopipec.config.derive`, which also gives the reason for each number.
+The models are closed (unknown keys are refused) and frozen. Defaults here are only those that no
+material changes; everything else is derived in :mod:`mlip_autopipec.config.derive`, which also
+gives the reason for each number.
 """
 
 from __future__ import annotations
@@ -10,9 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from mlip_autopipec.base.values import content_hash
 from mlip_autopipec.config.dft_plan import DftPlan
 from mlip_autopipec.config.section import Count, Positive, Section, complaint
-from mlip_autopipec.types import content_hash
 
 __all__ = [
     "Budget",
@@ -34,7 +36,8 @@ __all__ = [
 
 
 class Material(Section):
-    """What is simulated. ``fractions`` sum to 1; ``structure_file`` (absolute path) replaces the start prototypes.
+    """What is simulated. ``fractions`` sum to 1; ``structure_file`` (absolute path) replaces the
+    start prototypes.
 
     ``molecule``: the name or SMILES that the user gave, for the kind ``molecule``.
     """
@@ -74,7 +77,8 @@ class Generation(Section):
 class SurrogatePlan(Section):
     """The pretrained potential and the limits of the screen.
 
-    ``model``: which of the engine's weights, a name or a path; left out for an engine that has one model only.
+    ``model``: which of the engine's weights, a name or a path; left out for an engine that has one
+    model only.
     """
 
     engine: str
@@ -94,7 +98,8 @@ SelectionMethod = Literal["fps", "clusters", "d_optimal", "random"]
 
 
 class Selection(Section):
-    """How candidates are thinned: ``method`` picks the first set (``initial_count``), ``later_method`` later batches.
+    """How candidates are thinned: ``method`` picks the first set (``initial_count``),
+    ``later_method`` later batches.
 
     ``random_fraction``: of either, what is left to chance after the forced candidates.
     """
@@ -107,7 +112,9 @@ class Selection(Section):
 
 
 class Training(Section):
-    """``fast_trainer`` fits the first ``fast_rounds`` rounds, ``trainer`` the later ones and the released potential."""
+    """``fast_trainer`` fits the first ``fast_rounds`` rounds, ``trainer`` the later ones and the
+    released potential.
+    """
 
     fast_trainer: str = "linear"
     trainer: str = "pacemaker"
@@ -134,9 +141,11 @@ class Condition(Section):
 
 
 class Exploration(Section):
-    """MD with the potential. A condition is clean after ``clean_ps`` in a row with gamma below ``gamma_select``.
+    """MD with the potential. A condition is clean after ``clean_ps`` in a row with gamma below
+    ``gamma_select``.
 
-    ``max_ps``: time with one and the same potential; MD that is not clean by then waits for a better one.
+    ``max_ps``: time with one and the same potential; MD that is not clean by then waits for a
+    better one.
     """
 
     engine: str = "lammps"
@@ -166,8 +175,9 @@ class Embedding(Section):
 class Validation(Section):
     """What the potential is compared with our own DFT by.
 
-    A crystal: the equation of state of the ground-state cell. A molecule (``modes`` above 0): its relaxed geometry and
-    that many of its vibrations, which need two calculations each, beside two of the molecule at rest.
+    A crystal: the equation of state of the ground-state cell. A molecule (``modes`` above 0): its
+    relaxed geometry and that many of its vibrations, which need two calculations each, beside two
+    of the molecule at rest.
     """
 
     eos_strains: list[float] = Field(default_factory=list)
@@ -208,12 +218,14 @@ class Budget(Section):
 
 
 class ExecutorPlan(Section):
-    """Where tasks run. ``cores``: cores that may be used at once, of this machine or of all blocks together.
+    """Where tasks run. ``cores``: cores that may be used at once, of this machine or of all blocks
+    together.
 
-    ``slurm`` and ``pbs`` ask the scheduler for *blocks* (allocations of ``nodes_per_block`` whole or shared nodes) and
-    pack tasks into them; every other key belongs to those two. ``queue`` is Slurm's partition or PBS's queue,
-    ``worker_init`` shell lines that prepare a node (modules), ``scheduler_options`` more ``#SBATCH`` or ``#PBS`` lines,
-    ``select_options`` what follows PBS's ``select=``, ``address`` this machine's name or address as the nodes see it.
+    ``slurm`` and ``pbs`` ask the scheduler for *blocks* (allocations of ``nodes_per_block`` whole
+    or shared nodes) and pack tasks into them; every other key belongs to those two. ``queue`` is
+    Slurm's partition or PBS's queue, ``worker_init`` shell lines that prepare a node (modules),
+    ``scheduler_options`` more ``#SBATCH`` or ``#PBS`` lines, ``select_options`` what follows PBS's
+    ``select=``, ``address`` this machine's name or address as the nodes see it.
     """
 
     name: Literal["local", "slurm", "pbs"] = "local"
@@ -238,7 +250,9 @@ class ExecutorPlan(Section):
         if self.name == "local":
             given = sorted(self.model_fields_set - {"name", "cores"})
             if given:
-                raise complaint(f"{', '.join(given)} belongs to slurm and pbs only", "set 'name', or remove it")
+                raise complaint(
+                    f"{', '.join(given)} belongs to slurm and pbs only", "set 'name', or remove it"
+                )
         elif self.cores_per_node is None:
             raise complaint("cores_per_node is missing", "the cores of one node that tasks may use")
         return self
@@ -247,7 +261,11 @@ class ExecutorPlan(Section):
     def _only_what_counts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """The keys of clusters are left out of a local plan."""
         data: dict[str, Any] = handler(self)
-        return data if self.name != "local" else {key: data[key] for key in ("name", "cores") if key in data}
+        return (
+            data
+            if self.name != "local"
+            else {key: data[key] for key in ("name", "cores") if key in data}
+        )
 
 
 class Plan(Section):

@@ -1,4 +1,6 @@
-"""What the sections of a plan have in common: closed, frozen, and errors that reach the user as they are."""
+"""What the sections of a plan have in common: closed, frozen, and errors that reach the user as
+they are.
+"""
 
 from __future__ import annotations
 
@@ -20,5 +22,9 @@ class Section(BaseModel):
 
 
 def complaint(what: str, hint: str, value: Any = None) -> PydanticCustomError:
-    """An error whose text reaches the user as it is; ``value``: what was given, where that says more."""
-    return PydanticCustomError("mlip", "{what}; {hint}", {"what": what, "hint": hint, "value": value})
+    """An error whose text reaches the user as it is; ``value``: what was given, where that says
+    more.
+    """
+    return PydanticCustomError(
+        "mlip", "{what}; {hint}", {"what": what, "hint": hint, "value": value}
+    )

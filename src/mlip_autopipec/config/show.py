@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mlip_autopipec.base.values import Json
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.types import Json
 
 __all__ = ["print_plan", "value_at"]
 
@@ -18,7 +18,10 @@ _LONGEST_VALUE = 46
 
 
 def value_at(data: Mapping[str, Any], dotted: str) -> Any:
-    """The value at a dotted key of nested mappings; items of a list go by their ``name``. Raises KeyError."""
+    """The value at a dotted key of nested mappings; items of a list go by their ``name``.
+
+    Raises KeyError.
+    """
     value: Any = data
     for part in dotted.split("."):
         value = _named(value, part) if isinstance(value, list) else value[part]
@@ -35,17 +38,22 @@ def _named(items: list[Any], name: str) -> Any:
 
 def _short(value: Any) -> str:
     if isinstance(value, dict):
-        text = ", ".join(f"{key}: {_short(part)}" for key, part in value.items() if part is not None)
+        text = ", ".join(
+            f"{key}: {_short(part)}" for key, part in value.items() if part is not None
+        )
     elif isinstance(value, list):
         text = ", ".join(
-            str(part["name"]) if isinstance(part, dict) and "name" in part else _short(part) for part in value
+            str(part["name"]) if isinstance(part, dict) and "name" in part else _short(part)
+            for part in value
         )
     else:
         text = f"{value:g}" if isinstance(value, float) else str(value)
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
 
 
-def print_plan(plan: Plan, reasons: Mapping[str, str], estimate: Json, console: Console | None = None) -> None:
+def print_plan(
+    plan: Plan, reasons: Mapping[str, str], estimate: Json, console: Console | None = None
+) -> None:
     """Print every derived number with its reason, section by section, then the expected cost."""
     console = console or Console()
     data = plan.model_dump(mode="json")
@@ -58,20 +66,30 @@ def print_plan(plan: Plan, reasons: Mapping[str, str], estimate: Json, console: 
         if head != section:
             table.add_row("", "", "")
         section = head
-        table.add_row(key, escape(_short(value_at(data, key))), f"[dim]{escape(reasons[key])}[/dim]")
+        table.add_row(
+            key, escape(_short(value_at(data, key))), f"[dim]{escape(reasons[key])}[/dim]"
+        )
     console.print(table)
     console.print(f"\n[bold]Expected cost[/bold] (rough): {estimate['dft_calls']} DFT calls")
     if check := estimate["convergence_check"]:
         console.print(
-            f"convergence check, before the first label: {check['calculations']} of them, in a cell of about "
-            f"{check['atoms']} atoms, {check['core_hours']:g} core-hours"
+            f"convergence check, before the first label: {check['calculations']} of them, in a cell"
+            f" of about {check['atoms']} atoms, {check['core_hours']:g} core-hours"
         )
     hours = estimate["core_hours"]
-    console.print("core-hours: " + ", ".join(f"{stage} {value:g}" for stage, value in hours.items()))
-    console.print("one label: " + ", ".join(f"{size} {cpu:g} s" for size, cpu in estimate["label_cpu_s"].items()))
+    console.print(
+        "core-hours: " + ", ".join(f"{stage} {value:g}" for stage, value in hours.items())
+    )
+    console.print(
+        "one label: "
+        + ", ".join(f"{size} {cpu:g} s" for size, cpu in estimate["label_cpu_s"].items())
+    )
     fits = "within" if estimate["within_budget"] else "[bold red]more than[/bold red]"
     limit = f"{fits} the budget of {plan.budget.wall_minutes:g} minutes"
-    console.print(f"wall time on {plan.executor.cores} cores: about {estimate['wall_minutes']:.0f} minutes, {limit}")
+    console.print(
+        f"wall time on {plan.executor.cores} cores: about {estimate['wall_minutes']:.0f} minutes,"
+        f" {limit}"
+    )
 
 
 def _in_order(data: Mapping[str, Any], reasons: Mapping[str, str]) -> list[str]:

@@ -1,0 +1,1 @@
+"""One folder per external program, behind the ports."""

@@ -1,27 +1,29 @@
 """The ports: what an engine folder offers. One to three methods each, as Protocols.
 
-An engine knows no executor, no clock and no database. It turns values into files and files into values; long-running
-engines (MD) work inside a folder and stream what they find into files there.
+An engine knows no executor, no clock and no database. It turns values into files and files into
+values; long-running engines (MD) work inside a folder and stream what they find into files there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from mlip_autopipec.types import Failure, Json, Label, LabelJob, LabelledStructure
+from mlip_autopipec.base.labels import Label, LabelJob, LabelledStructure
+from mlip_autopipec.base.process import Prepared
+from mlip_autopipec.base.tasks import Failure
+from mlip_autopipec.base.values import Json
 
 __all__ = [
     "Continues",
     "DftEngine",
     "MdEngine",
     "MdJob",
-    "Prepared",
     "Surrogate",
     "TrainJob",
     "Trained",
@@ -30,34 +32,32 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """Files to write (name -> text or bytes, relative to the attempt folder) and the command to run there.
-
-    ``stdout``: file that takes standard output. ``links``: name -> absolute path of a file to be linked in.
-    """
-
-    files: Mapping[str, str | bytes]
-    command: tuple[str, ...]
-    stdout: str = "stdout.txt"
-    env: Mapping[str, str] = field(default_factory=dict)
-    links: Mapping[str, str] = field(default_factory=dict)
-
-
 @runtime_checkable
 class DftEngine(Protocol):
-    """Labels structures. All three methods are free of side effects but for ``parse`` reading its folder."""
+    """Labels structures.
+
+    All three methods are free of side effects but for ``parse`` reading its folder.
+    """
 
     def prepare(self, job: LabelJob, *, walltime_s: float, cores: int) -> Prepared:
-        """Input files and command of one calculation. Raises MissingProgramError when the program is absent."""
+        """Input files and command of one calculation.
+
+        Raises MissingProgramError when the program is absent.
+        """
         ...
 
     def parse(self, folder: Path, job: LabelJob, exit_code: int | None) -> Label | Failure:
-        """What the folder says. ``exit_code`` is None when nobody saw the program end (salvage after a kill)."""
+        """What the folder says.
+
+        ``exit_code`` is None when nobody saw the program end (salvage after a kill).
+        """
         ...
 
     def repair(self, job: LabelJob, failures: Sequence[Failure]) -> LabelJob | None:
-        """The next job after these failures (oldest first); None means quarantine. Never changes ``method``."""
+        """The next job after these failures (oldest first); None means quarantine.
+
+        Never changes ``method``.
+        """
         ...
 
 
@@ -66,7 +66,8 @@ class Continues(Protocol):
     """A labelling engine that can go on where an attempt stopped at its time limit."""
 
     def resume(self, prepared: Prepared, earlier: Path, folder: Path) -> Prepared:
-        """``prepared`` (for ``folder``) as a continuation of the attempt in ``earlier``, whose state moves over.
+        """``prepared`` (for ``folder``) as a continuation of the attempt in ``earlier``, whose
+        state moves over.
 
         Unchanged where there is nothing to go on from.
         """
@@ -84,11 +85,14 @@ class Watches(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TrainJob:
-    """A fit. ``train`` and ``test`` are disjoint by group; force weights follow ``core`` (None: every atom).
+    """A fit. ``train`` and ``test`` are disjoint by group; force weights follow ``core`` (None:
+    every atom).
 
-    ``masked_energy_weight``: weight of the energy of a masked cell relative to a whole one (0: ignored).
-    ``warm_start``: folder of an earlier potential to start from, or None; a trainer that can, and whose basis is the
-    same as that potential's, then takes ``warm_iterations`` steps (None: as many) in place of ``max_iterations``.
+    ``masked_energy_weight``: weight of the energy of a masked cell relative to a whole one (0:
+    ignored).
+    ``warm_start``: folder of an earlier potential to start from, or None; a trainer that can, and
+    whose basis is the same as that potential's, then takes ``warm_iterations`` steps (None: as
+    many) in place of ``max_iterations``.
     """
 
     elements: tuple[str, ...]
@@ -109,9 +113,9 @@ class TrainJob:
 class Trained:
     """A fitted potential: files by the fixed names of PotentialRef in ``folder``, and its metrics.
 
-    ``metrics`` keys: ``train`` and ``test``, each ``{n_structures, energy_rmse_mev_per_atom, force_rmse_mev_per_a}``
-    over unmasked atoms (energies of whole cells only; None where nothing is left to average), and
-    ``gamma_train_max``.
+    ``metrics`` keys: ``train`` and ``test``, each ``{n_structures, energy_rmse_mev_per_atom,
+    force_rmse_mev_per_a}`` over unmasked atoms (energies of whole cells only; None where nothing is
+    left to average), and ``gamma_train_max``.
     """
 
     folder: Path
@@ -120,23 +124,33 @@ class Trained:
 
 @runtime_checkable
 class Trainer(Protocol):
-    """Fits a potential. ``prepare`` writes its data files into ``folder`` and returns the command."""
+    """Fits a potential. ``prepare`` writes its data files into ``folder`` and returns the
+    command.
+    """
 
     def prepare(self, job: TrainJob, folder: Path) -> Prepared: ...
 
     def parse(self, job: TrainJob, folder: Path, exit_code: int) -> Trained | Failure: ...
 
     def calculator(self, potential: Path) -> Calculator:
-        """ASE calculator of a finished potential folder: energy, energies, forces, stress, ``results['gamma']``."""
+        """ASE calculator of a finished potential folder: energy, energies, forces, stress,
+        ``results['gamma']``.
+        """
         ...
 
 
 @runtime_checkable
 class Surrogate(Protocol):
-    """A pretrained universal potential. May take ``model`` (which weights, a name or a path) when it is made."""
+    """A pretrained universal potential.
+
+    May take ``model`` (which weights, a name or a path) when it is made.
+    """
 
     def calculator(self) -> Calculator:
-        """ASE calculator: energy, forces, stress. Raises InputError when asked for an element that it lacks."""
+        """ASE calculator: energy, forces, stress.
+
+        Raises InputError when asked for an element that it lacks.
+        """
         ...
 
     def supports(self, symbols: Sequence[str]) -> bool: ...
@@ -150,10 +164,12 @@ class Surrogate(Protocol):
 class MdJob:
     """Exploration at one condition.
 
-    ``pointer``: file ``{"name":, "folder": absolute path}`` naming the potential in force; polled between short runs.
-    ``start``: the MD cell. Runs until ``clean_ps`` in a row were made with gamma below ``gamma_select``. Above
-    ``gamma_break`` it rewinds to the last trusted frame and waits up to ``wait_s`` for another potential; after
-    ``max_ps`` or ``max_candidates_per_potential`` candidates with one potential it waits where it stands.
+    ``pointer``: file ``{"name":, "folder": absolute path}`` naming the potential in force; polled
+    between short runs.
+    ``start``: the MD cell. Runs until ``clean_ps`` in a row were made with gamma below
+    ``gamma_select``. Above ``gamma_break`` it rewinds to the last trusted frame and waits up to
+    ``wait_s`` for another potential; after ``max_ps`` or ``max_candidates_per_potential``
+    candidates with one potential it waits where it stands.
     """
 
     start: Atoms
@@ -175,14 +191,16 @@ class MdJob:
 
 @runtime_checkable
 class MdEngine(Protocol):
-    """Runs MD in ``folder``; appends one JSON line per happening to ``folder/stream.jsonl`` as it goes.
+    """Runs MD in ``folder``; appends one JSON line per happening to ``folder/stream.jsonl`` as it
+    goes.
 
-    Lines: ``{"type": "candidate", "file", "gamma", "step", "potential"}`` (file: a Candidate as JSON in ``folder``),
-    ``{"type": "swap", "old", "new", "step"}``, ``{"type": "break", "gamma", "step", "potential"}`` (rewound, waits),
-    ``{"type": "resume", "step"}`` and ``{"type": "progress", "step", "ps", "clean_ps", "gamma_max", "state"}`` with
-    state ``running`` or ``waiting``, at least every few seconds.
-    Returns ``{"steps", "ps", "clean_ps", "clean", "swaps", "breaks", "candidates", "potential", "gamma_max",
-    "temperature_mean_k"}``. A run restarted in a folder with a snapshot goes on from it.
+    Lines: ``{"type": "candidate", "file", "gamma", "step", "potential"}`` (file: a Candidate as
+    JSON in ``folder``), ``{"type": "swap", "old", "new", "step"}``, ``{"type": "break", "gamma",
+    "step", "potential"}`` (rewound, waits), ``{"type": "resume", "step"}`` and ``{"type":
+    "progress", "step", "ps", "clean_ps", "gamma_max", "state"}`` with state ``running`` or
+    ``waiting``, at least every few seconds. Returns ``{"steps", "ps", "clean_ps", "clean", "swaps",
+    "breaks", "candidates", "potential", "gamma_max", "temperature_mean_k"}``. A run restarted in a
+    folder with a snapshot goes on from it.
     """
 
     def run(self, job: MdJob, folder: Path) -> Json | Failure: ...

@@ -1,7 +1,8 @@
-"""Name -> engine. Built-in folders are listed here, others come by entry point or as ``module:attribute``.
+"""Name -> engine. Built-in folders are listed here, others come by entry point or as
+``module:attribute``.
 
-Entry point groups are ``mlip_autopipec.dft``, ``.train``, ``.surrogate`` and ``.md``. Nothing is imported before it
-is asked for, so ``--help`` never loads torch, TensorFlow or LAMMPS.
+Entry point groups are ``mlip_autopipec.dft``, ``.train``, ``.surrogate`` and ``.md``. Nothing is
+imported before it is asked for, so ``--help`` never loads torch, TensorFlow or LAMMPS.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any, Literal, cast
 
+from mlip_autopipec.base.errors import InputError, nearest
 from mlip_autopipec.engines.ports import DftEngine, MdEngine, Surrogate, Trainer
-from mlip_autopipec.errors import InputError, nearest
 
 __all__ = ["BUILT_IN", "dft_engine", "known", "load", "md_engine", "surrogate", "trainer"]
 
@@ -55,14 +56,25 @@ def load(port: Port, name: str) -> Any:
 def _maker(port: Port, name: str) -> Callable[..., Any]:
     target = name if ":" in name else known(port).get(name)
     if target is None:
-        raise InputError(f"unknown {port} engine", key=f"{port}.engine", value=name, hint=nearest(name, known(port)))
+        raise InputError(
+            f"unknown {port} engine",
+            key=f"{port}.engine",
+            value=name,
+            hint=nearest(name, known(port)),
+        )
     module, _, attribute = target.partition(":")
     try:
         return cast(Callable[..., Any], getattr(importlib.import_module(module), attribute))
     except (ModuleNotFoundError, AttributeError) as error:
-        if isinstance(error, ModuleNotFoundError) and error.name and not module.startswith(error.name):
+        if (
+            isinstance(error, ModuleNotFoundError)
+            and error.name
+            and not module.startswith(error.name)
+        ):
             raise
-        raise InputError(f"no {port} engine at {target!r}", key=f"{port}.engine", value=name) from error
+        raise InputError(
+            f"no {port} engine at {target!r}", key=f"{port}.engine", value=name
+        ) from error
 
 
 def dft_engine(name: str) -> DftEngine:
@@ -74,12 +86,16 @@ def trainer(name: str) -> Trainer:
 
 
 def surrogate(name: str, model: str | None = None) -> Surrogate:
-    """``model``: which weights, for engines that have several (a name or a path); None: the engine's default."""
+    """``model``: which weights, for engines that have several (a name or a path); None: the
+    engine's default.
+    """
     if model is None:
         return cast(Surrogate, load("surrogate", name))
     maker = _maker("surrogate", name)
     if "model" not in inspect.signature(maker).parameters:
-        raise InputError(f"the surrogate {name} has one model only", key="surrogate.model", value=model)
+        raise InputError(
+            f"the surrogate {name} has one model only", key="surrogate.model", value=model
+        )
     return cast(Surrogate, maker(model=model))
 
 

@@ -1,0 +1,1 @@
+"""The engine room: processes, clocks, SQLite; no science."""

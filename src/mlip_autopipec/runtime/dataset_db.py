@@ -1,9 +1,11 @@
-"""The ASE database of labels: written by the driver alone, rebuilt from the attempt folders whenever rows are missing.
+"""The ASE database of labels: written by the driver alone, rebuilt from the attempt folders
+whenever rows are missing.
 
-ASE's own lock file would outlive a killed writer and stop every later one, so it is switched off: the driver's lock on
-the run folder already keeps writers apart. ASE makes the tables of a new database one by one; killed between two of
-them it leaves a file that it cannot open any more. So a database is made aside and put in place whole, and one that was
-never finished, which holds no row, is made anew.
+ASE's own lock file would outlive a killed writer and stop every later one, so it is switched off:
+the driver's lock on the run folder already keeps writers apart. ASE makes the tables of a new
+database one by one; killed between two of them it leaves a file that it cannot open any more. So a
+database is made aside and put in place whole, and one that was never finished, which holds no row,
+is made anew.
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 
+from mlip_autopipec.base.files import atomic_write
+from mlip_autopipec.base.labels import Label, LabelledStructure
+from mlip_autopipec.base.structures import Candidate
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
-from mlip_autopipec.files import atomic_write
-from mlip_autopipec.types import Candidate, Label, LabelledStructure
 
 __all__ = ["add", "labelled_structure", "labelled_structures", "names", "with_results"]
 
@@ -29,19 +32,28 @@ def labelled_structure(record: TaskRecord) -> LabelledStructure:
     """The structure and label of a finished label task."""
     candidate = Candidate.from_json(record.task.payload["candidate"])
     label = Label.from_json(record.result)
-    return LabelledStructure(record.task.id, candidate.atoms, label, candidate.provenance, candidate.core)
+    return LabelledStructure(
+        record.task.id, candidate.atoms, label, candidate.provenance, candidate.core
+    )
 
 
 def labelled_structures(state: CampaignState, purpose: str) -> list[LabelledStructure]:
-    return [labelled_structure(record) for record in state.labels(purpose) if record.status == "done"]
+    return [
+        labelled_structure(record) for record in state.labels(purpose) if record.status == "done"
+    ]
 
 
 def add(path: Path, records: Iterable[TaskRecord], known: set[str]) -> None:
-    """Add the finished labels among ``records`` that ``known`` (names already there) lacks; ``known`` is updated.
+    """Add the finished labels among ``records`` that ``known`` (names already there) lacks;
+    ``known`` is updated.
 
     All in one transaction: a row costs a fraction of a millisecond, a transaction tens of them.
     """
-    missing = [r for r in records if r.task.kind == "label" and r.status == "done" and r.task.id not in known]
+    missing = [
+        r
+        for r in records
+        if r.task.kind == "label" and r.status == "done" and r.task.id not in known
+    ]
     if not missing:
         return
     _make(path)
@@ -60,7 +72,10 @@ def add(path: Path, records: Iterable[TaskRecord], known: set[str]) -> None:
                 wall_s=label.wall_s,
                 attempts=len(record.attempts),
                 masked=item.core is not None,
-                data={"provenance": item.provenance.to_json(), "core": list(item.core) if item.core else None},
+                data={
+                    "provenance": item.provenance.to_json(),
+                    "core": list(item.core) if item.core else None,
+                },
             )
             known.add(item.name)
 
@@ -73,7 +88,9 @@ def _make(path: Path) -> None:
         made = Path(folder) / path.name
         connect(made, type="db", use_lock_file=False).count()
         content = made.read_bytes()
-    path.with_name(f"{path.name}-journal").unlink(missing_ok=True)  # of a database that was never finished
+    path.with_name(f"{path.name}-journal").unlink(
+        missing_ok=True
+    )  # of a database that was never finished
     atomic_write(path, content)
 
 
@@ -83,14 +100,18 @@ def _is_whole(path: Path) -> bool:
         return False
     with closing(sqlite3.connect(path)) as connection:
         try:
-            found = connection.execute("SELECT value FROM information WHERE name='version'").fetchone()
+            found = connection.execute(
+                "SELECT value FROM information WHERE name='version'"
+            ).fetchone()
         except sqlite3.OperationalError:
             return False
     return found is not None
 
 
 def _as_text(value: str) -> str:
-    """ASE refuses texts that could be numbers, as one hash in three hundred could; those get a leading ``h``."""
+    """ASE refuses texts that could be numbers, as one hash in three hundred could; those get a
+    leading ``h``.
+    """
     try:
         float(value)
     except ValueError:

@@ -1,7 +1,9 @@
-"""The driver: the one process that knows a campaign. It asks its ``Work`` what to do, does it, and records what came.
+"""The driver: the one process that knows a campaign. It asks its ``Work`` what to do, does it, and
+records what came.
 
-Every fact is durable before it is acted upon, so killing the driver at any moment loses nothing: the next one loads the
-log, folds it, and looks at the claim and outcome files of whatever was running.
+Every fact is durable before it is acted upon, so killing the driver at any moment loses nothing:
+the next one loads the log, folds it, and looks at the claim and outcome files of whatever was
+running.
 """
 
 from __future__ import annotations
@@ -10,13 +12,25 @@ import fcntl
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from mlip_autopipec.campaign.commands import CancelTask, Command, EndCampaign, PlanTask, PublishPotential
+from mlip_autopipec.base.errors import CampaignLockedError
+from mlip_autopipec.base.files import write_json
+from mlip_autopipec.base.progress import Progress
+from mlip_autopipec.base.tasks import Failure, Outcome
+from mlip_autopipec.base.values import Json
+from mlip_autopipec.campaign.attempts import STOPPED, judge_attempt
+from mlip_autopipec.campaign.commands import (
+    CancelTask,
+    Command,
+    EndCampaign,
+    PlanTask,
+    PublishPotential,
+)
 from mlip_autopipec.campaign.events import (
     AttemptEnded,
     AttemptPlanned,
@@ -28,46 +42,22 @@ from mlip_autopipec.campaign.events import (
     TaskCancelled,
     TaskPlanned,
 )
-from mlip_autopipec.campaign.healing import healing
 from mlip_autopipec.campaign.schedule import startable
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
-from mlip_autopipec.campaign.verdicts import STOPPED, judge_attempt
-from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.engines import registry
-from mlip_autopipec.errors import CampaignLockedError
-from mlip_autopipec.files import write_json
 from mlip_autopipec.runtime import dataset_db, layout
 from mlip_autopipec.runtime.attempts import Attempts
 from mlip_autopipec.runtime.executors.ports import Executor
 from mlip_autopipec.runtime.executors.registry import opened
-from mlip_autopipec.runtime.progress import Progress
 from mlip_autopipec.runtime.store import EventStore
 from mlip_autopipec.runtime.streams import read_stream
-from mlip_autopipec.runtime.work import ActiveLearning, Work
-from mlip_autopipec.types import Failure, Json, Outcome
+from mlip_autopipec.runtime.work import Work
 
-__all__ = ["Driver", "carry_out", "hold", "run_campaign"]
+__all__ = ["Driver", "carry_out", "hold"]
 
 STATUS_EVERY_S = 2.0
-#: The status and the database of labels together may take this share of the driver's time, however large they grow.
+#: The status and the database of labels together may take this share of the driver's time, however
+#: large they grow.
 SHOW_SHARE = 0.05
-
-
-def run_campaign(
-    plan: Plan,
-    reasons: Mapping[str, str],
-    root: Path,
-    *,
-    progress: Progress | None = None,
-    executor: Executor | None = None,
-    tick_s: float = 0.5,
-) -> Json:
-    """Carry ``plan`` to its end in the run folder ``root``, or go on where an earlier driver stopped.
-
-    Returns the summary (``result/summary.json``); ``end_state`` is None when the user stopped the run. Raises
-    CampaignLockedError when another driver lives, CampaignStateError when the folder belongs to another plan.
-    """
-    return carry_out(ActiveLearning(plan, reasons), root, progress=progress, executor=executor, tick_s=tick_s)
 
 
 def carry_out(
@@ -78,14 +68,22 @@ def carry_out(
     executor: Executor | None = None,
     tick_s: float = 0.5,
 ) -> Json:
-    """Carry ``work`` to its end in the run folder ``root``; returns and raises as :func:`run_campaign`."""
+    """Carry ``work`` to its end in the run folder ``root``, or go on where an earlier driver
+    stopped.
+
+    Returns what the work leaves behind; ``end_state`` is None when the user stopped the run. Raises
+    CampaignLockedError when another driver lives, CampaignStateError when the folder belongs to
+    another plan.
+    """
     root = root.resolve()
     root.mkdir(parents=True, exist_ok=True)
     with hold(root):
         work.settle(root)
         store = EventStore(root / layout.DATABASE)
         try:
-            with nullcontext(executor) if executor is not None else opened(work.plan, root) as chosen:
+            with (
+                nullcontext(executor) if executor is not None else opened(work.plan, root)
+            ) as chosen:
                 return Driver(work, root, store, chosen, progress or Progress(), tick_s).run()
         finally:
             store.close()
@@ -99,7 +97,9 @@ def hold(root: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             file.seek(0)
-            raise CampaignLockedError(f"{root}: another run works here (process {file.read().strip()})") from error
+            raise CampaignLockedError(
+                f"{root}: another run works here (process {file.read().strip()})"
+            ) from error
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
@@ -108,7 +108,7 @@ def hold(root: Path) -> Iterator[None]:
 
 @dataclass
 class Driver:
-    """One life of the driver of a run folder. Use :func:`run_campaign`."""
+    """One life of the driver of a run folder. Use :func:`carry_out`."""
 
     work: Work
     root: Path
@@ -122,14 +122,14 @@ class Driver:
 
     def __post_init__(self) -> None:
         self.plan = self.work.plan
-        self.attempts = Attempts(self.root, self.executor)
-        self.engine = registry.dft_engine(self.plan.dft.engine)
+        self.attempts = Attempts(self.root, self.executor, self.work.worker)
         self.labelled: set[str] = dataset_db.names(self.root / layout.DATASET)
         self._started = time.monotonic()
         self._unsaved: list[TaskRecord] = []
         self._next_show = 0.0
 
-    # --- life ------------------------------------------------------------------------------------------------------
+    # --- life
+    # ----------------------------------------------------------------------------------------------
 
     def run(self) -> Json:
         """From the log to an end state (or to the user's stop)."""
@@ -138,8 +138,12 @@ class Driver:
             self.state.apply(event)
         self._save_labels(self.state.of_kind("label"))
         if self.state.end is not None and self.work.is_over(self.state):
-            self.progress.log(f"this run has ended already: {self.work.describe(self.state.end, self.state)}")
-            return self.work.write_result(self.root, self.state, self.history, _elapsed(self.history))
+            self.progress.log(
+                f"this run has ended already: {self.work.describe(self.state.end, self.state)}"
+            )
+            return self.work.write_result(
+                self.root, self.state, self.history, _elapsed(self.history)
+            )
         budget = self.plan.budget.model_dump(mode="json")
         self._record(DriverStarted(self.plan.hash, _elapsed(self.history), budget))
         self._record(*self.work.earlier(self.root, self.state))
@@ -160,7 +164,8 @@ class Driver:
     def elapsed_s(self) -> float:
         return self.state.elapsed_before_s + time.monotonic() - self._started
 
-    # --- one round -------------------------------------------------------------------------------------------------
+    # --- one round
+    # ----------------------------------------------------------------------------------------------
 
     def _tick(self) -> bool:
         """Take in what happened, decide, act; True when anything changed."""
@@ -168,7 +173,13 @@ class Driver:
         # Until nothing more follows: only then is it known which of the queued tasks matters most.
         while commands := self.work.decide(self.state, self.elapsed_s):
             changed = True
-            self._record(*(TaskPlanned(command.task) for command in commands if isinstance(command, PlanTask)))
+            self._record(
+                *(
+                    TaskPlanned(command.task)
+                    for command in commands
+                    if isinstance(command, PlanTask)
+                )
+            )
             for command in commands:
                 self._execute(command)
         started = self._start_queued() if self.state.end is None else False
@@ -179,14 +190,24 @@ class Driver:
         for record, attempt in self.state.running():
             folder = self.attempts.folder(record, attempt)
             if record.task.kind == "explore":
-                events += read_stream(folder / layout.STREAM, record.task.id, attempt.number, attempt.stream_offset)
+                events += read_stream(
+                    folder / layout.STREAM, record.task.id, attempt.number, attempt.stream_offset
+                )
             outcome = self.attempts.outcome(record, attempt)
             if outcome is not None:
                 if record.task.kind == "explore":  # what was streamed between the two looks
-                    offset = next((e.offset for e in reversed(events) if getattr(e, "task_id", "") == record.task.id
-                                   and hasattr(e, "offset")), attempt.stream_offset)  # fmt: skip
-                    events += read_stream(folder / layout.STREAM, record.task.id, attempt.number, offset)
-                events.append(judge_attempt(self.plan, record, outcome, self.engine.repair))
+                    offset = next(
+                        (
+                            e.offset
+                            for e in reversed(events)
+                            if getattr(e, "task_id", "") == record.task.id and hasattr(e, "offset")
+                        ),
+                        attempt.stream_offset,
+                    )
+                    events += read_stream(
+                        folder / layout.STREAM, record.task.id, attempt.number, offset
+                    )
+                events.append(judge_attempt(self.plan, record, outcome, self.work.repair))
             elif self.attempts.never_started(record, attempt):
                 job = self.attempts.submit(record, attempt, self.state)
                 events.append(AttemptSubmitted(record.task.id, attempt.number, job))
@@ -213,31 +234,41 @@ class Driver:
         """Intent first, then the executor; the folder's claim keeps a job from running twice."""
         limit = self.work.startable_attempts(self.state, self.elapsed_s)
         chosen = startable(self.state, self.plan.executor.cores)[:limit]
-        self._record(*(AttemptPlanned(record.task.id, len(record.attempts) + 1) for record in chosen))
+        self._record(
+            *(AttemptPlanned(record.task.id, len(record.attempts) + 1) for record in chosen)
+        )
         self._record(
             *(
-                AttemptSubmitted(record.task.id, attempt.number, self.attempts.submit(record, attempt, self.state))
+                AttemptSubmitted(
+                    record.task.id,
+                    attempt.number,
+                    self.attempts.submit(record, attempt, self.state),
+                )
                 for record, attempt in [(record, record.attempts[-1]) for record in chosen]
             )
         )
         return bool(chosen)
 
-    # --- stopping --------------------------------------------------------------------------------------------------
+    # --- stopping
+    # ----------------------------------------------------------------------------------------------
 
     def _request_stop(self, number: int, _frame: FrameType | None) -> None:
         self.stopping = True
 
     def _release_running(self) -> None:
-        """End what runs, without counting it against the tasks; finished results are taken in first."""
+        """End what runs, without counting it against the tasks; finished results are taken in
+        first.
+        """
         self._collect()
         for record, attempt in list(self.state.running()):
             self.attempts.cancel(record, attempt)
             ended = self.attempts.outcome(record, attempt)
             if ended is None or (ended.failure is not None and ended.failure.kind == "lost"):
                 ended = Outcome(None, Failure(STOPPED, "stopped by the user"))
-            self._record(judge_attempt(self.plan, record, ended, self.engine.repair))
+            self._record(judge_attempt(self.plan, record, ended, self.work.repair))
 
-    # --- records ---------------------------------------------------------------------------------------------------
+    # --- records
+    # ----------------------------------------------------------------------------------------------
 
     def _record(self, *events: Event) -> None:
         if not events:
@@ -252,14 +283,16 @@ class Driver:
                 self.progress.log(text)
 
     def _show(self, *, force: bool = False) -> None:
-        """Database of labels, ``status.json`` and progress line, now and then: all follow from the log."""
+        """Database of labels, ``status.json`` and progress line, now and then: all follow from the
+        log.
+        """
         begun = time.monotonic()
         if not force and begun < self._next_show:
             return
         self._save_labels(self._unsaved)
         self._unsaved.clear()
         status = self.work.status(self.state, self.history, self.elapsed_s)
-        write_json(self.root / layout.STATUS, {**status, "healing": healing(self.state)})
+        write_json(self.root / layout.STATUS, status)
         self.progress.line(self.work.line(status))
         now = time.monotonic()
         self._next_show = now + max(STATUS_EVERY_S, (now - begun) / SHOW_SHARE)
@@ -284,7 +317,9 @@ def _elapsed(history: list[tuple[float, Event]]) -> float:
 def _stop_on_signal(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     """Ctrl-C and SIGTERM end the run cleanly; the handlers of before are put back."""
     try:
-        before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {
+            number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)
+        }
     except ValueError:  # not in the main thread (a notebook, say): the caller's own handling stands
         yield
         return

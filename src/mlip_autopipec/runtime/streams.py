@@ -1,4 +1,6 @@
-"""Reading what running MD streams: complete lines past an offset, a torn last line left for the next look."""
+"""Reading what running MD streams: complete lines past an offset, a torn last line left for the
+next look.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ __all__ = ["read_stream"]
 
 
 def read_stream(path: Path, task_id: str, attempt: int, offset: int) -> list[MdReported]:
-    """Reports past byte ``offset``, each with the offset after it; of progress lines only the newest is kept."""
+    """Reports past byte ``offset``, each with the offset after it; of progress lines only the
+    newest is kept.
+    """
     if not path.exists():
         return []
     with path.open("rb") as file:

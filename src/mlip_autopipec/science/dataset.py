@@ -12,7 +12,8 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mlip_autopipec.types import Json, LabelledStructure
+from mlip_autopipec.base.labels import LabelledStructure
+from mlip_autopipec.base.values import Json
 
 __all__ = ["Split", "core_mask", "errors", "group_split", "one_method", "rmse"]
 
@@ -29,22 +30,26 @@ def group_split(
     train_only: Collection[str] = (),
     keep_test: Collection[str] = (),
 ) -> Split:
-    """(train, test): whole groups (``provenance.group``) on one side, about ``fraction`` of the groups held out.
+    """(train, test): whole groups (``provenance.group``) on one side, about ``fraction`` of the
+    groups held out.
 
-    A group with a member in ``train_only`` (names: prototypes, equation-of-state points, what a selector chose) is
-    never held out. Each other group draws a number in [0, 1) from the hash of its name and the seed; the lowest are
-    held out until ``fraction`` of *all* groups is reached (at least one, at most MOST_HELD_OUT of those that may be),
-    but never more than half of the groups of one strategy: an error on a kind that was not taught at all tells of the
-    draw, not of the potential. Groups that were held out before (``keep_test``: names of structures) come first and
-    stay, so the split is stable while data arrive.
-    At least one group stays in training; with a single group the test set is empty.
+    A group with a member in ``train_only`` (names: prototypes, equation-of-state points, what a
+    selector chose) is never held out. Each other group draws a number in [0, 1) from the hash of
+    its name and the seed; the lowest are held out until ``fraction`` of *all* groups is reached (at
+    least one, at most MOST_HELD_OUT of those that may be), but never more than half of the groups
+    of one strategy: an error on a kind that was not taught at all tells of the draw, not of the
+    potential. Groups that were held out before (``keep_test``: names of structures) come first and
+    stay, so the split is stable while data arrive. At least one group stays in training; with a
+    single group the test set is empty.
     """
     strategy_of = {item.provenance.group: item.provenance.strategy for item in items}
     pinned = {item.provenance.group for item in items if item.name in train_only}
     earlier = {item.provenance.group for item in items if item.name in keep_test} - pinned
     draws = {group: _draw(group, seed) for group in sorted(set(strategy_of) - pinned)}
     wanted = min(
-        max(1, round(fraction * len(strategy_of))), max(1, int(MOST_HELD_OUT * len(draws))), len(strategy_of) - 1
+        max(1, round(fraction * len(strategy_of))),
+        max(1, int(MOST_HELD_OUT * len(draws))),
+        len(strategy_of) - 1,
     )
     order = sorted(draws, key=lambda group: (group not in earlier, draws[group]))
     held_out = _held_out(order, earlier, wanted, strategy_of)
@@ -55,28 +60,43 @@ def group_split(
     return train, test
 
 
-def _held_out(order: Sequence[str], earlier: Collection[str], wanted: int, strategy_of: Mapping[str, str]) -> set[str]:
-    """``earlier``, and the first of ``order`` up to ``wanted`` that take no more than half of a strategy's groups."""
+def _held_out(
+    order: Sequence[str], earlier: Collection[str], wanted: int, strategy_of: Mapping[str, str]
+) -> set[str]:
+    """``earlier``, and the first of ``order`` up to ``wanted`` that take no more than half of a
+    strategy's groups.
+    """
     if not order or wanted < 1:
         return set()
-    groups_of, taken = Counter(strategy_of.values()), Counter(strategy_of[group] for group in earlier)
+    groups_of, taken = (
+        Counter(strategy_of.values()),
+        Counter(strategy_of[group] for group in earlier),
+    )
     held_out = set(earlier)
     for group in order:
         strategy = strategy_of[group]
-        if len(held_out) < wanted and group not in held_out and 2 * (taken[strategy] + 1) <= groups_of[strategy]:
+        if (
+            len(held_out) < wanted
+            and group not in held_out
+            and 2 * (taken[strategy] + 1) <= groups_of[strategy]
+        ):
             taken[strategy] += 1
             held_out.add(group)
     return held_out or {order[0]}
 
 
 def _draw(group: str, seed: int) -> float:
-    """A number in [0, 1) that depends on group and seed alone, the same in every process and on every machine."""
+    """A number in [0, 1) that depends on group and seed alone, the same in every process and on
+    every machine.
+    """
     digest = hashlib.sha256(f"{seed}:{group}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def one_method(items: Sequence[LabelledStructure]) -> bool:
-    """Whether every label was made by the same DFT method: labels of two methods never meet in one training set."""
+    """Whether every label was made by the same DFT method: labels of two methods never meet in one
+    training set.
+    """
     return len({item.label.method_hash for item in items}) <= 1
 
 
@@ -94,11 +114,14 @@ def rmse(differences: ArrayLike) -> float | None:
     return float(np.sqrt(np.mean(values**2))) if values.size else None
 
 
-def errors(items: Sequence[LabelledStructure], energies_ev: Sequence[float], forces: Sequence[FloatArray]) -> Json:
-    """Errors of predicted total energies (n_structures,) and forces (n_atoms, 3) each, in eV and eV/Å.
+def errors(
+    items: Sequence[LabelledStructure], energies_ev: Sequence[float], forces: Sequence[FloatArray]
+) -> Json:
+    """Errors of predicted total energies (n_structures,) and forces (n_atoms, 3) each, in eV and
+    eV/Å.
 
-    ``n_structures``, ``energy_rmse_mev_per_atom`` (whole cells only) and ``force_rmse_mev_per_a`` (components of
-    unmasked atoms); None where nothing is left to average.
+    ``n_structures``, ``energy_rmse_mev_per_atom`` (whole cells only) and ``force_rmse_mev_per_a``
+    (components of unmasked atoms); None where nothing is left to average.
     """
     energy = [
         1000.0 * (predicted - item.label.energy_ev) / len(item.atoms)

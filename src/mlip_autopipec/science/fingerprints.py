@@ -1,8 +1,9 @@
 """SOAP fingerprints: what makes two structures, or two atomic environments, alike.
 
-Smooth overlap of atomic positions (Bartók, Kondor, Csányi, Phys. Rev. B 87, 184115, 2013), computed by dscribe with
-r_cut 5 Å, n_max 8, l_max 6. Vectors per atom have unit length; a structure's fingerprint is their mean, so cells of
-different size compare, and a supercell has the fingerprint of its primitive cell.
+Smooth overlap of atomic positions (Bartók, Kondor, Csányi, Phys. Rev. B 87, 184115, 2013), computed
+by dscribe with r_cut 5 Å, n_max 8, l_max 6. Vectors per atom have unit length; a structure's
+fingerprint is their mean, so cells of different size compare, and a supercell has the fingerprint
+of its primitive cell.
 """
 
 from __future__ import annotations
@@ -15,14 +16,22 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from mlip_autopipec.errors import MissingProgramError
-from mlip_autopipec.types import Json
+from mlip_autopipec.base.errors import MissingProgramError
+from mlip_autopipec.base.values import Json
 
-__all__ = ["AtomicFingerprint", "Soap", "atomic_fingerprints", "distinct", "structure_fingerprints", "structure_key"]
+__all__ = [
+    "AtomicFingerprint",
+    "Soap",
+    "atomic_fingerprints",
+    "distinct",
+    "structure_fingerprints",
+    "structure_key",
+]
 
 FloatArray = NDArray[np.float64]
 
-#: Anything that gives one vector (D,) for each atom of a structure: SOAP here, the projections on an ACE basis, ...
+#: Anything that gives one vector (D,) for each atom of a structure: SOAP here, the projections on
+#: an ACE basis, ...
 AtomicFingerprint = Callable[[Atoms], FloatArray]
 
 R_CUT_A, N_MAX, L_MAX, SIGMA_A = 5.0, 8, 6, 0.5
@@ -32,12 +41,13 @@ INSTALL = "pip install 'mlip-autopipec[structures]'"
 class Soap:
     """Unit vectors (n_atoms, D) of a structure's atoms.
 
-    ``elements``: every element of the campaign, so that vectors of different structures have the same components.
-    Up to two elements the full power spectrum is used; above, the density of one element is contracted with the
-    density of all (dscribe's ``mu1nu1``), so that D grows linearly with the number of elements.
-    ``max_columns``: longer vectors are multiplied by a fixed random matrix, which keeps all distances within about
-    1/sqrt(2 max_columns) (Johnson and Lindenstrauss, Contemp. Math. 26, 189, 1984).
-    Raises MissingProgramError without dscribe.
+    ``elements``: every element of the campaign, so that vectors of different structures have the
+    same components. Up to two elements the full power spectrum is used; above, the density of one
+    element is contracted with the density of all (dscribe's ``mu1nu1``), so that D grows linearly
+    with the number of elements.
+    ``max_columns``: longer vectors are multiplied by a fixed random matrix, which keeps all
+    distances within about 1/sqrt(2 max_columns) (Johnson and Lindenstrauss, Contemp. Math. 26, 189,
+    1984). Raises MissingProgramError without dscribe.
     """
 
     def __init__(self, elements: Sequence[str], max_columns: int | None = None) -> None:
@@ -48,7 +58,9 @@ class Soap:
         #: D, the length of the vectors.
         self.columns = full
         if max_columns is not None and full > max_columns:
-            self._folding = np.random.default_rng(0).normal(size=(full, max_columns)) / np.sqrt(max_columns)
+            self._folding = np.random.default_rng(0).normal(size=(full, max_columns)) / np.sqrt(
+                max_columns
+            )
             self.columns = max_columns
 
     @property
@@ -77,13 +89,17 @@ class Soap:
             try:
                 from dscribe.descriptors import SOAP
             except ModuleNotFoundError as error:
-                raise MissingProgramError(f"the Python package {error.name!r} (fingerprints)", INSTALL) from error
+                raise MissingProgramError(
+                    f"the Python package {error.name!r} (fingerprints)", INSTALL
+                ) from error
             self._descriptors[periodic] = SOAP(**self._settings(), periodic=periodic)
         return self._descriptors[periodic]
 
 
 def atomic_fingerprints(structures: Sequence[Atoms], elements: Sequence[str]) -> list[FloatArray]:
-    """One array (n_atoms, D) of unit vectors for each structure, by :class:`Soap` (``elements``, errors: see there)."""
+    """One array (n_atoms, D) of unit vectors for each structure, by :class:`Soap` (``elements``,
+    errors: see there).
+    """
     soap = Soap(elements) if structures else None
     return [soap(atoms) for atoms in structures] if soap else []
 
@@ -97,15 +113,23 @@ def structure_fingerprints(structures: Sequence[Atoms], elements: Sequence[str])
 
 
 def structure_key(atoms: Atoms) -> bytes:
-    """A hash (16 bytes) of species, positions and cell (to 1e-7 Å, as text files have them) and periodicity."""
+    """A hash (16 bytes) of species, positions and cell (to 1e-7 Å, as text files have them) and
+    periodicity.
+    """
     # + 0.0: minus zero is zero
-    lengths = [(np.round(array, 7) + 0.0).astype("<f8") for array in (atoms.positions, atoms.cell.array)]
+    lengths = [
+        (np.round(array, 7) + 0.0).astype("<f8") for array in (atoms.positions, atoms.cell.array)
+    ]
     parts = (atoms.numbers.astype("<i4"), *lengths, atoms.pbc)
-    return hashlib.blake2b(b"".join(np.ascontiguousarray(part).tobytes() for part in parts), digest_size=16).digest()
+    return hashlib.blake2b(
+        b"".join(np.ascontiguousarray(part).tobytes() for part in parts), digest_size=16
+    ).digest()
 
 
 def distinct(fingerprints: FloatArray, tolerance: float = 1e-4) -> list[int]:
-    """Indices of the rows kept when later rows nearer than ``tolerance`` to an earlier kept one are dropped."""
+    """Indices of the rows kept when later rows nearer than ``tolerance`` to an earlier kept one are
+    dropped.
+    """
     kept: list[int] = []
     for index, row in enumerate(fingerprints):
         if not kept or np.linalg.norm(fingerprints[kept] - row, axis=1).min() > tolerance:

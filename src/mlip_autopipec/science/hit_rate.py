@@ -1,8 +1,9 @@
 """How far the surrogate is from DFT, and what its screen let through and threw away.
 
-Pure functions of labels, surrogate predictions and verdicts. Energies of two methods differ by a constant for each
-element; the offsets are fitted by least squares and taken out before energies are compared. Where surrogate and DFT
-forces are correlated by less than 0.7 the surrogate does not rank this material, and the screen falls back to geometry.
+Pure functions of labels, surrogate predictions and verdicts. Energies of two methods differ by a
+constant for each element; the offsets are fitted by least squares and taken out before energies are
+compared. Where surrogate and DFT forces are correlated by less than 0.7 the surrogate does not rank
+this material, and the screen falls back to geometry.
 """
 
 from __future__ import annotations
@@ -15,14 +16,25 @@ from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator
 from numpy.typing import NDArray
 
+from mlip_autopipec.base.labels import Label
+from mlip_autopipec.base.tasks import Failure
+from mlip_autopipec.base.values import Json
 from mlip_autopipec.science.screening import Limits, composition
-from mlip_autopipec.types import Failure, Json, Label
 
-__all__ = ["LEAST_CORRELATION", "HitRate", "Judged", "Prediction", "element_offsets", "hit_rate", "predict"]
+__all__ = [
+    "LEAST_CORRELATION",
+    "HitRate",
+    "Judged",
+    "Prediction",
+    "element_offsets",
+    "hit_rate",
+    "predict",
+]
 
 FloatArray = NDArray[np.float64]
 LEAST_CORRELATION = 0.7
-# Forces of symmetric cells vanish on both sides; a correlation over a few numbers, or over noise, says nothing.
+# Forces of symmetric cells vanish on both sides; a correlation over a few numbers, or over noise,
+# says nothing.
 FEWEST_COMPONENTS, LEAST_SPREAD_EV_PER_A = 30, 0.02
 
 
@@ -36,7 +48,10 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A structure that DFT was asked about. ``prediction`` is None where the surrogate failed or was not asked."""
+    """A structure that DFT was asked about.
+
+    ``prediction`` is None where the surrogate failed or was not asked.
+    """
 
     atoms: Atoms
     label: Label | Failure
@@ -46,11 +61,14 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class HitRate:
-    """``n_hits`` of ``n_accepted`` labelled structures are what the screen promised: DFT converged, within the limits.
+    """``n_hits`` of ``n_accepted`` labelled structures are what the screen promised: DFT converged,
+    within the limits.
 
-    ``n_false_rejections`` of the ``n_audited`` (rejected, labelled on purpose) would have been hits. Errors are over
-    accepted structures: energies per atom after the element offsets, None when there are no more labels than offsets.
-    ``geometry_only``: from here on the surrogate should not judge; ``reason`` says which correlation decided.
+    ``n_false_rejections`` of the ``n_audited`` (rejected, labelled on purpose) would have been
+    hits. Errors are over accepted structures: energies per atom after the element offsets, None
+    when there are no more labels than offsets.
+    ``geometry_only``: from here on the surrogate should not judge; ``reason`` says which
+    correlation decided.
     """
 
     n_accepted: int
@@ -81,20 +99,33 @@ def predict(structures: Sequence[Atoms], calculator: Calculator) -> list[Predict
     return found
 
 
-def element_offsets(structures: Sequence[Atoms], differences_ev: Sequence[float]) -> tuple[dict[str, float], int]:
-    """Energy per atom of each element (eV) that best explains ``differences_ev``, and how many of them are independent.
+def element_offsets(
+    structures: Sequence[Atoms], differences_ev: Sequence[float]
+) -> tuple[dict[str, float], int]:
+    """Energy per atom of each element (eV) that best explains ``differences_ev``, and how many of
+    them are independent.
 
-    Least squares on energies per atom, the shortest solution where compositions do not tell elements apart.
+    Least squares on energies per atom, the shortest solution where compositions do not tell
+    elements apart.
     """
     elements = sorted({symbol for atoms in structures for symbol in atoms.symbols})
-    fractions = np.array([[atoms.symbols.count(e) / len(atoms) for e in elements] for atoms in structures])
-    per_atom = np.array([d / len(atoms) for d, atoms in zip(differences_ev, structures, strict=True)])
+    fractions = np.array(
+        [[atoms.symbols.count(e) / len(atoms) for e in elements] for atoms in structures]
+    )
+    per_atom = np.array(
+        [d / len(atoms) for d, atoms in zip(differences_ev, structures, strict=True)]
+    )
     offsets, _, rank, _ = np.linalg.lstsq(fractions, per_atom, rcond=1e-8)
     return dict(zip(elements, map(float, offsets), strict=True)), int(rank)
 
 
-def hit_rate(judged: Sequence[Judged], limits: Limits, *, least_correlation: float = LEAST_CORRELATION) -> HitRate:
-    """The report on the screen. Structures of any composition, one DFT method, ``limits`` those of the screen."""
+def hit_rate(
+    judged: Sequence[Judged], limits: Limits, *, least_correlation: float = LEAST_CORRELATION
+) -> HitRate:
+    """The report on the screen.
+
+    Structures of any composition, one DFT method, ``limits`` those of the screen.
+    """
     lowest = _lowest_dft(judged)
     accepted = [item for item in judged if not item.rejected]
     audited = [item for item in judged if item.rejected]
@@ -118,8 +149,14 @@ def _reason(correlation: float | None, geometry_only: bool, least: float) -> str
     if correlation is None:
         return "too few forces to compare surrogate and DFT: the surrogate goes on judging"
     if geometry_only:
-        return f"surrogate and DFT forces are correlated by {correlation:.2f} < {least:g}: geometry alone judges"
-    return f"surrogate and DFT forces are correlated by {correlation:.2f}, at least {least:g}: the surrogate judges"
+        return (
+            f"surrogate and DFT forces are correlated by {correlation:.2f} < {least:g}: geometry"
+            " alone judges"
+        )
+    return (
+        f"surrogate and DFT forces are correlated by {correlation:.2f}, at least {least:g}: the"
+        " surrogate judges"
+    )
 
 
 def _lowest_dft(judged: Sequence[Judged]) -> dict[str, float]:
@@ -137,7 +174,9 @@ def _is_good(item: Judged, lowest: dict[str, float], limits: Limits) -> bool:
         return False
     largest = float(np.linalg.norm(item.label.forces, axis=1).max())
     above = item.label.energy_ev / len(item.atoms) - lowest[composition(item.atoms)]
-    return largest <= limits.max_force_ev_per_a and above <= limits.max_energy_above_lowest_ev_per_atom
+    return (
+        largest <= limits.max_force_ev_per_a and above <= limits.max_energy_above_lowest_ev_per_atom
+    )
 
 
 def _both(judged: Sequence[Judged]) -> list[tuple[Atoms, Label, Prediction]]:

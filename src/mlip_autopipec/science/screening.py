@@ -1,8 +1,9 @@
 """The plausibility screen: what is not worth a DFT calculation is rejected with its reason.
 
-Three limits (SCIENCE, screening): no pair closer than ``min_distance_factor`` x the sum of covalent radii, surrogate
-max |F| below ``max_force_ev_per_a``, energy per atom within ``max_energy_above_lowest_ev_per_atom`` of the lowest of
-the same composition. Without a surrogate only the first one is applied.
+Three limits (SCIENCE, screening): no pair closer than ``min_distance_factor`` x the sum of covalent
+radii, surrogate max |F| below ``max_force_ev_per_a``, energy per atom within
+``max_energy_above_lowest_ev_per_atom`` of the lowest of the same composition. Without a surrogate
+only the first one is applied.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ase.calculators.calculator import CalculationFailed, Calculator
 from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 
-from mlip_autopipec.types import Candidate
+from mlip_autopipec.base.structures import Candidate
 
 __all__ = [
     "Evaluation",
@@ -49,7 +50,9 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What can be said of one structure alone; ``kind`` and ``reason`` are None where nothing speaks against it."""
+    """What can be said of one structure alone; ``kind`` and ``reason`` are None where nothing
+    speaks against it.
+    """
 
     kind: str | None = None
     reason: str | None = None
@@ -59,7 +62,9 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the screen says of one candidate. ``reason`` is None when it passed; ``kind`` is a short class of it."""
+    """What the screen says of one candidate. ``reason`` is None when it passed; ``kind`` is a short
+    class of it.
+    """
 
     candidate: Candidate
     kind: str | None = None
@@ -92,7 +97,8 @@ class Screened:
 def closest_contact(atoms: Atoms) -> float:
     """Smallest pair distance over the pair's sum of covalent radii, periodic images included.
 
-    Pairs with hydrogen count 1/0.8 longer (a looser limit). Infinity when no pair is nearer than 1.2 of it.
+    Pairs with hydrogen count 1/0.8 longer (a looser limit). Infinity when no pair is nearer than
+    1.2 of it.
     """
     radii = covalent_radii[atoms.numbers]
     i, j, distance = neighbor_list("ijd", atoms, cutoff=1.2 * radii)
@@ -109,13 +115,17 @@ def composition(atoms: Atoms) -> str:
 
 
 def evaluate(atoms: Atoms, calculator: Calculator | None, limits: Limits) -> Evaluation:
-    """Contact distance, then energy and forces (one call of ``calculator``), against the limits of one structure.
+    """Contact distance, then energy and forces (one call of ``calculator``), against the limits of
+    one structure.
 
     A structure whose atoms are too close is not calculated. ``calculator`` None: geometry alone.
     """
     contact = closest_contact(atoms)
     if contact < limits.min_distance_factor:
-        text = f"closest pair at {contact:.2f} of its covalent distance, limit {limits.min_distance_factor}"
+        text = (
+            f"closest pair at {contact:.2f} of its covalent distance, limit"
+            f" {limits.min_distance_factor}"
+        )
         return Evaluation("too_close", text)
     if calculator is None:
         return Evaluation()
@@ -137,13 +147,18 @@ def evaluate(atoms: Atoms, calculator: Calculator | None, limits: Limits) -> Eva
 
 
 def by_own_limit(candidate: Candidate, limits: Limits) -> Evaluation | None:
-    """The evaluation of a candidate whose strategy set its own shortest contact (``min_contact``), None for others.
+    """The evaluation of a candidate whose strategy set its own shortest contact (``min_contact``),
+    None for others.
 
-    Dimers and lone atoms are meant to lie far above any crystal, and surrogates made for solids know nothing of them:
-    geometry alone decides.
+    Dimers and lone atoms are meant to lie far above any crystal, and surrogates made for solids
+    know nothing of them: geometry alone decides.
     """
     own = candidate.provenance.parameters.get("min_contact")
-    return None if own is None else evaluate(candidate.atoms, None, replace(limits, min_distance_factor=float(own)))
+    return (
+        None
+        if own is None
+        else evaluate(candidate.atoms, None, replace(limits, min_distance_factor=float(own)))
+    )
 
 
 def judge(
@@ -156,8 +171,8 @@ def judge(
 ) -> Screened:
     """The verdicts that follow from the evaluations, by the energies of the whole set.
 
-    ``lowest_ev_per_atom``: surrogate energies of relaxed starts by :func:`composition`; lower ones among the
-    candidates replace them.
+    ``lowest_ev_per_atom``: surrogate energies of relaxed starts by :func:`composition`; lower ones
+    among the candidates replace them.
     """
     lowest = dict(lowest_ev_per_atom or {})
     for candidate, found in zip(candidates, evaluations, strict=True):
@@ -165,7 +180,10 @@ def judge(
             key = composition(candidate.atoms)
             lowest[key] = min(lowest.get(key, np.inf), found.energy_ev_per_atom)
     pairs = zip(candidates, evaluations, strict=True)
-    return Screened(tuple(_verdict(candidate, found, lowest, limits) for candidate, found in pairs), geometry_only)
+    return Screened(
+        tuple(_verdict(candidate, found, lowest, limits) for candidate, found in pairs),
+        geometry_only,
+    )
 
 
 def screen(
@@ -176,27 +194,35 @@ def screen(
 ) -> Screened:
     """:func:`evaluate` each candidate here, one after the other, and :func:`judge` them."""
     found = [
-        by_own_limit(candidate, limits) or evaluate(candidate.atoms, calculator, limits) for candidate in candidates
+        by_own_limit(candidate, limits) or evaluate(candidate.atoms, calculator, limits)
+        for candidate in candidates
     ]
     return judge(candidates, found, limits, lowest_ev_per_atom, geometry_only=calculator is None)
 
 
-def _verdict(candidate: Candidate, found: Evaluation, lowest: Mapping[str, float], limits: Limits) -> Verdict:
+def _verdict(
+    candidate: Candidate, found: Evaluation, lowest: Mapping[str, float], limits: Limits
+) -> Verdict:
     kind, reason, energy = found.kind, found.reason, found.energy_ev_per_atom
     limit = limits.max_energy_above_lowest_ev_per_atom
     if reason is None and energy is not None:
         above = energy - lowest[composition(candidate.atoms)]
         if above > limit:
-            kind, reason = "high_energy", f"{above:.2f} eV/atom above the lowest of its composition, limit {limit:g}"
+            kind, reason = (
+                "high_energy",
+                f"{above:.2f} eV/atom above the lowest of its composition, limit {limit:g}",
+            )
     return Verdict(candidate, kind, reason, energy, found.max_force_ev_per_a)
 
 
 def audit_sample(screened: Screened, count: int, rng: np.random.Generator) -> list[Verdict]:
-    """Up to ``count`` candidates that the surrogate's numbers rejected, drawn evenly, to be labelled all the same.
+    """Up to ``count`` candidates that the surrogate's numbers rejected, drawn evenly, to be
+    labelled all the same.
 
-    They tell how many good structures the screen throws away (:mod:`~mlip_autopipec.science.hit_rate`). Those that
-    geometry alone rejects are left out, since DFT has no business with overlapping cores, and so are those that the
-    surrogate could not calculate: there is no verdict of it to be checked.
+    They tell how many good structures the screen throws away
+    (:mod:`~mlip_autopipec.science.hit_rate`). Those that geometry alone rejects are left out, since
+    DFT has no business with overlapping cores, and so are those that the surrogate could not
+    calculate: there is no verdict of it to be checked.
     """
     doubtful = [verdict for verdict in screened.rejected if verdict.kind in BY_SURROGATE]
     picked = rng.permutation(len(doubtful))[:count]

@@ -1,4 +1,4 @@
-"""For authors of backends and for tests: simulated engines, a small plan that uses them, and the contract suites.
+"""For authors of backends and for tests: simulated engines, a small plan, the contract suites.
 
 No product module imports this one. A new backend proves itself with one line::
 
@@ -6,11 +6,12 @@ No product module imports this one. A new backend proves itself with one line::
         engine = MyEngine()
 """
 
-from mlip_autopipec.testing.contracts import (
+from mlip_autopipec.testing.contracts.dft import (
     DftEngineContract,
     MdEngineContract,
     TrainerContract,
 )
+from mlip_autopipec.testing.contracts.surrogate import SurrogateContract
 from mlip_autopipec.testing.simulated import (
     GradedEmt,
     SimulatedDft,
@@ -19,7 +20,6 @@ from mlip_autopipec.testing.simulated import (
     SimulatedTrainer,
     simulated_plan,
 )
-from mlip_autopipec.testing.surrogate_contract import SurrogateContract
 
 __all__ = [
     "DftEngineContract",

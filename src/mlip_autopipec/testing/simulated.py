@@ -1,8 +1,8 @@
 """Simulated engines for tests of the loop, and a small plan that uses them.
 
-The simulated engines are quick and deterministic, but honest about failure: a label exists only when its command has
-ended, and each finished command leaves a line in the file named by ``MLIP_TESTING_LEDGER``, so that a test can count
-how often every calculation was really done.
+The simulated engines are quick and deterministic, but honest about failure: a label exists only
+when its command has ended, and each finished command leaves a line in the file named by
+``MLIP_TESTING_LEDGER``, so that a test can count how often every calculation was really done.
 """
 
 from __future__ import annotations
@@ -20,11 +20,15 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from ase.data import covalent_radii
 
+from mlip_autopipec.base.files import append_line, read_json, write_json
+from mlip_autopipec.base.labels import Label, LabelJob
+from mlip_autopipec.base.process import Prepared
+from mlip_autopipec.base.structures import Candidate, Provenance
+from mlip_autopipec.base.tasks import Failure
+from mlip_autopipec.base.values import Json, content_hash
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.engines.ports import MdJob, Prepared, Trained, TrainJob
-from mlip_autopipec.engines.universal import refuse_unknown
-from mlip_autopipec.files import append_line, read_json, write_json
-from mlip_autopipec.types import Candidate, Failure, Json, Label, LabelJob, Provenance, content_hash
+from mlip_autopipec.engines.ports import MdJob, Trained, TrainJob
+from mlip_autopipec.engines.unknown_elements import refuse_unknown
 
 __all__ = [
     "GradedEmt",
@@ -39,7 +43,10 @@ LEDGER = "MLIP_TESTING_LEDGER"
 
 
 class SimulatedDft:
-    """Effective-medium theory behind a shell command. A structure whose hash ends in 0 fails once, then is healed."""
+    """Effective-medium theory behind a shell command.
+
+    A structure whose hash ends in 0 fails once, then is healed.
+    """
 
     def prepare(self, job: LabelJob, *, walltime_s: float, cores: int) -> Prepared:
         name = content_hash([job.to_json()["atoms"], job.to_json()["kmesh"]])
@@ -51,11 +58,18 @@ class SimulatedDft:
 
     def parse(self, folder: Path, job: LabelJob, exit_code: int | None) -> Label | Failure:
         if not (folder / "done.txt").exists():
-            return Failure("scf_not_converged" if exit_code == 3 else "interrupted", f"exit code {exit_code}")
+            return Failure(
+                "scf_not_converged" if exit_code == 3 else "interrupted", f"exit code {exit_code}"
+            )
         atoms = job.atoms.copy()
         atoms.calc = EMT()
         return Label(
-            atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress(), job.method_hash, 10, wall_s=0.05
+            atoms.get_potential_energy(),
+            atoms.get_forces(),
+            atoms.get_stress(),
+            job.method_hash,
+            10,
+            wall_s=0.05,
         )
 
     def repair(self, job: LabelJob, failures: Sequence[Failure]) -> LabelJob | None:
@@ -63,12 +77,17 @@ class SimulatedDft:
 
 
 class GradedEmt(Calculator):
-    """Effective-medium theory with a made-up extrapolation grade: how far the closest pair is from the usual one."""
+    """Effective-medium theory with a made-up extrapolation grade: how far the closest pair is from
+    the usual one.
+    """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "energies", "forces", "stress"]  # type: ignore[misc]
 
     def calculate(
-        self, atoms: Atoms | None = None, properties: Sequence[str] = ("energy",), system_changes: Any = all_changes
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Any = all_changes,
     ) -> None:
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
@@ -137,7 +156,9 @@ class SimulatedSurrogate:
 
 
 class SimulatedMd:
-    """MD that knows more with each potential: breaks with the first, streams with the next two, then runs clean."""
+    """MD that knows more with each potential: breaks with the first, streams with the next two,
+    then runs clean.
+    """
 
     def run(self, job: MdJob, folder: Path) -> Json | Failure:
         rng = np.random.default_rng(job.seed)
@@ -147,7 +168,12 @@ class SimulatedMd:
         clean_ps, ps, since_ps, gamma, streamed = 0.0, 0.0, 0.0, 0.0, 0
         while clean_ps < job.clean_ps:
             if ps - since_ps >= job.max_ps:
-                append_line(stream, _line("progress", done, ps=ps, clean_ps=clean_ps, gamma_max=gamma, state="waiting"))
+                append_line(
+                    stream,
+                    _line(
+                        "progress", done, ps=ps, clean_ps=clean_ps, gamma_max=gamma, state="waiting"
+                    ),
+                )
                 if not _wait(job, pointer["name"]):
                     break
             newer = read_json(job.pointer)
@@ -169,19 +195,36 @@ class SimulatedMd:
                 append_line(stream, _line("break", done, gamma=gamma, potential=pointer["name"]))
                 if not _wait(job, pointer["name"]):
                     break
-            append_line(stream, _line("progress", done, ps=ps, clean_ps=clean_ps, gamma_max=gamma, state="running"))
+            append_line(
+                stream,
+                _line("progress", done, ps=ps, clean_ps=clean_ps, gamma_max=gamma, state="running"),
+            )
             time.sleep(0.02)
         clean = clean_ps >= job.clean_ps
-        return {**done, "ps": ps, "clean_ps": clean_ps, "clean": clean, "potential": pointer["name"],
-                "temperature_mean_k": job.temperature_k}  # fmt: skip
+        return {
+            **done,
+            "ps": ps,
+            "clean_ps": clean_ps,
+            "clean": clean,
+            "potential": pointer["name"],
+            "temperature_mean_k": job.temperature_k,
+        }
 
     def _candidate(
-        self, job: MdJob, folder: Path, done: Json, gamma: float, potential: str, rng: np.random.Generator
+        self,
+        job: MdJob,
+        folder: Path,
+        done: Json,
+        gamma: float,
+        potential: str,
+        rng: np.random.Generator,
     ) -> Json:
         atoms = job.start.copy()
         atoms.positions += rng.normal(scale=0.05, size=(len(atoms), 3))
         group = f"md-{job.temperature_k:g}-{potential}"
-        candidate = Candidate(atoms, Provenance("md", group, seed=job.seed, potential=potential), gamma_max=gamma)
+        candidate = Candidate(
+            atoms, Provenance("md", group, seed=job.seed, potential=potential), gamma_max=gamma
+        )
         name = f"candidate-{done['candidates']:03d}.json"
         write_json(folder / name, {**candidate.to_json(), "gamma": [gamma] * len(atoms)})
         return _line("candidate", done, file=name, gamma=gamma, potential=potential)
@@ -201,8 +244,12 @@ def _wait(job: MdJob, name: str) -> bool:
     return False
 
 
-def simulated_plan(name: str = "copper", *, initial: int = 8, cores: int = 2, **changes: Any) -> Plan:
-    """A plan for copper in which every engine is simulated. ``changes`` replace top-level sections."""
+def simulated_plan(
+    name: str = "copper", *, initial: int = 8, cores: int = 2, **changes: Any
+) -> Plan:
+    """A plan for copper in which every engine is simulated. ``changes`` replace top-level
+    sections.
+    """
     here = "mlip_autopipec.testing"
     radius = float(covalent_radii[29])
     sections: Json = {
@@ -257,7 +304,12 @@ def simulated_plan(name: str = "copper", *, initial: int = 8, cores: int = 2, **
             "gamma_break": 10.0,
             "wait_s": 300.0,
         },
-        "embedding": {"max_dft_atoms": 40, "core_radius_a": 2.0, "buffer_a": 2.0, "environment_a": 3.0},
+        "embedding": {
+            "max_dft_atoms": 40,
+            "core_radius_a": 2.0,
+            "buffer_a": 2.0,
+            "environment_a": 3.0,
+        },
         "validation": {"eos_strains": [-0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06]},
         "convergence": {
             "force_rmse_change": 0.5,

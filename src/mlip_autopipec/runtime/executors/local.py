@@ -1,4 +1,7 @@
-"""Processes of this machine. A job leads a process session of its own, so it outlives a killed driver."""
+"""Processes of this machine.
+
+A job leads a process session of its own, so it outlives a killed driver.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ __all__ = ["LocalExecutor", "alive", "end", "end_tree", "identity"]
 
 
 def alive(job: str) -> bool:
-    """Whether the process ``host:pid:start time`` lives (a zombie does not); other hosts count as alive.
+    """Whether the process ``host:pid:start time`` lives (a zombie does not); other hosts count as
+    alive.
 
     An id of another form (the plan's executor was changed) names nothing that could live here.
     """
@@ -78,7 +82,9 @@ class LocalExecutor:
 
 
 def end(job: str) -> None:
-    """Kill the process ``host:pid:start time`` and everything it started, if it lives on this machine."""
+    """Kill the process ``host:pid:start time`` and everything it started, if it lives on this
+    machine.
+    """
     if alive(job) and job.rsplit(":", 2)[0] == socket.gethostname():
         end_tree(int(job.rsplit(":", 2)[1]))
 
@@ -100,7 +106,9 @@ def identity(pid: int) -> str:
 
 
 def _session(leader: int) -> list[int]:
-    """The leader and all its descendants, children first (programs may lead sessions of their own)."""
+    """The leader and all its descendants, children first (programs may lead sessions of their
+    own).
+    """
     try:
         descendants = [child.pid for child in psutil.Process(leader).children(recursive=True)]
     except psutil.NoSuchProcess:

@@ -12,7 +12,9 @@ __all__ = ["Executor", "JobRequest"]
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """A command to run in ``folder``; ``name`` is unique and lets a restarted driver find the job again."""
+    """A command to run in ``folder``; ``name`` is unique and lets a restarted driver find the job
+    again.
+    """
 
     name: str
     command: tuple[str, ...]

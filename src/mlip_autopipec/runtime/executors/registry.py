@@ -16,16 +16,20 @@ __all__ = ["opened"]
 
 @contextmanager
 def opened(plan: Plan | LabelPlan, root: Path) -> Iterator[Executor]:
-    """The executor of ``plan`` for the run folder ``root``; its blocks are cancelled at the end, however it comes.
+    """The executor of ``plan`` for the run folder ``root``; its blocks are cancelled at the end,
+    however it comes.
 
-    Raises MissingProgramError when Parsl is not installed, InputError when a block is too small for one calculation.
+    Raises MissingProgramError when Parsl is not installed, InputError when a block is too small for
+    one calculation.
     """
     if plan.executor.name == "local":
         yield LocalExecutor()
         return
-    from mlip_autopipec.runtime.executors.parsl_executor import ParslExecutor
+    from mlip_autopipec.runtime.executors.parsl.executor import ParslExecutor
 
-    executor = ParslExecutor(root, plan.executor, task_cores=plan.dft.cores, reserve_s=plan.dft.walltime_s)
+    executor = ParslExecutor(
+        root, plan.executor, task_cores=plan.dft.cores, reserve_s=plan.dft.walltime_s
+    )
     try:
         yield executor
     finally:

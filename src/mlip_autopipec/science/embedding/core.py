@@ -1,4 +1,6 @@
-"""Core atoms: those that cannot tell the cutout from the parent; and the check of the embedding by the potential."""
+"""Core atoms: those that cannot tell the cutout from the parent; and the check of the embedding by
+the potential.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +33,14 @@ class Surroundings:
         return self._vectors[part], self.numbers[self._neighbours[part]]
 
 
-def exact_radii(piece: Piece, inside: Surroundings, outside: Surroundings, radius_a: float) -> FloatArray:
-    """Radius (Å) out to which each atom of the piece has the parent's neighbours, atom for atom within 0.05 Å.
+def exact_radii(
+    piece: Piece, inside: Surroundings, outside: Surroundings, radius_a: float
+) -> FloatArray:
+    """Radius (Å) out to which each atom of the piece has the parent's neighbours, atom for atom
+    within 0.05 Å.
 
-    ``inside`` and ``outside``: surroundings in the piece and in the parent out to ``radius_a`` + 0.05 Å.
-    Atoms with nothing wrong out to ``radius_a`` get ``radius_a``.
+    ``inside`` and ``outside``: surroundings in the piece and in the parent out to ``radius_a`` +
+    0.05 Å. Atoms with nothing wrong out to ``radius_a`` get ``radius_a``.
     """
     radii = np.full(len(piece.atoms), radius_a)
     for i, parent_index in enumerate(piece.parent):
@@ -69,7 +74,9 @@ def near_centre(piece: Piece, radius_a: float) -> IntArray:
 
 @dataclass(frozen=True)
 class Local:
-    """What a potential says of each atom: forces (n, 3) eV/Å, energies (n,) eV, gamma (n,); None where it is silent."""
+    """What a potential says of each atom: forces (n, 3) eV/Å, energies (n,) eV, gamma (n,); None
+    where it is silent.
+    """
 
     forces: FloatArray
     energies: FloatArray | None
@@ -98,9 +105,9 @@ def evaluate(atoms: Atoms, calculator: Calculator) -> Local:
 def agreement(inside: Local, outside: Local) -> FloatArray:
     """Largest relative difference, per atom, of local energy and gamma between cutout and parent.
 
-    Energies are compared against the parent's own local energy (at least 1 eV), grades against the parent's grade (at
-    least 1: below it the potential interpolates and the value has no meaning for selection). Zeros when the potential
-    gives neither.
+    Energies are compared against the parent's own local energy (at least 1 eV), grades against the
+    parent's grade (at least 1: below it the potential interpolates and the value has no meaning for
+    selection). Zeros when the potential gives neither.
     """
     worst = np.zeros(len(inside.forces))
     for here, there in ((inside.energies, outside.energies), (inside.gamma, outside.gamma)):

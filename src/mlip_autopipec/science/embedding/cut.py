@@ -1,7 +1,9 @@
-"""Periodic embedding with force masking: from an extrapolating MD frame to cells small enough for DFT.
+"""Periodic embedding with force masking: from an extrapolating MD frame to cells small enough for
+DFT.
 
-Follows Hodapp & Shapeev, Mach. Learn.: Sci. Technol. 1, 045005 (2020) and Mismetti & Hodapp (2023): a periodic piece
-around the atoms with a large extrapolation grade, whose core sees what it saw in the large cell.
+Follows Hodapp & Shapeev, Mach. Learn.: Sci. Technol. 1, 045005 (2020) and Mismetti & Hodapp (2023):
+a periodic piece around the atoms with a large extrapolation grade, whose core sees what it saw in
+the large cell.
 """
 
 from __future__ import annotations
@@ -46,14 +48,17 @@ def cut(
     primitive: Atoms | None = None,
     max_cutouts: int = 4,
 ) -> list[Cutout | Skipped]:
-    """Cells of at most ``max_atoms`` around the atoms of ``parent`` with ``gamma`` (n,) above ``gamma_select``.
+    """Cells of at most ``max_atoms`` around the atoms of ``parent`` with ``gamma`` (n,) above
+    ``gamma_select``.
 
-    A parent that is small enough comes back whole and unmasked. Otherwise one cutout per cluster of extrapolating
-    atoms, largest grade first, ``max_cutouts`` at most. Core atoms lie within ``core_radius_a`` of the centre and
-    have the parent's neighbours atom for atom out to ``environment_a``; the faces are ``core_radius_a + buffer_a``
-    from the centre where ``max_atoms`` allows. ``calculator``: the current potential, for the seam and the check
-    (without it both are left out, and the checks say so). ``primitive``: any cell of the crystal the parent is a
-    supercell of; without it, or when the parent is no crystal any more, a box along the parent's axes is cut.
+    A parent that is small enough comes back whole and unmasked. Otherwise one cutout per cluster of
+    extrapolating atoms, largest grade first, ``max_cutouts`` at most. Core atoms lie within
+    ``core_radius_a`` of the centre and have the parent's neighbours atom for atom out to
+    ``environment_a``; the faces are ``core_radius_a + buffer_a`` from the centre where
+    ``max_atoms`` allows. ``calculator``: the current potential, for the seam and the check (without
+    it both are left out, and the checks say so). ``primitive``: any cell of the crystal the parent
+    is a supercell of; without it, or when the parent is no crystal any more, a box along the
+    parent's axes is cut.
     """
     grades = np.asarray(gamma, dtype=float).reshape(-1)
     if len(grades) != len(parent):
@@ -66,21 +71,29 @@ def cut(
     limits = _Limits(max_atoms, core_radius_a, buffer_a, environment_a, seam_force_ev_per_a)
     embedder = _Embedder(parent, limits, calculator=calculator, primitive=primitive)
     found: list[Cutout | Skipped] = []
-    waiting = [int(i) for i in np.lexsort((np.arange(len(grades)), -grades)) if grades[i] > gamma_select]
+    waiting = [
+        int(i) for i in np.lexsort((np.arange(len(grades)), -grades)) if grades[i] > gamma_select
+    ]
     while waiting and len(found) < max_cutouts:
         centre = waiting.pop(0)
         answer = embedder.embed(centre, float(grades[centre]))
         found.append(answer)
         if isinstance(answer, Cutout):
             served = {answer.parent_indices[i] for i in answer.core}
-            near = parent.get_distances(centre, waiting, mic=True) <= core_radius_a if waiting else []
-            waiting = [i for i, close in zip(waiting, near, strict=True) if not close and i not in served]
+            near = (
+                parent.get_distances(centre, waiting, mic=True) <= core_radius_a if waiting else []
+            )
+            waiting = [
+                i for i, close in zip(waiting, near, strict=True) if not close and i not in served
+            ]
     return found
 
 
 def _periodic(parent: Atoms) -> Atoms:
     """Numbers, positions, cell and moments alone: no calculator, no constraints."""
-    clean = Atoms(numbers=parent.numbers, positions=parent.positions, cell=parent.cell, pbc=parent.pbc)
+    clean = Atoms(
+        numbers=parent.numbers, positions=parent.positions, cell=parent.cell, pbc=parent.pbc
+    )
     if parent.has("initial_magmoms"):
         clean.set_initial_magnetic_moments(parent.get_initial_magnetic_moments())
     return clean
@@ -103,17 +116,26 @@ class _Limits:
 
 
 class _Embedder:
-    """What all cutouts of one parent share: its lattice sites, its surroundings, the potential's view of it."""
+    """What all cutouts of one parent share: its lattice sites, its surroundings, the potential's
+    view of it.
+    """
 
     def __init__(
-        self, parent: Atoms, limits: _Limits, *, calculator: Calculator | None, primitive: Atoms | None
+        self,
+        parent: Atoms,
+        limits: _Limits,
+        *,
+        calculator: Calculator | None,
+        primitive: Atoms | None,
     ) -> None:
         self.parent, self.calculator = parent, calculator
         self.max_atoms, self.core_radius_a = limits.max_atoms, limits.core_radius_a
         self.environment_a = limits.environment_a
         self.image_distance_a = 2 * (limits.core_radius_a + limits.buffer_a)
         bulk = bool(np.all(parent.pbc))
-        self.crystal: Crystal | None = find_crystal(parent, primitive) if primitive is not None and bulk else None
+        self.crystal: Crystal | None = (
+            find_crystal(parent, primitive) if primitive is not None and bulk else None
+        )
         self.primitive = primitive
         self.outside = Surroundings(parent, limits.environment_a + POSITION_TOLERANCE_A)
         self.local: Local | None = None if calculator is None else evaluate(parent, calculator)
@@ -122,7 +144,9 @@ class _Embedder:
         self.seam_force_ev_per_a = max(limits.seam_force_ev_per_a, own)
 
     def embed(self, centre: int, gamma: float) -> Cutout | Skipped:
-        """The first piece that passes all checks, from small to large; else why the last one did not."""
+        """The first piece that passes all checks, from small to large; else why the last one did
+        not.
+        """
         reason = "no cell within the atom limit"
         if not np.all(self.parent.pbc):
             return Skipped("the parent is not periodic in three directions", centre, gamma)
@@ -136,11 +160,17 @@ class _Embedder:
     def _pieces(self, centre: int) -> Iterator[Piece]:
         if self.crystal is not None:
             yield from crystal_pieces(
-                self.parent, self.crystal, centre, max_atoms=self.max_atoms, image_distance_a=self.image_distance_a
+                self.parent,
+                self.crystal,
+                centre,
+                max_atoms=self.max_atoms,
+                image_distance_a=self.image_distance_a,
             )
             return
         for distance in (self.image_distance_a, 2 * self.image_distance_a):
-            yield box_piece(self.parent, centre, max_atoms=self.max_atoms, image_distance_a=distance)
+            yield box_piece(
+                self.parent, centre, max_atoms=self.max_atoms, image_distance_a=distance
+            )
 
     def _finish(self, piece: Piece, gamma: float) -> Cutout | str:
         radii = self._radii(piece)
@@ -159,14 +189,16 @@ class _Embedder:
             seam = self._seam(piece, core)
             if seam.force_after_ev_per_a > self.seam_force_ev_per_a:
                 return (
-                    f"seam force {seam.force_after_ev_per_a:.2f} eV/Å above {self.seam_force_ev_per_a:.2f} eV/Å "
-                    f"after {seam.steps} steps"
+                    f"seam force {seam.force_after_ev_per_a:.2f} eV/Å above"
+                    f" {self.seam_force_ev_per_a:.2f} eV/Å after {seam.steps} steps"
                 )
             piece = replace(piece, atoms=seam.atoms)
             core = core[np.isin(core, self._core(piece, self._radii(piece)))]
             if piece.centre not in core:
                 return f"relaxing the seam reached the centre in the {len(piece.atoms)}-atom cell"
-            differences = agreement(evaluate(piece.atoms, self.calculator), self.local.take(piece.parent))
+            differences = agreement(
+                evaluate(piece.atoms, self.calculator), self.local.take(piece.parent)
+            )
             checks |= {
                 "seam_force_before_ev_per_a": seam.force_before_ev_per_a,
                 "seam_force_ev_per_a": seam.force_after_ev_per_a,
@@ -175,8 +207,9 @@ class _Embedder:
             }
             if differences[piece.centre] > _TOLERANCE:
                 return (
-                    f"local energy or gamma of the centre differs by {100 * differences[piece.centre]:.0f} % "
-                    f"from the parent in the {len(piece.atoms)}-atom cell"
+                    "local energy or gamma of the centre differs by"
+                    f" {100 * differences[piece.centre]:.0f} % from the parent in the"
+                    f" {len(piece.atoms)}-atom cell"
                 )
             # Atoms that the potential can tell apart from the parent's go to the buffer.
             checks["demoted"] = int((differences[core] > _TOLERANCE).sum())
@@ -205,7 +238,10 @@ class _Embedder:
         """Relax what no core atom sees within its environment."""
         assert self.calculator is not None
         everyone = np.arange(len(piece.atoms))
-        seen = [piece.atoms.get_distances(int(i), everyone, mic=True) <= self.environment_a for i in core]
+        seen = [
+            piece.atoms.get_distances(int(i), everyone, mic=True) <= self.environment_a
+            for i in core
+        ]
         fixed = np.flatnonzero(np.any(seen, axis=0))
         buffer = np.setdiff1d(everyone, core)
         return relax_seam(piece.atoms, fixed, buffer, self.calculator, self.seam_force_ev_per_a)

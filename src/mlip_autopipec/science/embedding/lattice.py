@@ -1,8 +1,8 @@
 """The crystal inside an MD cell: its primitive vectors, and the lattice site of every atom.
 
-The primitive vectors are taken from a reference cell and follow the strain (and any rotation) of the MD cell, which
-is an integer multiple of them. An atom belongs to the nearest site, so an empty site is a vacancy and a doubly
-occupied one an interstitial: both survive the cut.
+The primitive vectors are taken from a reference cell and follow the strain (and any rotation) of
+the MD cell, which is an integer multiple of them. An atom belongs to the nearest site, so an empty
+site is a vacancy and a doubly occupied one an interstitial: both survive the cut.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from mlip_autopipec.science.embedding.model import FloatArray, IntArray
 __all__ = ["Crystal", "find_crystal", "fold", "primitive_cell"]
 
 _SHIFTS = np.array(list(itertools.product((-1, 0, 1), repeat=3)))
-# Lindemann: crystals melt where the rms displacement reaches 10-15 % of the nearest-neighbour distance.
+# Lindemann: crystals melt where the rms displacement reaches 10-15 % of the nearest-neighbour
+# distance.
 _MAX_RMS_FRACTION = 0.18
 _CLEAR_RMS_FRACTION = 0.1
 _MIN_SINGLE_FRACTION = 0.85
@@ -30,9 +31,10 @@ _MAX_STRAIN = 0.15
 class Crystal:
     """Lattice sites of a parent cell.
 
-    ``vectors`` (3, 3) primitive vectors, Å; ``basis`` (nb, 3) fractional in them; ``multiple`` (3, 3) integers with
-    ``parent.cell = multiple @ vectors``; per atom: ``cells`` (n, 3) integer primitive cell, ``sites`` (n,) basis
-    index, ``displacements`` (n, 3) Å from the site; ``rms_a`` their root mean square.
+    ``vectors`` (3, 3) primitive vectors, Å; ``basis`` (nb, 3) fractional in them; ``multiple`` (3,
+    3) integers with ``parent.cell = multiple @ vectors``; per atom: ``cells`` (n, 3) integer
+    primitive cell, ``sites`` (n,) basis index, ``displacements`` (n, 3) Å from the site; ``rms_a``
+    their root mean square.
     """
 
     vectors: FloatArray
@@ -47,7 +49,9 @@ class Crystal:
 
 
 def primitive_cell(reference: Atoms, tolerance_a: float = 0.05) -> Atoms:
-    """The smallest cell with all pure translations of ``reference`` (same orientation), its vectors reduced."""
+    """The smallest cell with all pure translations of ``reference`` (same orientation), its vectors
+    reduced.
+    """
     cell = reference.cell.array
     scaled = reference.get_scaled_positions()
     translations = [shift for shift in scaled - scaled[0] if _maps(reference, shift, tolerance_a)]
@@ -84,13 +88,17 @@ def _reduced(atoms: Atoms, vectors: FloatArray, tolerance_a: float) -> Atoms:
         delta -= np.round(delta)
         if not np.any(np.linalg.norm(delta @ vectors, axis=1) < tolerance_a):
             kept.append(i)
-    return Atoms(numbers=atoms.numbers[kept], positions=atoms.positions[kept], cell=vectors, pbc=True)
+    return Atoms(
+        numbers=atoms.numbers[kept], positions=atoms.positions[kept], cell=vectors, pbc=True
+    )
 
 
 def find_crystal(parent: Atoms, reference: Atoms) -> Crystal | None:
-    """The lattice sites of ``parent``, a thermally displaced supercell of ``reference``; None when it is no crystal.
+    """The lattice sites of ``parent``, a thermally displaced supercell of ``reference``; None when
+    it is no crystal.
 
-    The supercell may be strained (up to 15 %) and rotated against the reference, and may hold point defects.
+    The supercell may be strained (up to 15 %) and rotated against the reference, and may hold point
+    defects.
     """
     primitive = primitive_cell(reference)
     best: Crystal | None = None
@@ -140,7 +148,9 @@ def fold(cells: IntArray, multiple: IntArray) -> IntArray:
 
 
 def _multiples(parent: Atoms, primitive: Atoms) -> list[IntArray]:
-    """Integer matrices M with parent.cell ~ M @ primitive.cell: by rounding, else by lengths and angles alone."""
+    """Integer matrices M with parent.cell ~ M @ primitive.cell: by rounding, else by lengths and
+    angles alone.
+    """
     cell = parent.cell.array
     rounded = np.round(cell @ np.linalg.inv(primitive.cell.array)).astype(np.int64)
     if _plausible(rounded, parent, primitive):
@@ -158,10 +168,16 @@ def _plausible(multiple: IntArray, parent: Atoms, primitive: Atoms) -> bool:
 
 
 def _multiples_by_metric(parent: Atoms, primitive: Atoms, keep: int = 24) -> list[IntArray]:
-    """For a parent rotated against the reference: M with M G M^T = the parent's metric, best ones first."""
+    """For a parent rotated against the reference: M with M G M^T = the parent's metric, best ones
+    first.
+    """
     cell, vectors = parent.cell.array, primitive.cell.array
     reach = int(
-        np.ceil(np.linalg.norm(cell, axis=1).max() * 1.2 * np.linalg.norm(np.linalg.inv(vectors), axis=0).max())
+        np.ceil(
+            np.linalg.norm(cell, axis=1).max()
+            * 1.2
+            * np.linalg.norm(np.linalg.inv(vectors), axis=0).max()
+        )
     )
     grid = np.array(list(itertools.product(range(-reach, reach + 1), repeat=3)))
     points = grid @ vectors
@@ -180,7 +196,9 @@ def _multiples_by_metric(parent: Atoms, primitive: Atoms, keep: int = 24) -> lis
     ab, ac, bc = (off_angle(rows[i], rows[j], i, j) for i, j in ((0, 1), (0, 2), (1, 2)))
     total = ab[:, :, None] + ac[:, None, :] + bc[None, :, :]
     total = total + sum(
-        np.abs(lengths[row] / np.linalg.norm(cell[i]) - 1).reshape([-1 if k == i else 1 for k in range(3)])
+        np.abs(lengths[row] / np.linalg.norm(cell[i]) - 1).reshape(
+            [-1 if k == i else 1 for k in range(3)]
+        )
         for i, row in enumerate(rows)
     )
     found: list[IntArray] = []
@@ -213,7 +231,9 @@ def _assign(parent: Atoms, primitive: Atoms, multiple: IntArray) -> Crystal:
             cells, sites, displacements = _nearest(scaled - origin, basis, vectors)
             rms = float(np.sqrt((displacements**2).sum(axis=1).mean()))
             wrong = float((primitive.numbers[sites] != parent.numbers).mean())
-            crystal = Crystal(vectors, basis, multiple, cells, sites, displacements, rms, wrong, strain)
+            crystal = Crystal(
+                vectors, basis, multiple, cells, sites, displacements, rms, wrong, strain
+            )
             if best is None or _score(crystal) < _score(best) - 1e-9:
                 best = crystal
         if best is not None and _clear(best):
@@ -225,8 +245,12 @@ def _assign(parent: Atoms, primitive: Atoms, multiple: IntArray) -> Crystal:
     return best
 
 
-def _nearest(scaled: FloatArray, basis: FloatArray, vectors: FloatArray) -> tuple[IntArray, IntArray, FloatArray]:
-    """Nearest site of each fractional position: cell (n, 3), basis index (n,), displacement (n, 3) Å."""
+def _nearest(
+    scaled: FloatArray, basis: FloatArray, vectors: FloatArray
+) -> tuple[IntArray, IntArray, FloatArray]:
+    """Nearest site of each fractional position: cell (n, 3), basis index (n,), displacement (n, 3)
+    Å.
+    """
     delta = scaled[:, None, :] - basis[None]
     cells = np.round(delta)
     offsets = (delta - cells)[:, :, None, :] - _SHIFTS

@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from mlip_autopipec.types import Json
+from mlip_autopipec.base.values import Json
 
 __all__ = ["Cutout", "FloatArray", "IntArray", "Kind", "Piece", "Skipped"]
 
@@ -22,7 +22,8 @@ Kind = Literal["whole", "crystal", "box"]
 class Piece:
     """A periodic piece of the parent before its seam and its core are looked at.
 
-    ``parent``: (m,) index in the parent of each atom of ``atoms``; ``centre``: index in ``atoms`` of the centre atom.
+    ``parent``: (m,) index in the parent of each atom of ``atoms``; ``centre``: index in ``atoms``
+    of the centre atom.
     ``image_distance_a``: shortest lattice vector of the piece, Å.
     """
 
@@ -38,8 +39,10 @@ class Piece:
 class Cutout:
     """A cell to be labelled.
 
-    ``core``: indices of the atoms whose forces may be learned (all of them when ``kind`` is ``whole``).
-    ``parent_indices``: for each atom of ``atoms`` its index in the parent. ``centre``: index in ``atoms``.
+    ``core``: indices of the atoms whose forces may be learned (all of them when ``kind`` is
+    ``whole``).
+    ``parent_indices``: for each atom of ``atoms`` its index in the parent. ``centre``: index in
+    ``atoms``.
     ``gamma``: largest extrapolation grade of the cluster this cutout serves.
     ``checks``: what was measured (radii in Å, forces in eV/Å, relative differences).
     """
@@ -60,7 +63,9 @@ class Cutout:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A cluster of extrapolating atoms that could not be embedded, and why. ``centre``: index in the parent."""
+    """A cluster of extrapolating atoms that could not be embedded, and why. ``centre``: index in
+    the parent.
+    """
 
     reason: str
     centre: int

@@ -1,4 +1,6 @@
-"""The seam: buffer atoms that meet strangers across the cutout's faces are relaxed until nothing there is absurd."""
+"""The seam: buffer atoms that meet strangers across the cutout's faces are relaxed until nothing
+there is absurd.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ _MAX_STEP_A = 0.05
 
 @dataclass(frozen=True)
 class Seam:
-    """A cutout after its seam was looked at: largest buffer force before and after (eV/Å), steps, largest move (Å)."""
+    """A cutout after its seam was looked at: largest buffer force before and after (eV/Å), steps,
+    largest move (Å).
+    """
 
     atoms: Atoms
     force_before_ev_per_a: float
@@ -30,11 +34,14 @@ class Seam:
     moved_a: float
 
 
-def relax_seam(atoms: Atoms, fixed: IntArray, buffer: IntArray, calculator: Calculator, force_ev_per_a: float) -> Seam:
-    """Relax every atom outside ``fixed`` until no force on a ``buffer`` atom exceeds ``force_ev_per_a``.
+def relax_seam(
+    atoms: Atoms, fixed: IntArray, buffer: IntArray, calculator: Calculator, force_ev_per_a: float
+) -> Seam:
+    """Relax every atom outside ``fixed`` until no force on a ``buffer`` atom exceeds
+    ``force_ev_per_a``.
 
-    FIRE with small steps; the best configuration seen is kept, so a relaxation that makes things worse (an
-    extrapolating potential) changes nothing.
+    FIRE with small steps; the best configuration seen is kept, so a relaxation that makes things
+    worse (an extrapolating potential) changes nothing.
     """
     start = atoms.copy()
     first = _largest(evaluate(start, calculator).forces, buffer)

@@ -1,7 +1,9 @@
-"""Sublattices of a crystal: which integer multiple of the primitive cell keeps its images farthest apart.
+"""Sublattices of a crystal: which integer multiple of the primitive cell keeps its images farthest
+apart.
 
-Every sublattice of index n has one Hermite normal form, so all of them are looked at (Hart & Forcade, Phys. Rev. B
-77, 224115, 2008); the densest lattice packing (fcc) bounds what a volume can give: d <= (sqrt(2) V)^(1/3).
+Every sublattice of index n has one Hermite normal form, so all of them are looked at (Hart &
+Forcade, Phys. Rev. B 77, 224115, 2008); the densest lattice packing (fcc) bounds what a volume can
+give: d <= (sqrt(2) V)^(1/3).
 """
 
 from __future__ import annotations
@@ -23,7 +25,10 @@ def hermite_forms(index: int) -> IntArray:
     for a in _divisors(index):
         for c in _divisors(index // a):
             f = index // a // c
-            found += [[[a, 0, 0], [b, c, 0], [d, e, f]] for b, d, e in itertools.product(range(a), range(a), range(c))]
+            found += [
+                [[a, 0, 0], [b, c, 0], [d, e, f]]
+                for b, d, e in itertools.product(range(a), range(a), range(c))
+            ]
     return np.array(found, dtype=np.int64)
 
 
@@ -37,7 +42,9 @@ def _bound(volume: float) -> float:
 
 
 def shortest_vectors(forms: IntArray, vectors: FloatArray) -> tuple[FloatArray, IntArray]:
-    """Length of the shortest lattice vector of each sublattice (Å) and how many have it (k,), (k,)."""
+    """Length of the shortest lattice vector of each sublattice (Å) and how many have it (k,),
+    (k,).
+    """
     index = round(np.linalg.det(forms[0]))
     limit = _bound(abs(np.linalg.det(vectors)) * index) * 1.0001
     reach = np.ceil(limit * np.linalg.norm(np.linalg.inv(vectors), axis=0)).astype(int)
@@ -67,11 +74,14 @@ def _best_of(index: int, vectors: FloatArray) -> tuple[float, IntArray]:
     return float(lengths[order[0]]), forms[order[0]]
 
 
-def best_supercells(vectors: FloatArray, max_index: int, image_distance_a: float) -> Iterator[tuple[float, IntArray]]:
-    """Supercell matrices (rows: reduced, right-handed), to be tried in order, each with its image distance in Å.
+def best_supercells(
+    vectors: FloatArray, max_index: int, image_distance_a: float
+) -> Iterator[tuple[float, IntArray]]:
+    """Supercell matrices (rows: reduced, right-handed), to be tried in order, each with its image
+    distance in Å.
 
-    First the smallest cell whose images are ``image_distance_a`` apart, if there is one; then the cell of at most
-    ``max_index`` primitive cells whose images are farthest apart.
+    First the smallest cell whose images are ``image_distance_a`` apart, if there is one; then the
+    cell of at most ``max_index`` primitive cells whose images are farthest apart.
     """
     volume = abs(np.linalg.det(vectors))
     lowest = max(1, int(np.ceil(image_distance_a**3 / np.sqrt(2.0) / volume - 1e-9)))
@@ -105,7 +115,8 @@ def cosets(multiple: IntArray) -> IntArray:
     adjugate = np.round(np.linalg.inv(multiple) * index).astype(np.int64)
     reach = range(index)
     seen: dict[tuple[int, ...], tuple[int, ...]] = {}
-    # Walk in shells, so that the classes are found among small vectors long before n^3 of them were tried.
+    # Walk in shells, so that the classes are found among small vectors long before n^3 of them were
+    # tried.
     for shell in reach:
         for vector in itertools.product(range(shell + 1), repeat=3):
             if max(vector) == shell:

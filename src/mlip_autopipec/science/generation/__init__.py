@@ -1,13 +1,15 @@
 """Structure generation: one strategy per file, looked up by name.
 
-A strategy is a plain function ``generate(context, count, rng, **options) -> list[Candidate]``. It is pure: the random
-generator and the calculator are arguments, and equal arguments give equal candidates.
+A strategy is a plain function ``generate(context, count, rng, **options) -> list[Candidate]``. It
+is pure: the random generator and the calculator are arguments, and equal arguments give equal
+candidates.
 
-**Groups.** ``provenance.group`` names what must stay on one side of a train/test split. A group is the smallest set of
-candidates that share a random draw beyond the perfect crystal: a strained cell with its rattled copies; one volume of
-the equation of state; one rattled supercell (its noise is its own); one defective cell, alloy or slab with its rattled
-copies; one segment of consecutive MD frames at one temperature. That every solid cell descends from the same few
-crystals is the same on both sides and is not hidden by a finer split; larger families would leave nothing to test on.
+**Groups.** ``provenance.group`` names what must stay on one side of a train/test split. A group is
+the smallest set of candidates that share a random draw beyond the perfect crystal: a strained cell
+with its rattled copies; one volume of the equation of state; one rattled supercell (its noise is
+its own); one defective cell, alloy or slab with its rattled copies; one segment of consecutive MD
+frames at one temperature. That every solid cell descends from the same few crystals is the same on
+both sides and is not hidden by a finer split; larger families would leave nothing to test on.
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ from typing import Protocol
 
 import numpy as np
 
-from mlip_autopipec.errors import InputError, nearest
+from mlip_autopipec.base.errors import InputError, nearest
+from mlip_autopipec.base.structures import Candidate
 from mlip_autopipec.science.generation.context import Context
-from mlip_autopipec.types import Candidate
 
 __all__ = ["NEEDS_CALCULATOR", "STRATEGIES", "Context", "Strategy", "strategy"]
 
@@ -48,13 +50,14 @@ STRATEGIES: dict[str, str] = {
     "substitution": "mlip_autopipec.science.generation.defects:substitutions",
     "interstitial": "mlip_autopipec.science.generation.interstitials:generate",
     "surface": "mlip_autopipec.science.generation.surfaces:generate",
-    "cluster": "mlip_autopipec.science.generation.clusters:generate",
+    "cluster": "mlip_autopipec.science.generation.dimers_trimers:generate",
     "molecule_pair": "mlip_autopipec.science.generation.molecule_pairs:generate",
     "melt_quench": "mlip_autopipec.science.generation.melt_quench:generate",
     "thermal": "mlip_autopipec.science.generation.thermal:generate",
 }
 
-# Molecular dynamics and vibrations with the surrogate: impossible where it does not know an element.
+# Molecular dynamics and vibrations with the surrogate: impossible where it does not know an
+# element.
 NEEDS_CALCULATOR = frozenset({"melt_quench", "normal_modes", "thermal"})
 
 
@@ -62,7 +65,10 @@ def strategy(name: str) -> Strategy:
     """The strategy called ``name``. Raises InputError with the nearest known name."""
     if name not in STRATEGIES:
         raise InputError(
-            "unknown generation strategy", key="generation.batches", value=name, hint=nearest(name, STRATEGIES)
+            "unknown generation strategy",
+            key="generation.batches",
+            value=name,
+            hint=nearest(name, STRATEGIES),
         )
     module, _, attribute = STRATEGIES[name].partition(":")
     found: Strategy = getattr(importlib.import_module(module), attribute)

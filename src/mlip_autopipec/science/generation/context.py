@@ -12,8 +12,8 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
+from mlip_autopipec.base.structures import Candidate
 from mlip_autopipec.science.screening import closest_contact
-from mlip_autopipec.types import Candidate
 
 __all__ = [
     "MIN_CONTACT",
@@ -32,11 +32,13 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 
-# A rattled pair may come this near, in sums of covalent radii; a bit above the screen's limit of 0.7.
+# A rattled pair may come this near, in sums of covalent radii; a bit above the screen's limit of
+# 0.7.
 MIN_CONTACT = 0.75
 SYMPREC_A = 0.01
-# Empty space between a molecule and the faces of its box (Å). Forces on ethanol in such a box, images corrected for,
-# against one with 6 Å and no correction: 1.9 meV/Å (0.3 meV/atom) apart, at a third of the cost.
+# Empty space between a molecule and the faces of its box (Å). Forces on ethanol in such a box,
+# images corrected for, against one with 6 Å and no correction: 1.9 meV/Å (0.3 meV/atom) apart, at a
+# third of the cost.
 BOX_MARGIN_A = 4.0
 # Without the correction, as in the campaign of a crystal.
 WIDE_MARGIN_A = 6.0
@@ -50,10 +52,11 @@ def _silent(fraction: float) -> None:
 class Context:
     """The material and what is known of it.
 
-    ``fractions``: element -> fraction. ``starts``: relaxed start structures, lowest energy first. ``calculator``: the
-    surrogate, or None where it does not know an element. ``max_atoms``: largest cell that DFT may be asked for.
-    ``progress``: told the finished fraction of a long strategy now and then. ``distant``: a few relaxed crystals far
-    above the lowest, for the strategy ``prototypes`` alone.
+    ``fractions``: element -> fraction. ``starts``: relaxed start structures, lowest energy first.
+    ``calculator``: the surrogate, or None where it does not know an element. ``max_atoms``: largest
+    cell that DFT may be asked for.
+    ``progress``: told the finished fraction of a long strategy now and then. ``distant``: a few
+    relaxed crystals far above the lowest, for the strategy ``prototypes`` alone.
     """
 
     fractions: dict[str, float]
@@ -71,7 +74,9 @@ class Context:
 
 
 def bare(atoms: Atoms) -> Atoms:
-    """A copy with numbers, positions, cell, periodicity and moments alone: no calculator, constraint or velocity."""
+    """A copy with numbers, positions, cell, periodicity and moments alone: no calculator,
+    constraint or velocity.
+    """
     plain = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     if atoms.has("initial_magmoms"):
         plain.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
@@ -79,13 +84,17 @@ def bare(atoms: Atoms) -> Atoms:
 
 
 def standard_cell(atoms: Atoms, *, primitive: bool, symprec_a: float = SYMPREC_A) -> Atoms:
-    """The idealised standard cell (spglib), conventional or primitive; not fully periodic structures are returned."""
+    """The idealised standard cell (spglib), conventional or primitive; not fully periodic
+    structures are returned.
+    """
     import spglib
 
     if not atoms.pbc.all():
         return bare(atoms)
     spec: Any = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    found = spglib.standardize_cell(spec, to_primitive=primitive, no_idealize=False, symprec=symprec_a)
+    found = spglib.standardize_cell(
+        spec, to_primitive=primitive, no_idealize=False, symprec=symprec_a
+    )
     if found is None:
         return bare(atoms)
     cell, positions, numbers = found
@@ -95,9 +104,9 @@ def standard_cell(atoms: Atoms, *, primitive: bool, symprec_a: float = SYMPREC_A
 def supercell(atoms: Atoms, max_atoms: int) -> Atoms:
     """The largest compact supercell of at most ``max_atoms`` atoms.
 
-    Multiples of the conventional cell are preferred where they come within a quarter of the wanted size: their
-    reciprocal axes are short, so DFT needs fewer k-points than for the skewed primitive multiples.
-    The structure itself is returned when nothing fits or it is not periodic.
+    Multiples of the conventional cell are preferred where they come within a quarter of the wanted
+    size: their reciprocal axes are short, so DFT needs fewer k-points than for the skewed primitive
+    multiples. The structure itself is returned when nothing fits or it is not periodic.
     """
     if not atoms.pbc.all():
         return bare(atoms)
@@ -112,8 +121,15 @@ def supercell(atoms: Atoms, max_atoms: int) -> Atoms:
                 continue
             heights = _heights(unit.cell.array * np.array(n)[:, None])
             near = size >= 0.75 * max_atoms
-            # Sorted: near the wanted size, conventional, largest, most compact, then the last axis the long one.
-            key = (near, near and not primitive, size, round(float(heights.min() / heights.max()), 6), *n[::-1])
+            # Sorted: near the wanted size, conventional, largest, most compact, then the last axis
+            # the long one.
+            key = (
+                near,
+                near and not primitive,
+                size,
+                round(float(heights.min() / heights.max()), 6),
+                *n[::-1],
+            )
             if best is None or key > best[0]:
                 best = (key, unit, n)
     if best is None:
@@ -123,7 +139,9 @@ def supercell(atoms: Atoms, max_atoms: int) -> Atoms:
 
 
 def half_and_full_cells(context: Context, max_atoms: int) -> list[tuple[Atoms, str | None]]:
-    """Of each start a supercell of half and one of the full size that is allowed, with the start's group."""
+    """Of each start a supercell of half and one of the full size that is allowed, with the start's
+    group.
+    """
     largest = min(max_atoms, context.max_atoms)
     return [
         (supercell(start.atoms, size), start.provenance.group)
@@ -133,7 +151,8 @@ def half_and_full_cells(context: Context, max_atoms: int) -> list[tuple[Atoms, s
 
 
 def in_a_box(atoms: Atoms, margin_a: float = BOX_MARGIN_A) -> Atoms:
-    """The molecule in the middle of a rectangular cell, ``margin_a`` from every side, without periodicity or spins.
+    """The molecule in the middle of a rectangular cell, ``margin_a`` from every side, without
+    periodicity or spins.
 
     It is turned into its principal axes (longest first), so that the box is as small as it can be.
     """
@@ -147,7 +166,10 @@ def in_a_box(atoms: Atoms, margin_a: float = BOX_MARGIN_A) -> Atoms:
 
 def _heights(cell: FloatArray) -> FloatArray:
     """Distances (Å) between opposite faces of a cell."""
-    return np.asarray(abs(np.linalg.det(cell)) / np.linalg.norm(np.cross(cell[[1, 2, 0]], cell[[2, 0, 1]]), axis=1))
+    return np.asarray(
+        abs(np.linalg.det(cell))
+        / np.linalg.norm(np.cross(cell[[1, 2, 0]], cell[[2, 0, 1]]), axis=1)
+    )
 
 
 def deformed(atoms: Atoms, strain: FloatArray) -> Atoms:
@@ -164,8 +186,11 @@ def deformed(atoms: Atoms, strain: FloatArray) -> Atoms:
     return changed
 
 
-def random_strain(rng: np.random.Generator, volume_range: tuple[float, float], max_deviatoric: float) -> FloatArray:
-    """A symmetric strain (3, 3): relative volume change drawn in ``volume_range``, then a traceless part.
+def random_strain(
+    rng: np.random.Generator, volume_range: tuple[float, float], max_deviatoric: float
+) -> FloatArray:
+    """A symmetric strain (3, 3): relative volume change drawn in ``volume_range``, then a traceless
+    part.
 
     The largest component of the traceless part is drawn uniformly up to ``max_deviatoric``.
     """
@@ -178,10 +203,12 @@ def random_strain(rng: np.random.Generator, volume_range: tuple[float, float], m
 
 
 def lindemann_a(atoms: Atoms) -> float:
-    """Standard deviation per coordinate (Å) at which a crystal is about to melt: 0.06 of its shortest distance.
+    """Standard deviation per coordinate (Å) at which a crystal is about to melt: 0.06 of its
+    shortest distance.
 
-    Lindemann's criterion (0.1 of the distance for the whole displacement, Gilvarry, Phys. Rev. 102, 308, 1956): larger
-    displacements of independent atoms are no thermal motion of anything, and their forces outweigh all others.
+    Lindemann's criterion (0.1 of the distance for the whole displacement, Gilvarry, Phys. Rev. 102,
+    308, 1956): larger displacements of independent atoms are no thermal motion of anything, and
+    their forces outweigh all others.
     """
     periodic = atoms.repeat([2 if flag else 1 for flag in atoms.pbc])
     distances = periodic.get_all_distances(mic=bool(atoms.pbc.any()))
@@ -190,12 +217,15 @@ def lindemann_a(atoms: Atoms) -> float:
 
 
 def contact_limit(atoms: Atoms) -> float:
-    """How near (sums of covalent radii) atoms may come: 0.75, in a molecule also 0.9 of what a triple bond has."""
+    """How near (sums of covalent radii) atoms may come: 0.75, in a molecule also 0.9 of what a
+    triple bond has.
+    """
     return min(MIN_CONTACT, closest_contact(atoms) * (1.0 if atoms.pbc.any() else 0.9))
 
 
 def rattled(atoms: Atoms, sigma_a: float, rng: np.random.Generator, tries: int = 20) -> Atoms:
-    """Normal displacements of standard deviation ``sigma_a`` (Å) per coordinate, centre of mass kept.
+    """Normal displacements of standard deviation ``sigma_a`` (Å) per coordinate, centre of mass
+    kept.
 
     A draw with a pair nearer than :func:`contact_limit` is drawn again, each time a tenth smaller.
     """

@@ -1,7 +1,7 @@
 """Supercells for defects: images as far apart as few atoms allow, whatever the cell's shape.
 
-All superlattices of a size are looked at, by the Hermite normal forms of their matrices (Hart & Forcade, Phys. Rev. B
-77, 224115, 2008): the best of them are rarely multiples of the unit cell.
+All superlattices of a size are looked at, by the Hermite normal forms of their matrices (Hart &
+Forcade, Phys. Rev. B 77, 224115, 2008): the best of them are rarely multiples of the unit cell.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ SEPARATION_A = 8.0
 
 
 def defect_cell(atoms: Atoms, max_atoms: int) -> Atoms:
-    """The smallest supercell whose defects' images are more than 8 Å apart (its shortest lattice vector).
+    """The smallest supercell whose defects' images are more than 8 Å apart (its shortest lattice
+    vector).
 
-    Where none of at most ``max_atoms`` atoms is that large, the one whose images are farthest apart, and of equals the
-    largest. The structure itself when nothing fits or it is not fully periodic.
+    Where none of at most ``max_atoms`` atoms is that large, the one whose images are farthest
+    apart, and of equals the largest. The structure itself when nothing fits or it is not fully
+    periodic.
     """
     if not atoms.pbc.all():
         return bare(atoms)
@@ -35,7 +37,8 @@ def defect_cell(atoms: Atoms, max_atoms: int) -> Atoms:
     lengths = np.linalg.norm(points @ unit.cell.array, axis=1)
     limit = max_atoms // len(unit)
     best: tuple[float, int, NDArray[np.int64]] | None = None
-    # Sizes that may do it, smallest first; then the rest, while the densest packing of spheres beats the best so far.
+    # Sizes that may do it, smallest first; then the rest, while the densest packing of spheres
+    # beats the best so far.
     enough = max(1, int(np.ceil(SEPARATION_A**3 / 2**0.5 / unit.get_volume() - 1e-9)))
     for size in (*range(enough, limit + 1), *range(min(enough - 1, limit), 0, -1)):
         if best is not None and (2**0.5 * size * unit.get_volume()) ** (1 / 3) < best[0]:
@@ -68,7 +71,9 @@ def separation_a(cell: FloatArray) -> float:
 
 
 def _lattice_points(cell: FloatArray) -> NDArray[np.int64]:
-    """Integer coordinates (k, 3) of all lattice vectors up to SEPARATION_A and some beyond, one of each pair v, -v."""
+    """Integer coordinates (k, 3) of all lattice vectors up to SEPARATION_A and some beyond, one of
+    each pair v, -v.
+    """
     reach = np.ceil(1.5 * SEPARATION_A * np.linalg.norm(np.linalg.inv(cell), axis=0)).astype(int)
     grid = np.array(list(itertools.product(*(range(-n, n + 1) for n in reach))))
     grid = grid[[tuple(point) > (0, 0, 0) for point in grid]]
@@ -76,7 +81,9 @@ def _lattice_points(cell: FloatArray) -> NDArray[np.int64]:
 
 
 def _hermite_forms(size: int) -> NDArray[np.int64]:
-    """Matrices (m, 3, 3) of every superlattice of ``size`` cells: lower triangular, below the diagonal reduced."""
+    """Matrices (m, 3, 3) of every superlattice of ``size`` cells: lower triangular, below the
+    diagonal reduced.
+    """
     forms = [
         [[a, 0, 0], [b, c, 0], [d, e, f]]
         for a in range(1, size + 1)

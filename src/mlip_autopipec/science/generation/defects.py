@@ -1,7 +1,8 @@
-"""Point defects on lattice sites: vacancies, divacancies, antisites and foreign atoms, relaxed loosely, then rattled.
+"""Point defects on lattice sites: vacancies, divacancies, antisites and foreign atoms, relaxed
+loosely, then rattled.
 
-The supercell keeps a defect's images more than 8 Å apart where DFT can afford that many atoms, else it is the largest
-it can. A relaxed defect with its rattled copies is one group.
+The supercell keeps a defect's images more than 8 Å apart where DFT can afford that many atoms, else
+it is the largest it can. A relaxed defect with its rattled copies is one group.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Callable
 import numpy as np
 from ase import Atoms
 
+from mlip_autopipec.base.structures import Candidate, Provenance
+from mlip_autopipec.base.values import Json
 from mlip_autopipec.science.generation.alloying import mixing_partners
 from mlip_autopipec.science.generation.context import (
     MIN_CONTACT,
@@ -22,11 +25,11 @@ from mlip_autopipec.science.generation.context import (
 from mlip_autopipec.science.generation.defect_cells import SEPARATION_A, defect_cell, separation_a
 from mlip_autopipec.science.generation.relaxing import loosely_relaxed, separated
 from mlip_autopipec.science.screening import closest_contact
-from mlip_autopipec.types import Candidate, Json, Provenance
 
 __all__ = ["antisites", "divacancies", "family", "substitutions", "vacancies"]
 
-# A perfect supercell and a running number -> the defective cell and what was done to it; None where impossible.
+# A perfect supercell and a running number -> the defective cell and what was done to it; None where
+# impossible.
 Maker = Callable[[Atoms, int], tuple[Atoms, Json] | None]
 
 
@@ -42,10 +45,11 @@ def vacancies(
     sigma_max_a: float = 0.15,
     **_: object,
 ) -> list[Candidate]:
-    """Supercells of at most ``max_atoms`` atoms without one atom, ``copies`` rattled copies of each.
+    """Supercells of at most ``max_atoms`` atoms without one atom, ``copies`` rattled copies of
+    each.
 
-    The removed atom is drawn at random (species take turns by chance of their number). Starts too large for the limit
-    or not periodic are left out.
+    The removed atom is drawn at random (species take turns by chance of their number). Starts too
+    large for the limit or not periodic are left out.
     """
 
     def make(cell: Atoms, number: int) -> tuple[Atoms, Json]:
@@ -53,7 +57,16 @@ def vacancies(
         return _without(cell, [removed]), {"removed": str(cell.symbols[removed])}
 
     return family(
-        "vacancy", make, context, count, rng, max_atoms, copies, relax_steps, (sigma_min_a, sigma_max_a), blocky=True
+        "vacancy",
+        make,
+        context,
+        count,
+        rng,
+        max_atoms,
+        copies,
+        relax_steps,
+        (sigma_min_a, sigma_max_a),
+        blocky=True,
     )
 
 
@@ -69,7 +82,9 @@ def divacancies(
     sigma_max_a: float = 0.12,
     **_: object,
 ) -> list[Candidate]:
-    """As :func:`vacancies` without two atoms: nearest neighbours first, then the second distance, in turn."""
+    """As :func:`vacancies` without two atoms: nearest neighbours first, then the second distance,
+    in turn.
+    """
 
     def make(cell: Atoms, number: int) -> tuple[Atoms, Json] | None:
         first = int(rng.integers(len(cell)))
@@ -81,7 +96,17 @@ def divacancies(
         named = sorted(str(cell.symbols[index]) for index in pair)
         return _without(cell, pair), {"removed": named, "distance_a": round(distance, 4)}
 
-    return family("divacancy", make, context, count, rng, max_atoms, copies, relax_steps, (sigma_min_a, sigma_max_a))
+    return family(
+        "divacancy",
+        make,
+        context,
+        count,
+        rng,
+        max_atoms,
+        copies,
+        relax_steps,
+        (sigma_min_a, sigma_max_a),
+    )
 
 
 def antisites(
@@ -96,7 +121,8 @@ def antisites(
     sigma_max_a: float = 0.1,
     **_: object,
 ) -> list[Candidate]:
-    """Compounds: two neighbours of unlike species change places; every third time one atom alone is replaced.
+    """Compounds: two neighbours of unlike species change places; every third time one atom alone is
+    replaced.
 
     The exchange keeps the composition (and the charge of an ionic crystal). Nothing for elements.
     """
@@ -122,7 +148,17 @@ def antisites(
         changed.symbols[second] = one
         return changed, {"exchanged": sorted((one, two))}
 
-    return family("antisite", make, context, count, rng, max_atoms, copies, relax_steps, (sigma_min_a, sigma_max_a))
+    return family(
+        "antisite",
+        make,
+        context,
+        count,
+        rng,
+        max_atoms,
+        copies,
+        relax_steps,
+        (sigma_min_a, sigma_max_a),
+    )
 
 
 def substitutions(
@@ -137,18 +173,26 @@ def substitutions(
     sigma_max_a: float = 0.1,
     **_: object,
 ) -> list[Candidate]:
-    """Alloys: one atom, every second time two neighbours, replaced by an element of the material that mixes with it.
+    """Alloys: one atom, every second time two neighbours, replaced by an element of the material
+    that mixes with it.
 
     Nothing where no element mixes with another (elements, ionic compounds).
     """
 
     def make(cell: Atoms, number: int) -> tuple[Atoms, Json] | None:
-        sites = [i for i in range(len(cell)) if mixing_partners(str(cell.symbols[i]), context.elements)]
+        sites = [
+            i for i in range(len(cell)) if mixing_partners(str(cell.symbols[i]), context.elements)
+        ]
         if not sites:
             return None
         first = sites[int(rng.integers(len(sites)))]
         chosen = [first]
-        near = [int(other) for _, members in _shells(cell, first)[:1] for other in members if int(other) in sites]
+        near = [
+            int(other)
+            for _, members in _shells(cell, first)[:1]
+            for other in members
+            if int(other) in sites
+        ]
         if number % 2 and near:
             chosen.append(near[int(rng.integers(len(near)))])
         changed, removed, added = bare(cell), [], []
@@ -159,7 +203,17 @@ def substitutions(
             changed.symbols[site] = added[-1]
         return changed, {"removed": removed, "added": added}
 
-    return family("substitution", make, context, count, rng, max_atoms, copies, relax_steps, (sigma_min_a, sigma_max_a))
+    return family(
+        "substitution",
+        make,
+        context,
+        count,
+        rng,
+        max_atoms,
+        copies,
+        relax_steps,
+        (sigma_min_a, sigma_max_a),
+    )
 
 
 def family(
@@ -175,14 +229,20 @@ def family(
     *,
     blocky: bool = False,
 ) -> list[Candidate]:
-    """Defects of each periodic start in turn, each relaxed loosely and given ``copies`` rattled copies.
+    """Defects of each periodic start in turn, each relaxed loosely and given ``copies`` rattled
+    copies.
 
-    ``make`` builds one; what it reports goes into ``parameters``. ``max_atoms`` counts the perfect supercell. With
-    ``blocky`` a cell that cannot keep images apart is :func:`supercell`'s, whose DFT needs fewer k-points.
+    ``make`` builds one; what it reports goes into ``parameters``. ``max_atoms`` counts the perfect
+    supercell. With ``blocky`` a cell that cannot keep images apart is :func:`supercell`'s, whose
+    DFT needs fewer k-points.
     """
     made: list[Candidate] = []
     limit = min(max_atoms, context.max_atoms)
-    cells = [(_cell(s.atoms, limit, blocky), s.provenance.group) for s in context.starts if s.atoms.pbc.all()]
+    cells = [
+        (_cell(s.atoms, limit, blocky), s.provenance.group)
+        for s in context.starts
+        if s.atoms.pbc.all()
+    ]
     cells = [(cell, name) for cell, name in cells if 4 <= len(cell) <= context.max_atoms]
     index, vain = 0, 0
     while cells and len(made) < count and vain < 2 * len(cells):
@@ -199,7 +259,9 @@ def family(
         for _copy in range(min(copies, count - len(made))):
             sigma = float(rng.uniform(*sigmas_a))
             parameters = {"rattle_a": round(sigma, 6), "atoms": len(defect), **built[1]}
-            provenance = Provenance(strategy, f"{strategy}:{context.seed}:{index}", parameters, name, context.seed)
+            provenance = Provenance(
+                strategy, f"{strategy}:{context.seed}:{index}", parameters, name, context.seed
+            )
             made.append(Candidate(rattled(defect, sigma, rng), provenance))
         index += 1
     return made
@@ -207,7 +269,11 @@ def family(
 
 def _cell(atoms: Atoms, max_atoms: int, blocky: bool) -> Atoms:
     cell = defect_cell(atoms, max_atoms)
-    return supercell(atoms, max_atoms) if blocky and separation_a(cell.cell.array) < SEPARATION_A else cell
+    return (
+        supercell(atoms, max_atoms)
+        if blocky and separation_a(cell.cell.array) < SEPARATION_A
+        else cell
+    )
 
 
 def _without(cell: Atoms, removed: list[int]) -> Atoms:

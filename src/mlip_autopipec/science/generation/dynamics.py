@@ -28,12 +28,15 @@ def timestep_fs(atoms: Atoms) -> float:
 class Run:
     """Langevin dynamics at constant volume, in pieces of which each may have its own temperature.
 
-    The friction (0.02 / fs) is strong on purpose: structures are wanted, not transport. The centre of mass drifts.
-    ``alive`` becomes False when the surrogate fails, a number is not finite or the kinetic temperature exceeds five
-    times the wanted one; the frames made before are good.
+    The friction (0.02 / fs) is strong on purpose: structures are wanted, not transport. The centre
+    of mass drifts.
+    ``alive`` becomes False when the surrogate fails, a number is not finite or the kinetic
+    temperature exceeds five times the wanted one; the frames made before are good.
     """
 
-    def __init__(self, start: Atoms, calculator: object, temperature_k: float, rng: np.random.Generator) -> None:
+    def __init__(
+        self, start: Atoms, calculator: object, temperature_k: float, rng: np.random.Generator
+    ) -> None:
         self.atoms = bare(start)
         self.atoms.calc = calculator
         self.rng = rng
@@ -62,8 +65,12 @@ class Run:
         self.alive = bool(np.isfinite(self.atoms.positions).all()) and not hot
         return self.alive
 
-    def frames(self, count: int, every: int, temperature_k: float, told: Callable[[int], None]) -> list[Atoms]:
-        """``count`` frames, ``every`` steps apart, wrapped into the cell; ``told`` hears the steps made."""
+    def frames(
+        self, count: int, every: int, temperature_k: float, told: Callable[[int], None]
+    ) -> list[Atoms]:
+        """``count`` frames, ``every`` steps apart, wrapped into the cell; ``told`` hears the steps
+        made.
+        """
         made: list[Atoms] = []
         for _ in range(count):
             if not self.steps(every, temperature_k):

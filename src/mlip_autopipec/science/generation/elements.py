@@ -10,10 +10,10 @@ from ase.build import bulk
 from ase.data import atomic_numbers, covalent_radii, reference_states
 from ase.neighborlist import neighbor_list
 
-from mlip_autopipec.errors import InputError
+from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.science.generation.aflow import prototypes_of
 from mlip_autopipec.science.generation.context import bare
-from mlip_autopipec.types import Candidate, Provenance
 
 __all__ = ["SIMPLE", "elemental", "lattice_of", "reference_crystal", "simple_lattice", "touching"]
 
@@ -23,16 +23,22 @@ MAX_ATOMS = 30
 
 
 def lattice_of(symbol: str) -> str:
-    """The lattice that ASE's table of reference states names for an element; empty where it names none."""
+    """The lattice that ASE's table of reference states names for an element; empty where it names
+    none.
+    """
     return str((reference_states[atomic_numbers[symbol]] or {}).get("symmetry", ""))
 
 
 def reference_crystal(symbol: str) -> Candidate | None:
-    """The element's known crystal at its measured lattice constants; None where ASE knows the lattice but no basis."""
+    """The element's known crystal at its measured lattice constants; None where ASE knows the
+    lattice but no basis.
+    """
     # alpha-Mn, Ga, B ...
     with contextlib.suppress(ValueError, RuntimeError, KeyError, NotImplementedError):
         return Candidate(
-            bulk(symbol), Provenance("start", f"reference:{symbol}", {"prototype": lattice_of(symbol)}), forced=True
+            bulk(symbol),
+            Provenance("start", f"reference:{symbol}", {"prototype": lattice_of(symbol)}),
+            forced=True,
         )
     return None
 
@@ -43,9 +49,11 @@ def simple_lattice(symbol: str, lattice: str) -> Atoms:
 
 
 def elemental(symbol: str) -> list[Candidate]:
-    """The reference crystal first, then the simple lattices; all small prototypes where there is no reference.
+    """The reference crystal first, then the simple lattices; all small prototypes where there is no
+    reference.
 
-    Raises InputError for the elements of two-atom molecules: what is meant, gas or molecular crystal, is not known.
+    Raises InputError for the elements of two-atom molecules: what is meant, gas or molecular
+    crystal, is not known.
     """
     reference = lattice_of(symbol)
     if reference == "diatom":
@@ -60,7 +68,9 @@ def elemental(symbol: str) -> list[Candidate]:
     for lattice in SIMPLE:
         if lattice != reference or known is None:
             atoms = simple_lattice(symbol, lattice)
-            found.append(Candidate(atoms, Provenance("start", f"{lattice}:{symbol}", {"prototype": lattice})))
+            found.append(
+                Candidate(atoms, Provenance("start", f"{lattice}:{symbol}", {"prototype": lattice}))
+            )
     if known is None:
         for item in prototypes_of({symbol: 1}, MAX_ATOMS):
             atoms = bare(item.atoms)

@@ -1,7 +1,8 @@
-"""Interstitials: an atom of the material put into a void of its crystal, relaxed loosely, then rattled.
+"""Interstitials: an atom of the material put into a void of its crystal, relaxed loosely, then
+rattled.
 
-The voids are the vertices of the Voronoi diagram, the points farthest from all atoms around them; those that the
-crystal's symmetry makes alike count once.
+The voids are the vertices of the Voronoi diagram, the points farthest from all atoms around them;
+those that the crystal's symmetry makes alike count once.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import numpy as np
 from ase import Atom, Atoms
 from scipy.spatial import Voronoi
 
+from mlip_autopipec.base.structures import Candidate
+from mlip_autopipec.base.values import Json
 from mlip_autopipec.science.generation.context import Context, FloatArray, bare, standard_cell
 from mlip_autopipec.science.generation.defects import family
-from mlip_autopipec.types import Candidate, Json
 
 __all__ = ["generate", "voids"]
 
@@ -34,7 +36,8 @@ def generate(
     sigma_max_a: float = 0.1,
     **_: object,
 ) -> list[Candidate]:
-    """One atom more in supercells of fewer than ``max_atoms`` atoms; voids (largest first) and elements take turns.
+    """One atom more in supercells of fewer than ``max_atoms`` atoms; voids (largest first) and
+    elements take turns.
 
     Atoms nearer than 0.77 sums of covalent radii are pushed apart before the surrogate relaxes.
     """
@@ -43,7 +46,8 @@ def generate(
 
     def make(cell: Atoms, number: int) -> tuple[Atoms, Json] | None:
         if id(cell) not in known:
-            # Distinct sites are looked for in the small cell, where there are few; the supercell holds each of them.
+            # Distinct sites are looked for in the small cell, where there are few; the supercell
+            # holds each of them.
             unit = standard_cell(cell, primitive=True)
             distinct = voids(unit if len(unit) < len(cell) else cell)
             known[id(cell)] = [distance for _, distance in distinct], _all_voids(cell)
@@ -67,7 +71,8 @@ def generate(
 
 
 def voids(atoms: Atoms) -> list[tuple[FloatArray, float]]:
-    """(fractional position (3,), distance in Å to the nearest atoms) of symmetry-distinct voids, largest first.
+    """(fractional position (3,), distance in Å to the nearest atoms) of symmetry-distinct voids,
+    largest first.
 
     ``atoms`` periodic in all directions. Voids much smaller than the largest are left out.
     """
@@ -80,13 +85,18 @@ def voids(atoms: Atoms) -> list[tuple[FloatArray, float]]:
     kept: list[tuple[FloatArray, float]] = []
     for place, distance in _all_voids(atoms):
         images = rotations @ place + shifts
-        if not any(abs(distance - size) < 0.02 and _near(images, other, atoms).any() for other, size in kept):
+        if not any(
+            abs(distance - size) < 0.02 and _near(images, other, atoms).any()
+            for other, size in kept
+        ):
             kept.append((place, distance))
     return kept
 
 
 def _all_voids(atoms: Atoms) -> list[tuple[FloatArray, float]]:
-    """All Voronoi vertices within the cell, symmetry ignored, largest first; twins of degenerate vertices merged."""
+    """All Voronoi vertices within the cell, symmetry ignored, largest first; twins of degenerate
+    vertices merged.
+    """
     cell = atoms.cell.array
     # Two cells around a small one, so that every vertex within has all its neighbours.
     reach = np.arange(-2, 3) if len(atoms) < 8 else np.arange(-1, 2)
@@ -106,6 +116,8 @@ def _all_voids(atoms: Atoms) -> list[tuple[FloatArray, float]]:
 
 
 def _near(places: FloatArray, other: FloatArray, atoms: Atoms, tolerance_a: float = 0.1) -> Any:
-    """Which of the fractional ``places`` (m, 3) are ``other`` (3,) within ``tolerance_a``, lattice vectors aside."""
+    """Which of the fractional ``places`` (m, 3) are ``other`` (3,) within ``tolerance_a``, lattice
+    vectors aside.
+    """
     gaps = places - other
     return np.linalg.norm((gaps - np.round(gaps)) @ atoms.cell.array, axis=1) < tolerance_a

@@ -1,8 +1,10 @@
-"""Rattling by Monte Carlo with a guarded shortest distance: large displacements without close contacts.
+"""Rattling by Monte Carlo with a guarded shortest distance: large displacements without close
+contacts.
 
-After the idea of mc_rattle in hiPhive (Eriksson, Fransson & Erhart, Adv. Theory Simul. 2, 1800184, 2019): every atom
-makes small steps, and a step that brings it near a neighbour is refused with a probability that rises smoothly as the
-distance falls. Open directions are explored further than those that a neighbour blocks, unlike in a normal rattle.
+After the idea of mc_rattle in hiPhive (Eriksson, Fransson & Erhart, Adv. Theory Simul. 2, 1800184,
+2019): every atom makes small steps, and a step that brings it near a neighbour is refused with a
+probability that rises smoothly as the distance falls. Open directions are explored further than
+those that a neighbour blocks, unlike in a normal rattle.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 
+from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.science.generation.context import (
     Context,
     FloatArray,
@@ -25,12 +28,12 @@ from mlip_autopipec.science.generation.context import (
     random_strain,
 )
 from mlip_autopipec.science.screening import closest_contact
-from mlip_autopipec.types import Candidate, Provenance
 
 __all__ = ["generate", "mc_rattled"]
 
 SWEEPS = 12
-# Half of the steps to a distance this much above the limit are refused (sums of covalent radii); width of the rise.
+# Half of the steps to a distance this much above the limit are refused (sums of covalent radii);
+# width of the rise.
 SOFT_ABOVE_LIMIT = 0.07
 CONTACT_WIDTH = 0.04
 
@@ -46,30 +49,45 @@ def generate(
     max_atoms: int = 16,
     **_: object,
 ) -> list[Candidate]:
-    """Guarded displacements of about ``sigma_min_a``..``sigma_max_a`` per coordinate in cells of half and full size.
+    """Guarded displacements of about ``sigma_min_a``..``sigma_max_a`` per coordinate in cells of
+    half and full size.
 
-    ``sigma_max_a`` 0: twice Lindemann's limit of the start, 0.35 Å at most: beyond what a plain rattle may do. Each
-    draw is a group of its own; ``parameters`` hold the wanted and the reached amplitude (``rattle_a``, ``reached_a``).
+    ``sigma_max_a`` 0: twice Lindemann's limit of the start, 0.35 Å at most: beyond what a plain
+    rattle may do. Each draw is a group of its own; ``parameters`` hold the wanted and the reached
+    amplitude (``rattle_a``, ``reached_a``).
     """
     cells = half_and_full_cells(context, max_atoms)
     made: list[Candidate] = []
     for index in range(count if cells else 0):
         parent, name = cells[index % len(cells)]
-        sigma = float(rng.uniform(sigma_min_a, sigma_max_a or max(sigma_min_a, min(0.35, 2 * lindemann_a(parent)))))
+        sigma = float(
+            rng.uniform(
+                sigma_min_a, sigma_max_a or max(sigma_min_a, min(0.35, 2 * lindemann_a(parent)))
+            )
+        )
         cell = deformed(parent, random_strain(rng, (-volume_spread, volume_spread), 0.01))
         moved = mc_rattled(cell, sigma, rng)
         reached = float(np.sqrt(((moved.positions - cell.positions) ** 2).mean()))
-        parameters = {"rattle_a": round(sigma, 6), "reached_a": round(reached, 6), "atoms": len(cell)}
-        provenance = Provenance("mc_rattle", f"mc_rattle:{context.seed}:{index}", parameters, name, context.seed)
+        parameters = {
+            "rattle_a": round(sigma, 6),
+            "reached_a": round(reached, 6),
+            "atoms": len(cell),
+        }
+        provenance = Provenance(
+            "mc_rattle", f"mc_rattle:{context.seed}:{index}", parameters, name, context.seed
+        )
         made.append(Candidate(moved, provenance))
     return made
 
 
-def mc_rattled(atoms: Atoms, sigma_a: float, rng: np.random.Generator, *, sweeps: int = SWEEPS) -> Atoms:
-    """``sweeps`` passes over all atoms in random order, each step normal with ``sigma_a`` / sqrt(sweeps) (Å).
+def mc_rattled(
+    atoms: Atoms, sigma_a: float, rng: np.random.Generator, *, sweeps: int = SWEEPS
+) -> Atoms:
+    """``sweeps`` passes over all atoms in random order, each step normal with ``sigma_a`` /
+    sqrt(sweeps) (Å).
 
-    Free atoms end with a standard deviation of ``sigma_a`` per coordinate, hindered ones with less. No step ends
-    nearer than :func:`contact_limit`. The centre of mass is kept.
+    Free atoms end with a standard deviation of ``sigma_a`` per coordinate, hindered ones with less.
+    No step ends nearer than :func:`contact_limit`. The centre of mass is kept.
     """
     positions = atoms.positions.copy()
     radii = covalent_radii[atoms.numbers]
@@ -88,13 +106,19 @@ def mc_rattled(atoms: Atoms, sigma_a: float, rng: np.random.Generator, *, sweeps
 
 
 def _image_shifts(atoms: Atoms) -> FloatArray:
-    """Lattice vectors (m, 3) to the neighbouring cells along periodic directions, the cell itself first."""
+    """Lattice vectors (m, 3) to the neighbouring cells along periodic directions, the cell itself
+    first.
+    """
     steps = itertools.product(*((0, 1, -1) if flag else (0,) for flag in atoms.pbc))
     return np.array([np.array(step) @ atoms.cell.array for step in steps])
 
 
-def _contact(trial: FloatArray, index: int, positions: FloatArray, radii: FloatArray, shifts: FloatArray) -> float:
-    """Nearest distance of atom ``index`` at ``trial`` to another atom, in sums of covalent radii."""
+def _contact(
+    trial: FloatArray, index: int, positions: FloatArray, radii: FloatArray, shifts: FloatArray
+) -> float:
+    """Nearest distance of atom ``index`` at ``trial`` to another atom, in sums of covalent
+    radii.
+    """
     others = np.arange(len(positions)) != index
     if not others.any():
         return float("inf")

@@ -1,7 +1,8 @@
 """Melt and quench by surrogate MD: liquid, undercooled and amorphous structures.
 
-A crystal is heated in blocks until its atoms have left their sites, held as a liquid and quenched in steps. The
-volume is drawn anew at each step, so that the potential sees the melt under pressure and under tension.
+A crystal is heated in blocks until its atoms have left their sites, held as a liquid and quenched
+in steps. The volume is drawn anew at each step, so that the potential sees the melt under pressure
+and under tension.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.science.generation.context import Context, FloatArray, rattled, supercell
 from mlip_autopipec.science.generation.dynamics import Run
-from mlip_autopipec.types import Candidate, Provenance
 
 __all__ = ["generate", "lindemann_ratio"]
 
@@ -25,7 +26,8 @@ SEGMENTS = (
     ("amorphous", 0.2),
     ("amorphous", 0.08),
 )
-# A crystal melts near 0.1-0.15 of the neighbour distance; a small superheated cell vibrates up to 0.25.
+# A crystal melts near 0.1-0.15 of the neighbour distance; a small superheated cell vibrates up to
+# 0.25.
 LIQUID_RATIO = 0.4
 HEATING_BLOCK_STEPS = 50
 MAX_HEATING_BLOCKS = 10
@@ -47,10 +49,10 @@ def generate(
 ) -> list[Candidate]:
     """Frames of two runs of the lowest start: cells of ``max_atoms`` and of half as many.
 
-    ``melt_k``: temperature of the first heating block; 0: three times the highest asked one, at least 2500 K.
-    Segments of one temperature and volume are groups; ``parameters`` hold stage, temperature, volume change and
-    ``melted``, False where even the hottest block left the atoms on their sites (or the surrogate gave up).
-    Raises ValueError without a calculator.
+    ``melt_k``: temperature of the first heating block; 0: three times the highest asked one, at
+    least 2500 K. Segments of one temperature and volume are groups; ``parameters`` hold stage,
+    temperature, volume change and ``melted``, False where even the hottest block left the atoms on
+    their sites (or the surrogate gave up). Raises ValueError without a calculator.
     """
     if context.calculator is None:
         raise ValueError("strategy 'melt_quench' needs a surrogate that knows every element")
@@ -60,7 +62,10 @@ def generate(
     largest = min(max_atoms, context.max_atoms)
     sizes = [largest, max(2, largest // 2)]
     shares = [count - count // 3, count // 3]
-    expected = len(sizes) * (4 * HEATING_BLOCK_STEPS + len(SEGMENTS) * SETTLING_STEPS) + count * every_steps
+    expected = (
+        len(sizes) * (4 * HEATING_BLOCK_STEPS + len(SEGMENTS) * SETTLING_STEPS)
+        + count * every_steps
+    )
     done = 0
 
     def told(steps: int) -> None:
@@ -101,8 +106,12 @@ def _one_run(
     start = context.starts[0]
     crystal = supercell(start.atoms, size)
     run = Run(rattled(crystal, 0.15, rng), context.calculator, hot_k, rng)
-    hot_k, melted = _melt(run, crystal.positions, _neighbour_distance(crystal.get_volume(), len(crystal)), hot_k, told)
-    shares = [count // len(SEGMENTS) + (number < count % len(SEGMENTS)) for number in range(len(SEGMENTS))]
+    hot_k, melted = _melt(
+        run, crystal.positions, _neighbour_distance(crystal.get_volume(), len(crystal)), hot_k, told
+    )
+    shares = [
+        count // len(SEGMENTS) + (number < count % len(SEGMENTS)) for number in range(len(SEGMENTS))
+    ]
     made: list[Candidate] = []
     for number, ((stage, fraction), share) in enumerate(zip(SEGMENTS, shares, strict=True)):
         change = float(rng.uniform(*volume_range))
@@ -117,15 +126,22 @@ def _one_run(
             "atoms": len(crystal),
         }
         group = f"melt_quench:{context.seed}:{index}:{number}"
-        provenance = Provenance("melt_quench", group, parameters, start.provenance.group, context.seed)
-        made += [Candidate(frame, provenance) for frame in run.frames(share, every_steps, fraction * hot_k, told)]
+        provenance = Provenance(
+            "melt_quench", group, parameters, start.provenance.group, context.seed
+        )
+        made += [
+            Candidate(frame, provenance)
+            for frame in run.frames(share, every_steps, fraction * hot_k, told)
+        ]
     return made
 
 
 def _melt(
     run: Run, sites: FloatArray, neighbour_a: float, hot_k: float, told: Callable[[int], None]
 ) -> tuple[float, bool]:
-    """Heat in blocks, each 15 % hotter, until atoms leave their sites: the last temperature, and whether they did."""
+    """Heat in blocks, each 15 % hotter, until atoms leave their sites: the last temperature, and
+    whether they did.
+    """
     for _ in range(MAX_HEATING_BLOCKS):
         if not run.steps(HEATING_BLOCK_STEPS, hot_k):
             break
@@ -137,12 +153,16 @@ def _melt(
 
 
 def lindemann_ratio(positions: FloatArray, sites: FloatArray, neighbour_a: float) -> float:
-    """Root mean square displacement (drift taken out) from lattice sites over the neighbour distance."""
+    """Root mean square displacement (drift taken out) from lattice sites over the neighbour
+    distance.
+    """
     step = positions - sites
     step = step - step.mean(axis=0)
     return float(np.sqrt((step**2).sum(axis=1).mean()) / neighbour_a)
 
 
 def _neighbour_distance(volume_a3: float, atoms: int) -> float:
-    """Mean distance (Å) per atom: the edge of the cube that holds one. Defined for any structure."""
+    """Mean distance (Å) per atom: the edge of the cube that holds one. Defined for any
+    structure.
+    """
     return float((volume_a3 / atoms) ** (1 / 3))

@@ -1,4 +1,6 @@
-"""Two molecules near each other, turned at random: the forces between molecules, which one alone does not have."""
+"""Two molecules near each other, turned at random: the forces between molecules, which one alone
+does not have.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,13 @@ from ase import Atoms
 from ase.data.vdw_alvarez import vdw_radii
 from scipy.spatial.transform import Rotation
 
+from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.science.generation.context import Context, FloatArray, bare, in_a_box, rattled
-from mlip_autopipec.types import Candidate, Provenance
 
 __all__ = ["generate"]
 
-# Nearest contact in sums of van der Waals radii (Alvarez, Dalton Trans. 42, 8617, 2013): 0.65 is a hydrogen bond.
+# Nearest contact in sums of van der Waals radii (Alvarez, Dalton Trans. 42, 8617, 2013): 0.65 is a
+# hydrogen bond.
 CONTACTS = (0.62, 1.4)
 UNKNOWN_RADIUS_A = 2.0
 
@@ -27,10 +30,12 @@ def generate(
     sigma_a: float = 0.03,
     **_: object,
 ) -> list[Candidate]:
-    """Pairs of the non-periodic starts (each with itself and with the others in turn) in a box, slightly rattled.
+    """Pairs of the non-periodic starts (each with itself and with the others in turn) in a box,
+    slightly rattled.
 
-    The nearest contact between the two is drawn between ``contact_min`` and ``contact_max`` sums of van der Waals
-    radii. Pairs of more than the context's ``max_atoms`` atoms are left out. Each draw is a group of its own.
+    The nearest contact between the two is drawn between ``contact_min`` and ``contact_max`` sums of
+    van der Waals radii. Pairs of more than the context's ``max_atoms`` atoms are left out. Each
+    draw is a group of its own.
     """
     molecules = [start for start in context.starts if not start.atoms.pbc.any()]
     pairs = [
@@ -43,21 +48,29 @@ def generate(
     for index in range(count if pairs else 0):
         one, two = pairs[index % len(pairs)]
         contact = float(rng.uniform(contact_min, contact_max))
-        joined = _joined(rattled(one.atoms, sigma_a, rng), rattled(two.atoms, sigma_a, rng), contact, rng)
+        joined = _joined(
+            rattled(one.atoms, sigma_a, rng), rattled(two.atoms, sigma_a, rng), contact, rng
+        )
         parameters = {
             "contact_vdw": round(contact, 4),
             "atoms": len(joined),
             "molecules": [one.provenance.group, two.provenance.group],
         }
         provenance = Provenance(
-            "molecule_pair", f"molecule_pair:{context.seed}:{index}", parameters, one.provenance.group, context.seed
+            "molecule_pair",
+            f"molecule_pair:{context.seed}:{index}",
+            parameters,
+            one.provenance.group,
+            context.seed,
         )
         made.append(Candidate(in_a_box(joined), provenance))
     return made
 
 
 def _joined(one: Atoms, two: Atoms, contact: float, rng: np.random.Generator) -> Atoms:
-    """The second molecule moved toward the first along a random line until their nearest contact is ``contact``."""
+    """The second molecule moved toward the first along a random line until their nearest contact is
+    ``contact``.
+    """
     first, second = _turned(one, rng), _turned(two, rng)
     sums = _radii(first)[:, None] + _radii(second)[None]
     line = rng.normal(size=3)
@@ -68,7 +81,8 @@ def _joined(one: Atoms, two: Atoms, contact: float, rng: np.random.Generator) ->
         return float((np.linalg.norm(gaps, axis=2) / sums).min())
 
     far = 2.0 * contact * float(sums.max()) + np.ptp(first.positions) + np.ptp(second.positions)
-    # From outside inward, so that the molecules do not end inside each other; then the last step is halved.
+    # From outside inward, so that the molecules do not end inside each other; then the last step is
+    # halved.
     step = 0.1
     while nearest(far - step) > contact:
         far -= step

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.science.generation.context import (
     Context,
     deformed,
@@ -12,7 +13,6 @@ from mlip_autopipec.science.generation.context import (
     random_strain,
     rattled,
 )
-from mlip_autopipec.types import Candidate, Provenance
 
 __all__ = ["generate"]
 
@@ -28,10 +28,11 @@ def generate(
     max_atoms: int = 16,
     **_: object,
 ) -> list[Candidate]:
-    """Displacements of standard deviation ``sigma_min_a``..``sigma_max_a`` in cells of half and full ``max_atoms``.
+    """Displacements of standard deviation ``sigma_min_a``..``sigma_max_a`` in cells of half and
+    full ``max_atoms``.
 
-    ``sigma_max_a`` 0: up to Lindemann's limit of the start crystal, 0.25 Å at most.
-    The volume varies by ``volume_spread``, as on heating. Each draw is independent and a group of its own.
+    ``sigma_max_a`` 0: up to Lindemann's limit of the start crystal, 0.25 Å at most. The volume
+    varies by ``volume_spread``, as on heating. Each draw is independent and a group of its own.
     """
     cells = half_and_full_cells(context, max_atoms)
     made: list[Candidate] = []
@@ -40,6 +41,8 @@ def generate(
         sigma = float(rng.uniform(sigma_min_a, sigma_max_a or min(0.25, lindemann_a(parent))))
         strain = random_strain(rng, (-volume_spread, volume_spread), 0.01)
         parameters = {"rattle_a": round(sigma, 6), "atoms": len(parent)}
-        provenance = Provenance("rattle", f"rattle:{context.seed}:{index}", parameters, name, context.seed)
+        provenance = Provenance(
+            "rattle", f"rattle:{context.seed}:{index}", parameters, name, context.seed
+        )
         made.append(Candidate(rattled(deformed(parent, strain), sigma, rng), provenance))
     return made

@@ -1,4 +1,6 @@
-"""Loose relaxation of what was built by hand: the first steps down the forces, or apart where atoms overlap."""
+"""Loose relaxation of what was built by hand: the first steps down the forces, or apart where atoms
+overlap.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ __all__ = ["loosely_relaxed", "separated"]
 
 
 def separated(atoms: Atoms, *, min_contact: float = MIN_CONTACT + 0.02, sweeps: int = 25) -> Atoms:
-    """Pairs nearer than ``min_contact`` sums of covalent radii moved apart along their bond, half each, until none is.
+    """Pairs nearer than ``min_contact`` sums of covalent radii moved apart along their bond, half
+    each, until none is.
 
     Geometry alone, for an atom put where there is too little room; may stop early after ``sweeps``.
     """
@@ -29,16 +32,23 @@ def separated(atoms: Atoms, *, min_contact: float = MIN_CONTACT + 0.02, sweeps: 
         overlap = min_contact * (radii[i] + radii[j]) - distance
         if len(distance) == 0:
             break
-        # Both (i, j) and (j, i) are listed: each moves its first atom by half the overlap and a little more.
+        # Both (i, j) and (j, i) are listed: each moves its first atom by half the overlap and a
+        # little more.
         step = vector / np.maximum(distance, 1e-3)[:, None] * (0.5 * overlap + 0.005)[:, None]
         np.add.at(moved.positions, i, -step)
     return moved
 
 
 def loosely_relaxed(
-    atoms: Atoms, calculator: Calculator | None, steps: int, *, volume: bool = False, max_force_ev_per_a: float = 0.1
+    atoms: Atoms,
+    calculator: Calculator | None,
+    steps: int,
+    *,
+    volume: bool = False,
+    max_force_ev_per_a: float = 0.1,
 ) -> Atoms:
-    """A few steps of BFGS down the surrogate's forces, with ``volume`` also toward zero pressure at constant shape.
+    """A few steps of BFGS down the surrogate's forces, with ``volume`` also toward zero pressure at
+    constant shape.
 
     Without a calculator, with ``steps`` <= 0, or when the surrogate fails, the structure as it was.
     """
@@ -46,7 +56,11 @@ def loosely_relaxed(
         return atoms
     moving = bare(atoms)
     moving.calc = calculator
-    target: Any = FrechetCellFilter(moving, hydrostatic_strain=True) if volume and moving.pbc.all() else moving
+    target: Any = (
+        FrechetCellFilter(moving, hydrostatic_strain=True)
+        if volume and moving.pbc.all()
+        else moving
+    )
     try:
         BFGS(target, logfile=None, maxstep=0.1).run(fmax=max_force_ev_per_a, steps=steps)
     except CalculationFailed:

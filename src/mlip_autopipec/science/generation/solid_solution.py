@@ -1,4 +1,6 @@
-"""Start cells of a solid solution: its composition on the parent lattices, and the ordered crystals nearby."""
+"""Start cells of a solid solution: its composition on the parent lattices, and the ordered crystals
+nearby.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,17 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
+from mlip_autopipec.base.structures import Candidate, Provenance
+from mlip_autopipec.base.values import Json
 from mlip_autopipec.science.generation import sqs
 from mlip_autopipec.science.generation.alloying import Correlations, Parent, Sublattice
 from mlip_autopipec.science.generation.context import bare, supercell
-from mlip_autopipec.science.generation.elements import lattice_of, reference_crystal, simple_lattice, touching
-from mlip_autopipec.types import Candidate, Json, Provenance
+from mlip_autopipec.science.generation.elements import (
+    lattice_of,
+    reference_crystal,
+    simple_lattice,
+    touching,
+)
 
 __all__ = ["atoms_of_each", "disordered", "neighbours", "parent_lattices", "pure_elements"]
 
@@ -21,18 +29,25 @@ CELL_SIZES = (16, 24, 32)
 CLOSE_PACKED = ("fcc", "bcc", "hcp")
 # A start cell may be this far off (atomic fraction) before a larger one is taken.
 MAX_DEVIATION = 0.01
-# Ordered compounds this near (atomic fraction) share their local surroundings with the solid solution.
+# Ordered compounds this near (atomic fraction) share their local surroundings with the solid
+# solution.
 NEIGHBOURHOOD = 0.15
 LARGEST_FORMULA = 5
 
 
-def atoms_of_each(fractions: Mapping[str, float], max_atoms: int = CELL_SIZES[-1]) -> dict[str, int]:
-    """Numbers of atoms in the smallest cell of 16, 24 or 32 atoms that comes within 0.01, else in the closest one.
+def atoms_of_each(
+    fractions: Mapping[str, float], max_atoms: int = CELL_SIZES[-1]
+) -> dict[str, int]:
+    """Numbers of atoms in the smallest cell of 16, 24 or 32 atoms that comes within 0.01, else in
+    the closest one.
 
-    Cells have at most ``max_atoms``, exactly so many where that is below 16. Every element is there at least once.
+    Cells have at most ``max_atoms``, exactly so many where that is below 16. Every element is there
+    at least once.
     """
     best: tuple[float, int, dict[str, int]] | None = None
-    for size in [size for size in CELL_SIZES if size <= max_atoms] or [max(max_atoms, len(fractions))]:
+    for size in [size for size in CELL_SIZES if size <= max_atoms] or [
+        max(max_atoms, len(fractions))
+    ]:
         counts = _rounded(fractions, size)
         off = max(abs(counts[symbol] / size - fractions[symbol]) for symbol in fractions)
         key = (0.0 if off <= MAX_DEVIATION else off, size, counts)
@@ -54,11 +69,13 @@ def _rounded(fractions: Mapping[str, float], size: int) -> dict[str, int]:
 
 
 def parent_lattices(elements: Mapping[str, float]) -> list[str]:
-    """Simple lattices of the elements, the one to be expected first, then the commonest (by fraction).
+    """Simple lattices of the elements, the one to be expected first, then the commonest (by
+    fraction).
 
-    With one close-packed lattice come the other two: alloys often take one that no end member has (beta brass).
-    Alloys of transition metals are expected to be bcc up to 6.87 and fcc from 8 valence electrons per atom (Guo et
-    al., J. Appl. Phys. 109, 103505, 2011), others to have the commonest lattice of their elements.
+    With one close-packed lattice come the other two: alloys often take one that no end member has
+    (beta brass). Alloys of transition metals are expected to be bcc up to 6.87 and fcc from 8
+    valence electrons per atom (Guo et al., J. Appl. Phys. 109, 103505, 2011), others to have the
+    commonest lattice of their elements.
     """
     weight: dict[str, float] = {}
     for symbol, fraction in sorted(elements.items()):
@@ -68,27 +85,37 @@ def parent_lattices(elements: Mapping[str, float]) -> list[str]:
     if not weight or set(weight) & set(CLOSE_PACKED):
         weight |= {lattice: weight.get(lattice, 0.0) for lattice in CLOSE_PACKED}
     valence = _valence_electrons(elements)
-    expected = None if valence is None else "fcc" if valence >= 8 else "bcc" if valence < 6.87 else None
+    expected = (
+        None if valence is None else "fcc" if valence >= 8 else "bcc" if valence < 6.87 else None
+    )
     return sorted(weight, key=lambda lattice: (lattice != expected, -weight[lattice], lattice))
 
 
 def _valence_electrons(elements: Mapping[str, float]) -> float | None:
-    """Electrons outside the noble-gas core (and filled f shell) per atom of transition metals; None for others."""
+    """Electrons outside the noble-gas core (and filled f shell) per atom of transition metals; None
+    for others.
+    """
     total = 0.0
     for symbol, fraction in elements.items():
         number = atomic_numbers[symbol]
-        group = next((number - first + 3 for first in (21, 39, 71) if first <= number <= first + 8), None)
+        group = next(
+            (number - first + 3 for first in (21, 39, 71) if first <= number <= first + 8), None
+        )
         if group is None:
             return None
         total += fraction * group
     return total
 
 
-def disordered(fractions: Mapping[str, float], seed: int, max_atoms: int = CELL_SIZES[-1]) -> Iterator[Candidate]:
-    """The composition spread over each parent lattice so that few pairs of neighbours deviate from chance.
+def disordered(
+    fractions: Mapping[str, float], seed: int, max_atoms: int = CELL_SIZES[-1]
+) -> Iterator[Candidate]:
+    """The composition spread over each parent lattice so that few pairs of neighbours deviate from
+    chance.
 
-    Special quasirandom structures (see ``sqs``) in cells as :func:`atoms_of_each` says; ``parameters`` hold their
-    residuals. Equal seeds give equal cells. Raises MissingProgramError without sqsgenerator.
+    Special quasirandom structures (see ``sqs``) in cells as :func:`atoms_of_each` says;
+    ``parameters`` hold their residuals. Equal seeds give equal cells. Raises MissingProgramError
+    without sqsgenerator.
     """
     counts = atoms_of_each(fractions, max_atoms)
     for place, lattice in enumerate(parent_lattices(fractions)):
@@ -97,8 +124,15 @@ def disordered(fractions: Mapping[str, float], seed: int, max_atoms: int = CELL_
         filled, residuals = _quasirandom(sites, counts, seed)
         atoms = touching(filled)
         name = ",".join(f"{symbol}{number}" for symbol, number in sorted(counts.items()))
-        parameters = {"prototype": f"disordered {lattice}", "disordered": True, "expected": place == 0, **residuals}
-        yield Candidate(atoms, Provenance("start", f"{lattice}:{name}", parameters, seed=seed), forced=True)
+        parameters = {
+            "prototype": f"disordered {lattice}",
+            "disordered": True,
+            "expected": place == 0,
+            **residuals,
+        }
+        yield Candidate(
+            atoms, Provenance("start", f"{lattice}:{name}", parameters, seed=seed), forced=True
+        )
 
 
 def _quasirandom(sites: Atoms, counts: dict[str, int], seed: int) -> tuple[Atoms, Json]:
@@ -120,7 +154,8 @@ def pure_elements(fractions: Mapping[str, float]) -> Iterator[Candidate]:
 
 
 def neighbours(fractions: Mapping[str, float]) -> list[dict[str, int]]:
-    """Formulas of at most 5 atoms near a binary or ternary composition (every fraction within 0.15), nearest first.
+    """Formulas of at most 5 atoms near a binary or ternary composition (every fraction within
+    0.15), nearest first.
 
     Nothing for more elements: their ordered crystals are rare and large.
     """
@@ -130,7 +165,9 @@ def neighbours(fractions: Mapping[str, float]) -> list[dict[str, int]]:
     found: list[tuple[float, tuple[int, ...]]] = []
     for numbers in itertools.product(range(1, LARGEST_FORMULA), repeat=len(symbols)):
         total = sum(numbers)
-        off = max(abs(n / total - fractions[symbol]) for n, symbol in zip(numbers, symbols, strict=True))
+        off = max(
+            abs(n / total - fractions[symbol]) for n, symbol in zip(numbers, symbols, strict=True)
+        )
         if total <= LARGEST_FORMULA and np.gcd.reduce(numbers) == 1 and off <= NEIGHBOURHOOD:
             found.append((round(off, 9), numbers))
     return [dict(zip(symbols, numbers, strict=True)) for _, numbers in sorted(found)]

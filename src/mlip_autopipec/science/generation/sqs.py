@@ -1,8 +1,10 @@
-"""Special quasirandom structures: small cells whose pair correlations are those of the random alloy.
+"""Special quasirandom structures: small cells whose pair correlations are those of the random
+alloy.
 
-Zunger, Wei, Ferreira & Bernard, Phys. Rev. Lett. 65, 353 (1990). sqsgenerator (Gehringer, Friák & Holec, Comput. Phys.
-Commun. 286, 108664, 2023) proposes decorations. It counts nearest images alone, so in cells this small its proposals
-are judged again with all images, triplets included, and the best are improved by exchanges of two atoms.
+Zunger, Wei, Ferreira & Bernard, Phys. Rev. Lett. 65, 353 (1990). sqsgenerator (Gehringer, Friák &
+Holec, Comput. Phys. Commun. 286, 108664, 2023) proposes decorations. It counts nearest images
+alone, so in cells this small its proposals are judged again with all images, triplets included, and
+the best are improved by exchanges of two atoms.
 """
 
 from __future__ import annotations
@@ -13,11 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from mlip_autopipec.errors import MissingProgramError
-from mlip_autopipec.science.generation.alloying import IntArray, Parent, Sublattice, compositions, decorated, parents
+from mlip_autopipec.base.errors import MissingProgramError
+from mlip_autopipec.base.structures import Candidate, Provenance
+from mlip_autopipec.base.values import Json
+from mlip_autopipec.science.generation.alloying import (
+    IntArray,
+    Parent,
+    Sublattice,
+    compositions,
+    decorated,
+    parents,
+)
 from mlip_autopipec.science.generation.context import Context, deformed, random_strain, rattled
 from mlip_autopipec.science.generation.relaxing import loosely_relaxed
-from mlip_autopipec.types import Candidate, Json, Provenance
 
 __all__ = ["alloys", "generate", "quasirandom"]
 
@@ -39,11 +49,13 @@ def generate(
     relax_steps: int = 10,
     **_: object,
 ) -> list[Candidate]:
-    """Quasirandom cells of the asked composition and a grid around it, in two sizes, and rattled copies of each.
+    """Quasirandom cells of the asked composition and a grid around it, in two sizes, and rattled
+    copies of each.
 
-    ``parameters`` hold the numbers of atoms and, for each sublattice, ``pair_residual`` (largest deviation of a pair
-    probability from the random alloy's, by shell) and ``triplet_residual``. Nothing for elements and for compounds in
-    which no two elements share a site. Raises MissingProgramError without sqsgenerator.
+    ``parameters`` hold the numbers of atoms and, for each sublattice, ``pair_residual`` (largest
+    deviation of a pair probability from the random alloy's, by shell) and ``triplet_residual``.
+    Nothing for elements and for compounds in which no two elements share a site. Raises
+    MissingProgramError without sqsgenerator.
     """
 
     def fill(parent: Parent, held: Sublattice, numbers: dict[str, int]) -> tuple[list[str], Json]:
@@ -62,16 +74,24 @@ def alloys(
     copies: int,
     relax_steps: int,
 ) -> list[Candidate]:
-    """Decorated cells by ``fill(parent, sublattice, numbers) -> (symbols, parameters)``; a group each with its copies.
+    """Decorated cells by ``fill(parent, sublattice, numbers) -> (symbols, parameters)``; a group
+    each with its copies.
 
-    The first copy has its volume and atoms loosely relaxed, the others are also strained and rattled. Sizes (half of
-    ``max_atoms`` and all of it) and lattices take turns within each composition, the asked composition first.
+    The first copy has its volume and atoms loosely relaxed, the others are also strained and
+    rattled. Sizes (half of ``max_atoms`` and all of it) and lattices take turns within each
+    composition, the asked composition first.
     """
     largest = min(max_atoms, context.max_atoms)
     lattices = parents(context, [max(2, largest // 2), largest])
     grids = [
         list(
-            zip(*(compositions(context.fractions, h.elements, len(h.sites)) for h in parent.sublattices), strict=False)
+            zip(
+                *(
+                    compositions(context.fractions, h.elements, len(h.sites))
+                    for h in parent.sublattices
+                ),
+                strict=False,
+            )
         )
         for parent in lattices
     ]
@@ -90,7 +110,11 @@ def alloys(
             symbols, found = fill(parent, held, numbers)
             decoration.append((held.sites, symbols))
             # A second sublattice's numbers are named after its elements.
-            known |= {f"{key}:{'-'.join(held.elements)}": value for key, value in found.items()} if known else found
+            known |= (
+                {f"{key}:{'-'.join(held.elements)}": value for key, value in found.items()}
+                if known
+                else found
+            )
         cell = decorated(parent, decoration)
         known |= {"atoms": len(cell), "counts": dict(cell.symbols.formula.count())}
         relaxed = loosely_relaxed(cell, context.calculator, relax_steps, volume=True)
@@ -98,7 +122,9 @@ def alloys(
             sigma = float(rng.uniform(0.02, 0.12)) if copy else 0.01
             strain = random_strain(rng, (-0.06, 0.08), 0.04) if copy else np.zeros((3, 3))
             group = f"{strategy}:{context.seed}:{index}"
-            provenance = Provenance(strategy, group, {**known, "rattle_a": round(sigma, 6)}, parent.name, context.seed)
+            provenance = Provenance(
+                strategy, group, {**known, "rattle_a": round(sigma, 6)}, parent.name, context.seed
+            )
             made.append(Candidate(rattled(deformed(relaxed, strain), sigma, rng), provenance))
         context.progress(len(made) / count)
     return made
@@ -107,7 +133,10 @@ def alloys(
 def quasirandom(
     parent: Parent, held: Sublattice, numbers: dict[str, int], seed: int, *, iterations: int = 20000
 ) -> tuple[list[str], Json]:
-    """Symbols on the sites of ``held`` with exactly these ``numbers``, and residuals. Equal seed, equal answer."""
+    """Symbols on the sites of ``held`` with exactly these ``numbers``, and residuals.
+
+    Equal seed, equal answer.
+    """
     elements = [element for element, number in sorted(numbers.items()) if number]
     correlations = held.correlations
 
@@ -120,9 +149,14 @@ def quasirandom(
     if len(elements) > 1:
         proposed = _proposals(parent, held.sites, numbers, correlations.radii_a, seed, iterations)
         pool = [np.array([elements.index(symbol) for symbol in symbols]) for symbols in proposed]
-        kinds = min((_polished(kinds, residual) for kinds in sorted(pool, key=residual)[:POLISHED]), key=residual)
+        kinds = min(
+            (_polished(kinds, residual) for kinds in sorted(pool, key=residual)[:POLISHED]),
+            key=residual,
+        )
     return [elements[kind] for kind in kinds], {
-        "pair_residual": [round(float(value), 6) for value in correlations.pair_residuals(kinds, len(elements))],
+        "pair_residual": [
+            round(float(value), 6) for value in correlations.pair_residuals(kinds, len(elements))
+        ],
         "triplet_residual": round(correlations.triplet_residual(kinds, len(elements)), 6),
         "shells_a": correlations.radii_a,
     }
@@ -146,7 +180,12 @@ def _polished(kinds: IntArray, residual: Callable[[IntArray], float]) -> IntArra
 
 
 def _proposals(
-    parent: Parent, sites: IntArray, numbers: dict[str, int], radii_a: list[float], seed: int, iterations: int
+    parent: Parent,
+    sites: IntArray,
+    numbers: dict[str, int],
+    radii_a: list[float],
+    seed: int,
+    iterations: int,
 ) -> list[list[str]]:
     """Up to JUDGED decorations that sqsgenerator finds, best first by its own objective.
 
@@ -155,7 +194,9 @@ def _proposals(
     try:
         import sqsgenerator
     except ModuleNotFoundError as error:
-        raise MissingProgramError("the Python package 'sqsgenerator' (quasirandom structures)", INSTALL) from error
+        raise MissingProgramError(
+            "the Python package 'sqsgenerator' (quasirandom structures)", INSTALL
+        ) from error
     from ase.data import chemical_symbols
 
     scaled = parent.atoms.get_scaled_positions()[sites]
@@ -188,9 +229,15 @@ def _proposals(
         raise ValueError(f"sqsgenerator: {configuration.msg}")
     # Equal objectives come back in no fixed order: sorted, so that one seed gives one answer.
     found: list[list[str]] = []
-    # Its warnings are of shells that its own search would have left out. The pack is kept: its results point into it.
+    # Its warnings are of shells that its own search would have left out. The pack is kept: its
+    # results point into it.
     pack = sqsgenerator.optimize(configuration, level=sqsgenerator.core.LogLevel.error)
     for _, results in pack:
-        species = sorted({tuple(int(number) for number in result.structure().species) for result in results})
-        found += [[chemical_symbols[number] for number in numbers] for numbers in species[: JUDGED - len(found)]]
+        species = sorted(
+            {tuple(int(number) for number in result.structure().species) for result in results}
+        )
+        found += [
+            [chemical_symbols[number] for number in numbers]
+            for numbers in species[: JUDGED - len(found)]
+        ]
     return found

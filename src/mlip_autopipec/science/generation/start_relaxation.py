@@ -1,4 +1,6 @@
-"""Single start structures under the surrogate: the volume of lowest energy, and relaxation that keeps the symmetry."""
+"""Single start structures under the surrogate: the volume of lowest energy, and relaxation that
+keeps the symmetry.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,19 @@ from ase.optimize import BFGS
 from mlip_autopipec.science.generation.context import bare
 from mlip_autopipec.science.screening import closest_contact
 
-__all__ = ["TIGHT_FORCE_EV_PER_A", "Evaluate", "Tried", "one_by_one", "relaxed", "relaxed_with_energy", "scanned"]
+__all__ = [
+    "TIGHT_FORCE_EV_PER_A",
+    "Evaluate",
+    "Tried",
+    "one_by_one",
+    "relaxed",
+    "relaxed_with_energy",
+    "scanned",
+]
 
 TIGHT_FORCE_EV_PER_A = 0.005
-# Linear factors of the first volumes that are tried; the scan goes on outward until the lowest is bracketed.
+# Linear factors of the first volumes that are tried; the scan goes on outward until the lowest is
+# bracketed.
 SCALES, SCALE_STEP, SCALE_RANGE = (0.93, 1.0, 1.07), 1.07, (0.7, 1.5)
 MIN_CONTACT = 0.65
 
@@ -29,10 +40,12 @@ R = TypeVar("R")
 
 
 class Tried(NamedTuple):
-    """A structure, its energy, and what it may come down to if its forces fall off like those of soft springs.
+    """A structure, its energy, and what it may come down to if its forces fall off like those of
+    soft springs.
 
-    Prototypes carry the positions of the compound they were found in, and may gain an eV/atom by relaxation: anatase
-    as it stands in the library lies 1.5 eV/atom above the rutile that it beats when both are relaxed.
+    Prototypes carry the positions of the compound they were found in, and may gain an eV/atom by
+    relaxation: anatase as it stands in the library lies 1.5 eV/atom above the rutile that it beats
+    when both are relaxed.
     """
 
     atoms: Atoms
@@ -41,18 +54,23 @@ class Tried(NamedTuple):
 
 
 class Evaluate(Protocol):
-    """Applies ``work`` to many structures, in one process or in many; results in the order of the structures.
+    """Applies ``work`` to many structures, in one process or in many; results in the order of the
+    structures.
 
     ``what``: a word for it, shown to people. ``work`` can be pickled.
     """
 
-    def __call__(self, what: str, work: Callable[[Atoms, Calculator], R], structures: Sequence[Atoms]) -> list[R]: ...
+    def __call__(
+        self, what: str, work: Callable[[Atoms, Calculator], R], structures: Sequence[Atoms]
+    ) -> list[R]: ...
 
 
 def one_by_one(calculator: Calculator) -> Evaluate:
     """:class:`Evaluate` in this process."""
 
-    def evaluate(what: str, work: Callable[[Atoms, Calculator], R], structures: Sequence[Atoms]) -> list[R]:
+    def evaluate(
+        what: str, work: Callable[[Atoms, Calculator], R], structures: Sequence[Atoms]
+    ) -> list[R]:
         return [work(atoms, calculator) for atoms in structures]
 
     return evaluate
@@ -70,7 +88,11 @@ def scanned(atoms: Atoms, calculator: Calculator) -> Tried | None:
         lowest = min(energies, key=lambda scale: energies[scale])
         further = lowest / SCALE_STEP if lowest == min(energies) else lowest * SCALE_STEP
         bracketed = min(energies) < lowest < max(energies)
-        if bracketed or not np.isfinite(energies[lowest]) or not SCALE_RANGE[0] <= further <= SCALE_RANGE[1]:
+        if (
+            bracketed
+            or not np.isfinite(energies[lowest])
+            or not SCALE_RANGE[0] <= further <= SCALE_RANGE[1]
+        ):
             break
         energies[further] = _energy(_scaled(atoms, further), calculator)
     if not np.isfinite(energies[lowest]):
@@ -107,7 +129,9 @@ def _tried(atoms: Atoms, calculator: Calculator) -> Tried | None:
         return None
     if not np.isfinite(energy) or not np.isfinite(forces).all():
         return None
-    return Tried(bare(atoms), energy, energy - float(np.sum(forces**2)) / (2 * SOFT_EV_PER_A2 * len(atoms)))
+    return Tried(
+        bare(atoms), energy, energy - float(np.sum(forces**2)) / (2 * SOFT_EV_PER_A2 * len(atoms))
+    )
 
 
 def relaxed(
@@ -125,7 +149,8 @@ def relaxed(
         return bare(moving)
     if _symmetric(moving):
         moving.set_constraint(FixSymmetry(moving, symprec=0.01, verbose=False))
-    # The matrix logarithm of the exact filter takes as long as a pretrained potential does for eight atoms.
+    # The matrix logarithm of the exact filter takes as long as a pretrained potential does for
+    # eight atoms.
     loose = max_force_ev_per_a > TIGHT_FORCE_EV_PER_A
     cell_and_positions: Any = UnitCellFilter(moving) if loose else FrechetCellFilter(moving)
     BFGS(cell_and_positions, logfile=None, maxstep=0.1).run(fmax=max_force_ev_per_a, steps=steps)
@@ -141,7 +166,9 @@ def _symmetric(atoms: Atoms) -> bool:
     return found is not None and len(found.rotations) > 1
 
 
-def relaxed_with_energy(atoms: Atoms, calculator: Calculator, *, max_force_ev_per_a: float, steps: int) -> Tried | None:
+def relaxed_with_energy(
+    atoms: Atoms, calculator: Calculator, *, max_force_ev_per_a: float, steps: int
+) -> Tried | None:
     try:
         moved = relaxed(atoms, calculator, max_force_ev_per_a=max_force_ev_per_a, steps=steps)
     except CalculationFailed:

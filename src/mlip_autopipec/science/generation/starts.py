@@ -1,4 +1,5 @@
-"""Start structures from the input alone: a file, prototypes for a composition, the lattices of an alloy, a molecule.
+"""Start structures from the input alone: a file, prototypes for a composition, the lattices of an
+alloy, a molecule.
 
 What is proposed here is relaxed, ranked and freed of duplicates in :mod:`start_ranking`.
 """
@@ -15,19 +16,20 @@ from typing import Protocol
 from ase import Atoms
 from ase.formula import Formula
 
-from mlip_autopipec.errors import InputError
-from mlip_autopipec.science.generation import aflow, molecules, solid_solution
+from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.base.structures import Candidate, Provenance
+from mlip_autopipec.science.generation import aflow, molecule_names, solid_solution
 from mlip_autopipec.science.generation.context import bare
 from mlip_autopipec.science.generation.elements import elemental, touching
 from mlip_autopipec.science.generation.matching import same_crystal
 from mlip_autopipec.science.generation.start_ranking import Start, ranked, unranked
 from mlip_autopipec.science.generation.start_relaxation import Evaluate
 from mlip_autopipec.science.generation.structure_files import HINT, read_frames
-from mlip_autopipec.types import Candidate, Provenance
 
 __all__ = ["System", "counts", "find", "proposals", "prototypes", "read_structure"]
 
-# Larger prototypes cost more in DFT than a start structure is worth; binary and ternary ground states mostly fit.
+# Larger prototypes cost more in DFT than a start structure is worth; binary and ternary ground
+# states mostly fit.
 MAX_PROTOTYPE_ATOMS = 24
 MAX_NEIGHBOUR_ATOMS = 12
 MAX_ATOMS = 32
@@ -38,7 +40,8 @@ UNRANKED = 8
 class System(Protocol):
     """What starts are wanted for; the plan's ``material`` is one.
 
-    ``kind``: ``crystal``, ``solid_solution`` or ``molecule``. ``structure_file`` goes before everything else.
+    ``kind``: ``crystal``, ``solid_solution`` or ``molecule``. ``structure_file`` goes before
+    everything else.
     """
 
     @property
@@ -51,13 +54,16 @@ class System(Protocol):
     def molecule(self) -> str | None: ...
 
 
-def find(system: System, evaluate: Evaluate | None, *, seed: int = 1, max_atoms: int = MAX_ATOMS) -> list[Start]:
-    """Start structures of ``system``, best first; ``evaluate`` None: unrelaxed, where no surrogate knows the elements.
+def find(
+    system: System, evaluate: Evaluate | None, *, seed: int = 1, max_atoms: int = MAX_ATOMS
+) -> list[Start]:
+    """Start structures of ``system``, best first; ``evaluate`` None: unrelaxed, where no surrogate
+    knows the elements.
 
     ``max_atoms``: of the largest cell that a disordered solid solution is given.
 
-    Raises InputError for an unreadable file or a composition without a start crystal, MissingProgramError for a
-    package that is needed and absent.
+    Raises InputError for an unreadable file or a composition without a start crystal,
+    MissingProgramError for a package that is needed and absent.
     """
     found = proposals(system, seed=seed, max_atoms=max_atoms)
     own = system.structure_file is not None or system.kind == "molecule"
@@ -72,13 +78,19 @@ def proposals(system: System, *, seed: int = 1, max_atoms: int = MAX_ATOMS) -> l
     if system.kind == "molecule":
         text = str(system.structure_file or system.molecule)
         return [
-            Candidate(atoms, Provenance("start", f"conformer:{index}", {"prototype": "molecule"}, seed=seed))
-            for index, atoms in enumerate(molecules.conformers(text, seed=seed))
+            Candidate(
+                atoms,
+                Provenance("start", f"conformer:{index}", {"prototype": "molecule"}, seed=seed),
+            )
+            for index, atoms in enumerate(molecule_names.conformers(text, seed=seed))
         ]
     if system.structure_file is not None:
         return read_structure(system.structure_file)
     if system.kind == "solid_solution" and len(system.fractions) > 1:
-        ordered = [_compound(near, MAX_NEIGHBOUR_ATOMS) for near in solid_solution.neighbours(system.fractions)]
+        ordered = [
+            _compound(near, MAX_NEIGHBOUR_ATOMS)
+            for near in solid_solution.neighbours(system.fractions)
+        ]
         return [
             *solid_solution.disordered(system.fractions, seed, max_atoms),
             *solid_solution.pure_elements(system.fractions),
@@ -88,11 +100,16 @@ def proposals(system: System, *, seed: int = 1, max_atoms: int = MAX_ATOMS) -> l
 
 
 def read_structure(path: str | Path) -> list[Candidate]:
-    """The structures of the user's file (ASE's and pymatgen's formats; all frames). Raises InputError."""
+    """The structures of the user's file (ASE's and pymatgen's formats; all frames).
+
+    Raises InputError.
+    """
     try:
         frames = read_frames(path)
     except ValueError as error:
-        raise InputError(str(error), key="material.structure_file", value=str(path), hint=HINT) from error
+        raise InputError(
+            str(error), key="material.structure_file", value=str(path), hint=HINT
+        ) from error
     return [
         Candidate(bare(frame), Provenance("file", f"file:{index}", {"file": Path(path).name}))
         for index, frame in enumerate(frames)
@@ -105,11 +122,15 @@ def counts(fractions: Mapping[str, float]) -> dict[str, int]:
     Raises InputError when there are none, as for a dilute solid solution.
     """
     lowest = min(fractions.values())
-    ratios = {symbol: Fraction(value / lowest).limit_denominator(4) for symbol, value in fractions.items()}
+    ratios = {
+        symbol: Fraction(value / lowest).limit_denominator(4) for symbol, value in fractions.items()
+    }
     scale = lcm(*(ratio.denominator for ratio in ratios.values()))
     found = {symbol: int(ratio * scale) for symbol, ratio in ratios.items()}
     total = sum(found.values())
-    if max(found.values()) > 12 or any(abs(found[s] / total - fractions[s]) > 0.01 for s in fractions):
+    if max(found.values()) > 12 or any(
+        abs(found[s] / total - fractions[s]) > 0.01 for s in fractions
+    ):
         raise _no_prototype(fractions)
     return found
 
@@ -117,8 +138,9 @@ def counts(fractions: Mapping[str, float]) -> dict[str, int]:
 def prototypes(fractions: Mapping[str, float]) -> list[Candidate]:
     """Unrelaxed start crystals for a stoichiometry, scaled to touching covalent radii.
 
-    Elements: the reference state of ASE's table first, then the simple lattices. Compounds: every AFLOW prototype of
-    the anonymised formula with every assignment of elements to its sites. Raises InputError where none is known.
+    Elements: the reference state of ASE's table first, then the simple lattices. Compounds: every
+    AFLOW prototype of the anonymised formula with every assignment of elements to its sites. Raises
+    InputError where none is known.
     """
     wanted = counts(fractions)
     if len(wanted) == 1:
@@ -140,7 +162,9 @@ def _compound(wanted: Mapping[str, int], max_atoms: int) -> list[Candidate]:
         seen: list[Atoms] = []
         for assignment, atoms in aflow.decorations(item, wanted):
             scaled = touching(atoms)
-            if any(same_crystal(scaled, other, strict=True) for other in seen):  # Na and Cl may change places
+            if any(
+                same_crystal(scaled, other, strict=True) for other in seen
+            ):  # Na and Cl may change places
                 continue
             seen.append(scaled)
             unique = len(set(wanted.values())) == len(wanted)
@@ -157,5 +181,8 @@ def _no_prototype(fractions: Mapping[str, float]) -> InputError:
         "no start crystal is known for this composition",
         key="material",
         value=", ".join(f"{symbol} {value:.3g}" for symbol, value in sorted(fractions.items())),
-        hint="give a structure file (CIF, POSCAR, extended XYZ), or 'composition' if it is a solid solution",
+        hint=(
+            "give a structure file (CIF, POSCAR, extended XYZ), or 'composition' if it is a solid"
+            " solution"
+        ),
     )

@@ -1,15 +1,21 @@
 """Strained small cells: volume and shape far from equilibrium, each with a few rattled copies.
 
-Small cells cost least in DFT and already span most of the energy surface; a symmetric cell has no forces to learn
-from, so none is proposed without a rattle.
+Small cells cost least in DFT and already span most of the energy surface; a symmetric cell has no
+forces to learn from, so none is proposed without a rattle.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from mlip_autopipec.science.generation.context import Context, deformed, random_strain, rattled, supercell
-from mlip_autopipec.types import Candidate, Provenance
+from mlip_autopipec.base.structures import Candidate, Provenance
+from mlip_autopipec.science.generation.context import (
+    Context,
+    deformed,
+    random_strain,
+    rattled,
+    supercell,
+)
 
 __all__ = ["generate"]
 
@@ -33,7 +39,11 @@ def generate(
     Cells of about ``max_atoms`` and of half as many take turns, and so do the start structures.
     """
     made: list[Candidate] = []
-    cells = [supercell(start.atoms, size) for start in context.starts for size in (max_atoms, max(1, max_atoms // 2))]
+    cells = [
+        supercell(start.atoms, size)
+        for start in context.starts
+        for size in (max_atoms, max(1, max_atoms // 2))
+    ]
     names = [start.provenance.group for start in context.starts for _ in range(2)]
     index = 0
     while cells and len(made) < count:
@@ -42,8 +52,14 @@ def generate(
         cell = deformed(parent, strain)
         for _copy in range(min(copies, count - len(made))):
             sigma = float(rng.uniform(rattle_min_a, rattle_max_a))
-            parameters = {"strain": np.round(strain, 6).tolist(), "rattle_a": round(sigma, 6), "atoms": len(cell)}
-            provenance = Provenance("strain", f"strain:{context.seed}:{index}", parameters, name, context.seed)
+            parameters = {
+                "strain": np.round(strain, 6).tolist(),
+                "rattle_a": round(sigma, 6),
+                "atoms": len(cell),
+            }
+            provenance = Provenance(
+                "strain", f"strain:{context.seed}:{index}", parameters, name, context.seed
+            )
             made.append(Candidate(rattled(cell, sigma, rng), provenance))
         index += 1
     return made

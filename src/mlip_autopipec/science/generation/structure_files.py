@@ -13,9 +13,11 @@ HINT = "any format of ASE or pymatgen will do, for instance CIF, POSCAR or exten
 
 
 def read_frames(path: str | Path) -> list[Atoms]:
-    """Every structure of a file, in its order. Raises ValueError, one line, for what no reader understands.
+    """Every structure of a file, in its order. Raises ValueError, one line, for what no reader
+    understands.
 
-    A cell whose sites are shared by several elements is refused: it is a solid solution, not a structure.
+    A cell whose sites are shared by several elements is refused: it is a solid solution, not a
+    structure.
     """
     try:
         read = ase.io.read(str(path), index=":", do_not_split_by_at_sign=True)
@@ -30,7 +32,9 @@ def read_frames(path: str | Path) -> list[Atoms]:
 
 
 def _by_pymatgen(path: str | Path, first: Exception) -> list[Atoms]:
-    """For the few formats that ASE lacks (pymatgen's own JSON and YAML, CHGCAR-like files of odd names ...)."""
+    """For the few formats that ASE lacks (pymatgen's own JSON and YAML, CHGCAR-like files of odd
+    names ...).
+    """
     told = " ".join(str(first).split()) or type(first).__name__
     try:
         from pymatgen.core.structure import Structure
@@ -47,4 +51,6 @@ def _refuse_unusable(atoms: Atoms) -> None:
         raise ValueError("has a cell without volume")
     occupied = atoms.info.get("occupancy") or {}
     if any(len(kinds) > 1 or min(kinds.values()) < 0.999 for kinds in occupied.values()):
-        raise ValueError("has sites that are partly occupied; give 'composition' for a solid solution")
+        raise ValueError(
+            "has sites that are partly occupied; give 'composition' for a solid solution"
+        )

@@ -9,9 +9,9 @@ from ase import Atoms
 from ase.build import surface
 from ase.geometry import minkowski_reduce
 
+from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.science.generation.context import Context, bare, rattled, standard_cell
 from mlip_autopipec.science.generation.relaxing import loosely_relaxed
-from mlip_autopipec.types import Candidate, Provenance
 
 __all__ = ["generate", "slabs"]
 
@@ -33,10 +33,12 @@ def generate(
     sigma_max_a: float = 0.12,
     **_: object,
 ) -> list[Candidate]:
-    """Slabs of each start and index, periodic in the plane alone, as cut, then relaxed loosely and rattled.
+    """Slabs of each start and index, periodic in the plane alone, as cut, then relaxed loosely and
+    rattled.
 
-    The first copy of each slab is as cut but for the smallest rattle, further ones are relaxed for a few steps first:
-    a potential must know the forces of the unrelaxed surface too. A slab and its copies are one group.
+    The first copy of each slab is as cut but for the smallest rattle, further ones are relaxed for
+    a few steps first: a potential must know the forces of the unrelaxed surface too. A slab and its
+    copies are one group.
     """
     limit = min(max_atoms, context.max_atoms)
     cut = [
@@ -55,31 +57,41 @@ def generate(
         for copy in range(min(copies, count - len(made))):
             if copy == 1:
                 relaxed = loosely_relaxed(slab, context.calculator, relax_steps)
-            sigma = float(rng.uniform(sigma_min_a, sigma_max_a)) if copy or index >= len(cut) else sigma_min_a
+            sigma = (
+                float(rng.uniform(sigma_min_a, sigma_max_a))
+                if copy or index >= len(cut)
+                else sigma_min_a
+            )
             parameters = {
                 "miller": "".join(str(m) for m in miller),
                 "rattle_a": round(sigma, 6),
                 "relaxed": copy > 0 and context.calculator is not None and relax_steps > 0,
                 "atoms": len(slab),
             }
-            provenance = Provenance("surface", f"surface:{context.seed}:{index}", parameters, name, context.seed)
+            provenance = Provenance(
+                "surface", f"surface:{context.seed}:{index}", parameters, name, context.seed
+            )
             made.append(Candidate(rattled(relaxed, sigma, rng), provenance))
         index += 1
     return made
 
 
 def slabs(atoms: Atoms, max_atoms: int) -> list[tuple[tuple[int, int, int], Atoms]]:
-    """Distinct low-index slabs of at most ``max_atoms`` atoms, as thick (up to 12 Å) as that allows.
+    """Distinct low-index slabs of at most ``max_atoms`` atoms, as thick (up to 12 Å) as that
+    allows.
 
-    Made of whole primitive cells, so that they keep the crystal's composition, and cut at the widest gaps between
-    atomic planes. Only slabs without a dipole whatever the ions' charges are kept: every species has the same mean
-    height. (A polar surface would rebuild in ways that no small cell shows.)
+    Made of whole primitive cells, so that they keep the crystal's composition, and cut at the
+    widest gaps between atomic planes. Only slabs without a dipole whatever the ions' charges are
+    kept: every species has the same mean height. (A polar surface would rebuild in ways that no
+    small cell shows.)
     """
     unit, primitive = standard_cell(atoms, primitive=False), standard_cell(atoms, primitive=True)
     found: list[tuple[tuple[int, int, int], Atoms]] = []
     for miller in _distinct_planes(unit):
         # The same plane in the primitive cell's reciprocal vectors, as the smallest integers.
-        plane = np.round(12 * primitive.cell.array @ np.linalg.inv(unit.cell.array) @ miller).astype(int)
+        plane = np.round(
+            12 * primitive.cell.array @ np.linalg.inv(unit.cell.array) @ miller
+        ).astype(int)
         plane //= np.gcd.reduce(plane)
         layer = _oriented(primitive, plane, 1)
         thickness = abs(layer.cell.volume) / np.linalg.norm(np.cross(*layer.cell.array[:2]))
@@ -102,16 +114,22 @@ def _distinct_planes(unit: Atoms) -> list[tuple[int, int, int]]:
     kept: list[tuple[int, int, int]] = []
     for miller in LOW_INDICES:
         # Planes transform with the transposed rotations of the cell's vectors.
-        images = {tuple(sign * int(n) for n in np.array(miller) @ r) for r in rotations for sign in (1, -1)}
+        images = {
+            tuple(sign * int(n) for n in np.array(miller) @ r)
+            for r in rotations
+            for sign in (1, -1)
+        }
         if not images & set(kept):
             kept.append(miller)
     return kept
 
 
 def _oriented(primitive: Atoms, plane: Any, layers: int) -> Atoms:
-    """``layers`` lattice planes of the crystal along z; the first two vectors are short and in the xy plane.
+    """``layers`` lattice planes of the crystal along z; the first two vectors are short and in the
+    xy plane.
 
-    The third vector is the normal: the planes above are shifted against those below, so it is no lattice vector.
+    The third vector is the normal: the planes above are shifted against those below, so it is no
+    lattice vector.
     """
     stacked = surface(primitive, tuple(int(n) for n in plane), layers, periodic=True)
     reduced = minkowski_reduce(stacked.cell.array, pbc=(True, True, False))[0]
@@ -129,11 +147,16 @@ def _gaps(layer: Atoms, thickness: float) -> list[float]:
 
 
 def _cut(bulk: Atoms, height: float, start: float) -> Atoms:
-    """The slab from ``start`` to ``start + height`` (Å), 10 Å of vacuum, periodic in the plane alone."""
+    """The slab from ``start`` to ``start + height`` (Å), 10 Å of vacuum, periodic in the plane
+    alone.
+    """
     heights = bulk.positions[:, 2]
     slab = bulk[(heights >= start) & (heights < start + height)]
     a, b = bulk.cell.array[:2]
-    slab.set_cell(np.array([a, b, [0.0, 0.0, float(np.ptp(slab.positions[:, 2])) + VACUUM_A]]), scale_atoms=False)
+    slab.set_cell(
+        np.array([a, b, [0.0, 0.0, float(np.ptp(slab.positions[:, 2])) + VACUUM_A]]),
+        scale_atoms=False,
+    )
     slab.pbc = (True, True, False)
     slab.center(axis=2)
     slab.wrap()
@@ -141,5 +164,7 @@ def _cut(bulk: Atoms, height: float, start: float) -> Atoms:
 
 
 def _without_dipole(slab: Atoms, tolerance_a: float = 0.02) -> bool:
-    heights = [slab.positions[slab.numbers == number, 2].mean() for number in sorted(set(slab.numbers))]
+    heights = [
+        slab.positions[slab.numbers == number, 2].mean() for number in sorted(set(slab.numbers))
+    ]
     return bool(np.ptp(heights) < tolerance_a)

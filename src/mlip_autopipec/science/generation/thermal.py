@@ -1,12 +1,14 @@
-"""Crystal at the temperatures that are asked for, by surrogate MD: the correlated motions that a rattle lacks."""
+"""Crystal at the temperatures that are asked for, by surrogate MD: the correlated motions that a
+rattle lacks.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
+from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.science.generation.context import Context, deformed, random_strain, supercell
 from mlip_autopipec.science.generation.dynamics import Run
-from mlip_autopipec.types import Candidate, Provenance
 
 __all__ = ["generate"]
 
@@ -24,10 +26,11 @@ def generate(
     volume_spread: float = 0.02,
     **_: object,
 ) -> list[Candidate]:
-    """One run of the lowest start for each temperature of the context, ``every_steps`` between frames.
+    """One run of the lowest start for each temperature of the context, ``every_steps`` between
+    frames.
 
-    FRAMES_PER_GROUP frames in a row are a group: a few vibrations, after which frames resemble each other no more than
-    those of two runs. Raises ValueError without a calculator.
+    FRAMES_PER_GROUP frames in a row are a group: a few vibrations, after which frames resemble each
+    other no more than those of two runs. Raises ValueError without a calculator.
     """
     if context.calculator is None:
         raise ValueError("strategy 'thermal' needs a surrogate that knows every element")
@@ -36,7 +39,10 @@ def generate(
         return []
     start = context.starts[0]
     cell = supercell(start.atoms, min(max_atoms, context.max_atoms))
-    shares = [count // len(temperatures) + (index < count % len(temperatures)) for index in range(len(temperatures))]
+    shares = [
+        count // len(temperatures) + (index < count % len(temperatures))
+        for index in range(len(temperatures))
+    ]
     total = sum(equilibration_steps + share * every_steps for share in shares if share)
     done = 0
 
@@ -57,6 +63,9 @@ def generate(
         for number, frame in enumerate(run.frames(share, every_steps, temperature, told)):
             group = f"thermal:{context.seed}:{index}:{number // FRAMES_PER_GROUP}"
             made.append(
-                Candidate(frame, Provenance("thermal", group, parameters, start.provenance.group, context.seed))
+                Candidate(
+                    frame,
+                    Provenance("thermal", group, parameters, start.provenance.group, context.seed),
+                )
             )
     return made

@@ -1,0 +1,1 @@
+"""Properties: values from labels and from any calculator."""

@@ -1,7 +1,9 @@
-"""Equation of state: equilibrium volume, lattice constant and bulk modulus from energies at several volumes.
+"""Equation of state: equilibrium volume, lattice constant and bulk modulus from energies at several
+volumes.
 
-Third-order Birch-Murnaghan (F. Birch, Phys. Rev. 71, 809, 1947). Written in x = V^(-2/3) the energy is a polynomial of
-third degree, so the fit is one linear least-squares problem with a unique answer: no start values, nothing to converge.
+Third-order Birch-Murnaghan (F. Birch, Phys. Rev. 71, 809, 1947). Written in x = V^(-2/3) the energy
+is a polynomial of third degree, so the fit is one linear least-squares problem with a unique
+answer: no start values, nothing to converge.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from ase import Atoms
 from ase.units import GPa
 from numpy.typing import ArrayLike, NDArray
 
-from mlip_autopipec.types import Failure, Json
+from mlip_autopipec.base.tasks import Failure
+from mlip_autopipec.base.values import Json
 
 __all__ = ["EquationOfState", "fit_birch_murnaghan", "lattice_constant", "strained_cells"]
 
@@ -27,7 +30,9 @@ FIRST_CUBIC_SPACE_GROUP = 195
 
 @dataclass(frozen=True, slots=True)
 class EquationOfState:
-    """A Birch-Murnaghan curve per atom: V0 (Å³/atom), E0 (eV/atom), B (GPa), B' (no unit), residual (meV/atom)."""
+    """A Birch-Murnaghan curve per atom: V0 (Å³/atom), E0 (eV/atom), B (GPa), B' (no unit), residual
+    (meV/atom).
+    """
 
     volume_a3_per_atom: float
     energy_ev_per_atom: float
@@ -37,17 +42,22 @@ class EquationOfState:
 
     def energy(self, volumes_a3_per_atom: ArrayLike) -> NDArray[np.float64]:
         """Energies (eV/atom) of the curve at volumes (Å³/atom), any shape."""
-        strain = (self.volume_a3_per_atom / np.asarray(volumes_a3_per_atom, dtype=float)) ** (2 / 3) - 1
+        strain = (self.volume_a3_per_atom / np.asarray(volumes_a3_per_atom, dtype=float)) ** (
+            2 / 3
+        ) - 1
         stiffness = 9 * self.volume_a3_per_atom * self.bulk_modulus_gpa * GPa / 16
         cubic = self.bulk_modulus_derivative * strain**3
-        return np.asarray(self.energy_ev_per_atom + stiffness * (cubic + strain**2 * (2 - 4 * strain)))
+        return np.asarray(
+            self.energy_ev_per_atom + stiffness * (cubic + strain**2 * (2 - 4 * strain))
+        )
 
     def to_json(self) -> Json:
         return asdict(self)
 
 
 def strained_cells(atoms: Atoms, volumetric_strains: Sequence[float]) -> list[Atoms]:
-    """Copies whose volume is (1 + strain) times that of ``atoms``: same shape, same fractional coordinates.
+    """Copies whose volume is (1 + strain) times that of ``atoms``: same shape, same fractional
+    coordinates.
 
     Raises ValueError for a strain of -1 or less, which leaves no volume.
     """
@@ -61,11 +71,14 @@ def strained_cells(atoms: Atoms, volumetric_strains: Sequence[float]) -> list[At
     return cells
 
 
-def fit_birch_murnaghan(volumes_a3_per_atom: ArrayLike, energies_ev_per_atom: ArrayLike) -> EquationOfState | Failure:
+def fit_birch_murnaghan(
+    volumes_a3_per_atom: ArrayLike, energies_ev_per_atom: ArrayLike
+) -> EquationOfState | Failure:
     """Fit volumes (n,) Å³/atom and energies (n,) eV/atom.
 
-    A Failure of kind ``equation_of_state`` says why there is no trustworthy minimum: too few different volumes, values
-    that are not finite, no minimum at all, or one outside the volumes sampled (an extrapolation is not a measurement).
+    A Failure of kind ``equation_of_state`` says why there is no trustworthy minimum: too few
+    different volumes, values that are not finite, no minimum at all, or one outside the volumes
+    sampled (an extrapolation is not a measurement).
     """
     volumes = np.asarray(volumes_a3_per_atom, dtype=float)
     energies = np.asarray(energies_ev_per_atom, dtype=float)
@@ -89,18 +102,25 @@ def fit_birch_murnaghan(volumes_a3_per_atom: ArrayLike, energies_ev_per_atom: Ar
     inside = [value for value in minima if x.min() <= value <= x.max()]
     if not inside:
         where = "outside the sampled volumes" if minima else "nowhere"
-        return _no_fit(f"the energy has its minimum {where} ({volumes.min():.3f} to {volumes.max():.3f} Å³/atom)")
+        return _no_fit(
+            f"the energy has its minimum {where} ({volumes.min():.3f} to {volumes.max():.3f}"
+            " Å³/atom)"
+        )
     return _equation(curve, inside[0], middle, float(np.sqrt(np.mean((curve(x) - energies) ** 2))))
 
 
 def _polished(curve: np.polynomial.Polynomial, x_min: float) -> float:
-    """The minimum near ``x_min`` by two steps of Newton: with B' = 4 the cubic term vanishes, and a root is inexact."""
+    """The minimum near ``x_min`` by two steps of Newton: with B' = 4 the cubic term vanishes, and a
+    root is inexact.
+    """
     for _ in range(2):
         x_min -= float(curve.deriv()(x_min) / curve.deriv(2)(x_min))
     return x_min
 
 
-def _equation(curve: np.polynomial.Polynomial, x_min: float, unit_volume: float, residual_ev: float) -> EquationOfState:
+def _equation(
+    curve: np.polynomial.Polynomial, x_min: float, unit_volume: float, residual_ev: float
+) -> EquationOfState:
     """V0, E0, B and B' at the minimum of E(x), by the chain rule with dE/dx = 0 there.
 
     In units of ``unit_volume``: x = v^(-2/3), B = v E_vv and B' = dB/dP = -1 - v E_vvv / E_vv.
@@ -122,9 +142,9 @@ def _equation(curve: np.polynomial.Polynomial, x_min: float, unit_volume: float,
 def lattice_constant(volume_a3_per_atom: float, crystal: Atoms, symprec_a: float = 0.01) -> float:
     """Lattice constant a (Å) of the conventional cell of ``crystal`` at another volume per atom.
 
-    Cubic: the edge of the conventional cube. Otherwise a of the conventional standard cell (spglib), scaled in all
-    directions alike, since an isotropic equation of state says nothing about c/a. A cell without symmetry that spglib
-    can name is scaled as it stands.
+    Cubic: the edge of the conventional cube. Otherwise a of the conventional standard cell
+    (spglib), scaled in all directions alike, since an isotropic equation of state says nothing
+    about c/a. A cell without symmetry that spglib can name is scaled as it stands.
     """
     dataset = spglib.get_symmetry_dataset(
         (crystal.cell.array, crystal.get_scaled_positions(), crystal.numbers), symprec=symprec_a

@@ -1,10 +1,11 @@
 """A molecule at rest: its geometry and its vibrations, from a handful of DFT calculations.
 
-A whole Hessian would take 6 N of them. Here the surrogate's normal modes say where to look: one Newton step along them
-leads from the surrogate's minimum to that of DFT, and central differences of the forces along a few of them give the
-part of the Hessian that those modes span (E. B. Wilson, J. C. Decius & P. C. Cross, Molecular Vibrations, 1955, ch. 2,
-for mass-weighted coordinates). Its eigenvalues are frequencies: exact when the chosen modes do not mix with the others,
-else upper estimates (Rayleigh and Ritz) in the same way for DFT and potential.
+A whole Hessian would take 6 N of them. Here the surrogate's normal modes say where to look: one
+Newton step along them leads from the surrogate's minimum to that of DFT, and central differences of
+the forces along a few of them give the part of the Hessian that those modes span (E. B. Wilson, J.
+C. Decius & P. C. Cross, Molecular Vibrations, 1955, ch. 2, for mass-weighted coordinates). Its
+eigenvalues are frequencies: exact when the chosen modes do not mix with the others, else upper
+estimates (Rayleigh and Ritz) in the same way for DFT and potential.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from ase.geometry import get_angles
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from mlip_autopipec.base.values import Json
 from mlip_autopipec.science.generation.context import bare
 from mlip_autopipec.science.generation.normal_modes import PER_CM, Modes
-from mlip_autopipec.types import Json
 
 __all__ = [
     "Probe",
@@ -39,10 +40,12 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 
-# Large enough for forces well above the noise of a DFT calculation (1 meV/Å), small enough to be nearly harmonic.
+# Large enough for forces well above the noise of a DFT calculation (1 meV/Å), small enough to be
+# nearly harmonic.
 PROBE_ENERGY_EV = 0.02
 MOST_MOVED_A = 0.1
-# A surrogate may have a soft mode far too soft: no Newton step goes further than that of a mode of this wavenumber.
+# A surrogate may have a soft mode far too soft: no Newton step goes further than that of a mode of
+# this wavenumber.
 SOFTEST_PER_CM = 100.0
 LONGEST_STEP_A = 0.15
 BOND = 1.25  # sums of covalent radii
@@ -50,7 +53,9 @@ BOND = 1.25  # sums of covalent radii
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Forces (n, 3) eV/Å at plus and minus ``coordinate`` (Å sqrt(amu)) along the mode of row ``mode``."""
+    """Forces (n, 3) eV/Å at plus and minus ``coordinate`` (Å sqrt(amu)) along the mode of row
+    ``mode``.
+    """
 
     mode: int
     coordinate: float
@@ -68,11 +73,17 @@ def modes_to_json(modes: Modes) -> Json:
 
 def modes_from_json(data: Json) -> Modes:
     omega = np.asarray(data["wavenumbers_per_cm"], dtype=float) * PER_CM
-    return Modes(omega, np.asarray(data["vectors"], dtype=float).reshape(len(omega), -1, 3), int(data["imaginary"]))
+    return Modes(
+        omega,
+        np.asarray(data["vectors"], dtype=float).reshape(len(omega), -1, 3),
+        int(data["imaginary"]),
+    )
 
 
 def compared_modes(modes: Modes, count: int) -> list[int]:
-    """Rows of at most ``count`` modes, evenly from the softest to the stiffest: the last alone when it is one."""
+    """Rows of at most ``count`` modes, evenly from the softest to the stiffest: the last alone when
+    it is one.
+    """
     number = len(modes.omega)
     if count >= number:
         return list(range(number))
@@ -94,7 +105,9 @@ def displaced(atoms: Atoms, modes: Modes, mode: int) -> tuple[Atoms, Atoms, floa
 
 
 def newton_step_a(atoms: Atoms, forces: FloatArray, modes: Modes) -> FloatArray:
-    """Displacements (n, 3) in Å to the minimum that ``forces`` (n, 3) eV/Å and the modes foresee, at most 0.15 Å."""
+    """Displacements (n, 3) in Å to the minimum that ``forces`` (n, 3) eV/Å and the modes foresee,
+    at most 0.15 Å.
+    """
     root = np.sqrt(atoms.get_masses())[:, None]
     along = np.tensordot(modes.vectors, np.asarray(forces) / root, axes=2)
     coordinates = along / np.maximum(modes.omega, SOFTEST_PER_CM * PER_CM) ** 2
@@ -111,11 +124,14 @@ def at_minimum(atoms: Atoms, forces: FloatArray, modes: Modes) -> Atoms:
 
 
 def wavenumbers_per_cm(atoms: Atoms, modes: Modes, probes: Sequence[Probe]) -> FloatArray:
-    """Wavenumbers (m,) in 1/cm, rising, within the space that the probed modes span; negative: unstable."""
+    """Wavenumbers (m,) in 1/cm, rising, within the space that the probed modes span; negative:
+    unstable.
+    """
     root = np.sqrt(atoms.get_masses())[:, None]
     vectors = modes.vectors[[probe.mode for probe in probes]]
     rows = [
-        np.tensordot(vectors, (probe.minus - probe.plus) / root, axes=2) / (2 * probe.coordinate) for probe in probes
+        np.tensordot(vectors, (probe.minus - probe.plus) / root, axes=2) / (2 * probe.coordinate)
+        for probe in probes
     ]
     matrix = np.array(rows).reshape(len(probes), len(probes))
     squares = np.linalg.eigvalsh((matrix + matrix.T) / 2)
@@ -123,12 +139,18 @@ def wavenumbers_per_cm(atoms: Atoms, modes: Modes, probes: Sequence[Probe]) -> F
 
 
 def geometry_rmsd_a(one: Atoms, other: Atoms) -> float:
-    """Root mean square distance (Å) of the atoms after the best translation and rotation (Kabsch, 1976)."""
+    """Root mean square distance (Å) of the atoms after the best translation and rotation (Kabsch,
+    1976).
+    """
     first = one.positions - one.positions.mean(axis=0)
     second = other.positions - other.positions.mean(axis=0)
     if len(one) == 1:
         return 0.0
-    turned = Rotation.align_vectors(first, second)[0].apply(second) if np.ptp(second, axis=0).any() else second
+    turned = (
+        Rotation.align_vectors(first, second)[0].apply(second)
+        if np.ptp(second, axis=0).any()
+        else second
+    )
     return float(np.sqrt(((first - turned) ** 2).sum(axis=1).mean()))
 
 
@@ -153,4 +175,6 @@ def angles_deg(atoms: Atoms, pairs: Sequence[tuple[int, int]]) -> FloatArray:
     ]
     if not arms:
         return np.empty(0)
-    return np.asarray(get_angles(np.array([arm[0] for arm in arms]), np.array([arm[1] for arm in arms])))
+    return np.asarray(
+        get_angles(np.array([arm[0] for arm in arms]), np.array([arm[1] for arm in arms]))
+    )

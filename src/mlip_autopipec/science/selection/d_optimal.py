@@ -1,11 +1,13 @@
 """D-optimal design: the rows that determine the coefficients of a linear model best.
 
-Picks S maximise det(X_S^T X_S + ridge), the inverse volume of the coefficients' uncertainty in a ridge regression
-(Chaloner and Verdinelli, Statist. Sci. 10, 273, 1995). Greedily first, row by row; then single exchanges while they
-help (Fedorov, Theory of Optimal Experiments, 1972). With as many picks as columns and no ridge an exchange is a step
-of MaxVol (Goreinov et al., Matrix Methods, 247, 2010), which Pacemaker selects environments by.
+Picks S maximise det(X_S^T X_S + ridge), the inverse volume of the coefficients' uncertainty in a
+ridge regression (Chaloner and Verdinelli, Statist. Sci. 10, 273, 1995). Greedily first, row by row;
+then single exchanges while they help (Fedorov, Theory of Optimal Experiments, 1972). With as many
+picks as columns and no ridge an exchange is a step of MaxVol (Goreinov et al., Matrix Methods, 247,
+2010), which Pacemaker selects environments by.
 
-For energies X holds the mean B-projections of an ACE basis in each structure: its energy per atom is linear in them.
+For energies X holds the mean B-projections of an ACE basis in each structure: its energy per atom
+is linear in them.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from mlip_autopipec.science.selection.rows import FloatArray, Limits, Progress, 
 
 __all__ = ["d_optimal_points"]
 
-# That of the linear fit itself, in units of the columns' mean square: weaker directions teach it nothing.
+# That of the linear fit itself, in units of the columns' mean square: weaker directions teach it
+# nothing.
 RIDGE = 3e-7
 MAX_EXCHANGE_ROWS = 4000
 
@@ -37,10 +40,10 @@ def d_optimal_points(
 ) -> list[int]:
     """At most ``count`` rows of X = ``rows`` (N, D); any ``count``, smaller or larger than D.
 
-    ``existing`` (M, D) and the rows ``taken`` are information that is there already. Columns are scaled to a mean
-    square of 1 first; ``ridge`` is relative to that and to ``count``. Exchanges go on while one multiplies the
-    determinant by more than ``gain``; there are none when families are limited (see :func:`farthest_points`).
-    Ties go to the lower index.
+    ``existing`` (M, D) and the rows ``taken`` are information that is there already. Columns are
+    scaled to a mean square of 1 first; ``ridge`` is relative to that and to ``count``. Exchanges go
+    on while one multiplies the determinant by more than ``gain``; there are none when families are
+    limited (see :func:`farthest_points`). Ties go to the lower index.
     """
     count = min(count, len(rows) - len(set(taken)))
     if count <= 0:
@@ -67,7 +70,9 @@ def _column_scale(rows: Rows) -> FloatArray:
 
 def _leverages(rows: Rows, inverse: FloatArray, scale: FloatArray) -> FloatArray:
     """(N,) x^T M^-1 x: a pick multiplies the determinant by one more than this."""
-    return np.concatenate([np.einsum("ij,ij->i", (z := block / scale) @ inverse, z) for _, block in blocks(rows)])
+    return np.concatenate(
+        [np.einsum("ij,ij->i", (z := block / scale) @ inverse, z) for _, block in blocks(rows)]
+    )
 
 
 def _greedy(
@@ -102,18 +107,28 @@ def _greedy(
 
 
 def _exchanged(
-    rows: Rows, picks: list[int], base: FloatArray, scale: FloatArray, taken: Sequence[int], gain: float
+    rows: Rows,
+    picks: list[int],
+    base: FloatArray,
+    scale: FloatArray,
+    taken: Sequence[int],
+    gain: float,
 ) -> list[int]:
     """``picks`` after single exchanges, the best first, each in the place of the one it replaces.
 
-    Exchanging i for j multiplies the determinant by (1 + h_jj)(1 - h_ii) + h_ij^2 with h = X M^-1 X^T, at most
-    1 + h_jj - h_ii: only rows of large leverage can come in, so only the largest are looked at.
+    Exchanging i for j multiplies the determinant by (1 + h_jj)(1 - h_ii) + h_ij^2 with h = X M^-1
+    X^T, at most 1 + h_jj - h_ii: only rows of large leverage can come in, so only the largest are
+    looked at.
     """
     picks = list(picks)
     chosen = np.asarray(rows[picks], dtype=float) / scale
-    leverage = _leverages(rows, np.asarray(np.linalg.inv(base + chosen.T @ chosen), dtype=float), scale)
+    leverage = _leverages(
+        rows, np.asarray(np.linalg.inv(base + chosen.T @ chosen), dtype=float), scale
+    )
     leverage[[*picks, *taken]] = -np.inf
-    pool = np.argsort(-leverage, kind="stable")[: min(MAX_EXCHANGE_ROWS, len(rows) - len({*picks, *taken}))]
+    pool = np.argsort(-leverage, kind="stable")[
+        : min(MAX_EXCHANGE_ROWS, len(rows) - len({*picks, *taken}))
+    ]
     pool = np.sort(pool)
     outside = np.asarray(rows[pool], dtype=float) / scale
     for _ in range(len(picks) if len(pool) else 0):

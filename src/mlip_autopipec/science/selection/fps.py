@@ -1,8 +1,10 @@
-"""Farthest point sampling: greedy max-min, each pick the candidate farthest from everything picked or labelled so far.
+"""Farthest point sampling: greedy max-min, each pick the candidate farthest from everything picked
+or labelled so far.
 
-Eldar, Lindenbaum, Porat, Zeevi, IEEE Trans. Image Process. 6, 1305 (1997). O(N) per pick at worst; rows whose seed is
-so near that the triangle inequality excludes the new pick are not looked at (as in Elkan, ICML 2003), and those that a
-rounded matrix product excludes are not computed exactly; neither changes any result.
+Eldar, Lindenbaum, Porat, Zeevi, IEEE Trans. Image Process. 6, 1305 (1997). O(N) per pick at worst;
+rows whose seed is so near that the triangle inequality excludes the new pick are not looked at (as
+in Elkan, ICML 2003), and those that a rounded matrix product excludes are not computed exactly;
+neither changes any result.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ from mlip_autopipec.science.selection.rows import (
 __all__ = ["farthest_environments", "farthest_points", "max_min_picks"]
 
 SEEDS_AT_ONCE = 256
-# A seed farther from the new one than twice the distance to its row shields that row; a little more against rounding.
+# A seed farther from the new one than twice the distance to its row shields that row; a little more
+# against rounding.
 SHIELD = 4.0 * (1.0 + 1e-6)
 
 
@@ -46,10 +49,10 @@ def farthest_points(
 ) -> list[int]:
     """Greedy max-min picks among the rows of ``fingerprints`` (N, D).
 
-    ``existing`` (M, D): fingerprints of what is labelled already. ``taken``: rows picked before; they are seeds and
-    are not picked again. With no seed at all the row nearest to the mean comes first. Ties go to the lower index.
-    No more than ``most_per_family`` picks carry one name of ``families`` (one per row).
-    Returns at most ``count`` rows (fewer when there are no more).
+    ``existing`` (M, D): fingerprints of what is labelled already. ``taken``: rows picked before;
+    they are seeds and are not picked again. With no seed at all the row nearest to the mean comes
+    first. Ties go to the lower index. No more than ``most_per_family`` picks carry one name of
+    ``families`` (one per row). Returns at most ``count`` rows (fewer when there are no more).
     """
     starts = np.arange(len(fingerprints) + 1)
     limits = Limits(families, most_per_family)
@@ -67,13 +70,17 @@ def farthest_environments(
     most_per_family: int | None = None,
     progress: Progress = silent,
 ) -> list[int]:
-    """Structures picked for their most unfamiliar atom: max-min over ``environments`` (E, D), whole structures taken.
+    """Structures picked for their most unfamiliar atom: max-min over ``environments`` (E, D), whole
+    structures taken.
 
-    Environments ``starts[i]:starts[i + 1]`` belong to structure i (``starts``: N + 1 ascending numbers). A pick makes
-    all its environments familiar. ``existing`` (M, D) are environments; the rest is as in :func:`farthest_points`.
+    Environments ``starts[i]:starts[i + 1]`` belong to structure i (``starts``: N + 1 ascending
+    numbers). A pick makes all its environments familiar. ``existing`` (M, D) are environments; the
+    rest is as in :func:`farthest_points`.
     """
     limits = Limits(families, most_per_family)
-    return max_min_picks(environments, np.asarray(starts, dtype=np.intp), count, existing, taken, limits, progress)
+    return max_min_picks(
+        environments, np.asarray(starts, dtype=np.intp), count, existing, taken, limits, progress
+    )
 
 
 def max_min_picks(
@@ -85,7 +92,9 @@ def max_min_picks(
     limits: Limits,
     progress: Progress = silent,
 ) -> list[int]:
-    """The common core: structure i owns the rows ``starts[i]:starts[i + 1]``; ``limits`` may have counted picks."""
+    """The common core: structure i owns the rows ``starts[i]:starts[i + 1]``; ``limits`` may have
+    counted picks.
+    """
     count = min(count, len(starts) - 1 - len(set(taken)))
     if count <= 0:
         return []
@@ -101,7 +110,9 @@ def max_min_picks(
     picks: list[int] = []
     if not taken and (existing is None or not len(existing)):
         middle = mean_row(rows)[None]
-        away = np.concatenate([cdist(block, middle, "sqeuclidean")[:, 0] for _, block in blocks(rows)])
+        away = np.concatenate(
+            [cdist(block, middle, "sqeuclidean")[:, 0] for _, block in blocks(rows)]
+        )
         picks.append(_owner(starts, int(np.argmin(away))))
         _pick(familiar, starts, picks[0], limits)
     while len(picks) < count:
@@ -132,7 +143,9 @@ class _Familiar:
     def _add(self, seeds: FloatArray) -> None:
         wanted = self.squared >= 0
         if self._seeds:
-            gaps = np.concatenate([cdist(old, seeds, "sqeuclidean").min(axis=1) for old in self._seeds])
+            gaps = np.concatenate(
+                [cdist(old, seeds, "sqeuclidean").min(axis=1) for old in self._seeds]
+            )
             wanted &= gaps[self._owner] < SHIELD * self.squared
         first = sum(len(old) for old in self._seeds)
         for everywhere, raw in raw_blocks(self.rows, wanted):
@@ -147,11 +160,13 @@ class _Familiar:
         self._seeds.append(seeds)
 
     def _may_be_near(self, where: IntArray, block: NDArray[Any], seeds: FloatArray) -> BoolArray:
-        """(n,) False where a matrix product shows already, for all its rounding, that no seed brings a row nearer.
+        """(n,) False where a matrix product shows already, for all its rounding, that no seed
+        brings a row nearer.
 
-        |x - s|^2 = |x|^2 + |s|^2 - 2 x.s, and a product of D terms is wrong by D eps |x| |s| at most (Higham, Accuracy
-        and Stability of Numerical Algorithms, section 3.1; twice that is allowed here). What is left is computed
-        without cancellation, so the picks do not hang on this.
+        |x - s|^2 = |x|^2 + |s|^2 - 2 x.s, and a product of D terms is wrong by D eps |x| |s| at
+        most (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1; twice that is
+        allowed here). What is left is computed without cancellation, so the picks do not hang on
+        this.
         """
         lengths, seed_lengths = self._lengths[where, None], np.linalg.norm(seeds, axis=1)
         slack = 4.0 * (block.shape[1] + 4) * np.finfo(block.dtype).eps * lengths * seed_lengths
@@ -165,7 +180,9 @@ def _owner(starts: IntArray, row: int) -> int:
 
 
 def _take(familiar: _Familiar, starts: IntArray, index: int) -> None:
-    """The rows of a structure become seeds. -1: even a duplicate at distance 0 is picked before a row twice."""
+    """The rows of a structure become seeds. -1: even a duplicate at distance 0 is picked before a
+    row twice.
+    """
     own = slice(int(starts[index]), int(starts[index + 1]))
     familiar.squared[own] = -1.0
     familiar.add(np.asarray(familiar.rows[own], dtype=float))

@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-__all__ = ["Limits", "Progress", "Rows", "blocks", "mean_row", "nearest_distances", "raw_blocks", "silent"]
+__all__ = [
+    "Limits",
+    "Progress",
+    "Rows",
+    "blocks",
+    "mean_row",
+    "nearest_distances",
+    "raw_blocks",
+    "silent",
+]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -19,12 +28,15 @@ BoolArray = NDArray[np.bool_]
 #: Told the number of picks made so far.
 Progress = Callable[[int], None]
 
-# A block in double precision: large enough for numpy to be fast, small enough to stay near the processor.
+# A block in double precision: large enough for numpy to be fast, small enough to stay near the
+# processor.
 BLOCK_BYTES = 8 * 2**20
 
 
 class Rows(Protocol):
-    """A matrix (N, D) of numbers: a numpy array, a memory-mapped file, or a view of a table on disk."""
+    """A matrix (N, D) of numbers: a numpy array, a memory-mapped file, or a view of a table on
+    disk.
+    """
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -41,12 +53,16 @@ def silent(picks: int) -> None:
 
 
 def blocks(rows: Rows, wanted: BoolArray | None = None) -> Iterator[tuple[IntArray, FloatArray]]:
-    """Indices (n,) and rows (n, D), in double precision, block by block; only those ``wanted`` (N,) when given."""
+    """Indices (n,) and rows (n, D), in double precision, block by block; only those ``wanted`` (N,)
+    when given.
+    """
     for where, block in raw_blocks(rows, wanted):
         yield where, np.asarray(block, dtype=float)
 
 
-def raw_blocks(rows: Rows, wanted: BoolArray | None = None) -> Iterator[tuple[IntArray, NDArray[Any]]]:
+def raw_blocks(
+    rows: Rows, wanted: BoolArray | None = None
+) -> Iterator[tuple[IntArray, NDArray[Any]]]:
     """As :func:`blocks`, in the precision of the table."""
     size = max(1, BLOCK_BYTES // (8 * max(1, rows.shape[1])))
     for start in range(0, len(rows), size):
@@ -67,14 +83,20 @@ def mean_row(rows: Rows) -> FloatArray:
 
 
 def nearest_distances(
-    rows: Rows, picks: Sequence[int], existing: Rows | None = None, starts: NDArray[np.integer] | None = None
+    rows: Rows,
+    picks: Sequence[int],
+    existing: Rows | None = None,
+    starts: NDArray[np.integer] | None = None,
 ) -> list[float]:
-    """Distance of each pick to the nearest of ``existing`` and the picks before it; inf for a first one of all.
+    """Distance of each pick to the nearest of ``existing`` and the picks before it; inf for a first
+    one of all.
 
     With ``starts`` (see ``farthest_environments``): that of the pick's most unfamiliar environment.
     """
     bounds = np.arange(len(rows) + 1) if starts is None else np.asarray(starts)
-    own = [np.asarray(rows[int(bounds[pick]) : int(bounds[pick + 1])], dtype=float) for pick in picks]
+    own = [
+        np.asarray(rows[int(bounds[pick]) : int(bounds[pick + 1])], dtype=float) for pick in picks
+    ]
     found: list[float] = []
     for number, vectors in enumerate(own):
         nearest = np.full(len(vectors), np.inf)
@@ -95,7 +117,9 @@ class Limits:
         self._picks_of: Counter[str] = Counter()
 
     def used_up(self, pick: int) -> BoolArray | None:
-        """Count ``pick``; (N,) the members of its family when that has reached its limit with it, else None."""
+        """Count ``pick``; (N,) the members of its family when that has reached its limit with it,
+        else None.
+        """
         if self._names is None:
             return None
         name = str(self._names[pick])
@@ -110,7 +134,9 @@ class Limits:
         """(N,) the members of all families that have reached their limit; None without families."""
         if self._names is None:
             return None
-        return np.isin(self._names, [name for name, picks in self._picks_of.items() if picks >= self._most])
+        return np.isin(
+            self._names, [name for name, picks in self._picks_of.items() if picks >= self._most]
+        )
 
     @property
     def none(self) -> bool:

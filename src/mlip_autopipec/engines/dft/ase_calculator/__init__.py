@@ -1,1 +1,3 @@
-"""Any ASE calculator as the labelling engine, named by its import path and run in a child process."""
+"""Any ASE calculator as the labelling engine, named by its import path and run in a child
+process.
+"""

@@ -1,9 +1,11 @@
-"""The labelling engine ``ase_calculator``: an ASE calculator behind :class:`mlip_autopipec.engines.ports.DftEngine`.
+"""The labelling engine ``ase_calculator``: an ASE calculator behind
+:class:`mlip_autopipec.engines.ports.DftEngine`.
 
 The method is ``{"calculator": "module:attribute", "arguments": {...}}``, for example
-``{"calculator": "tblite.ase:TBLite", "arguments": {"method": "GFN2-xTB"}}``; :func:`method_of` writes it together with
-the version of the package, which is part of the physics. ``spin_polarized`` and ``starting_moments`` set initial
-moments. The calculator runs in a process of its own: it may crash, leak or hang without harm.
+``{"calculator": "tblite.ase:TBLite", "arguments": {"method": "GFN2-xTB"}}``; :func:`method_of`
+writes it together with the version of the package, which is part of the physics. ``spin_polarized``
+and ``starting_moments`` set initial moments. The calculator runs in a process of its own: it may
+crash, leak or hang without harm.
 """
 
 from __future__ import annotations
@@ -16,16 +18,27 @@ from typing import Any
 
 import numpy as np
 
+from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.base.labels import Label, LabelJob
+from mlip_autopipec.base.process import Prepared
+from mlip_autopipec.base.structures import atoms_to_json
+from mlip_autopipec.base.tasks import Evidence, Failure
+from mlip_autopipec.base.values import Json
 from mlip_autopipec.engines.dft.ase_calculator.run import INPUT, OUTPUT, VERSION, version_of
-from mlip_autopipec.engines.ports import Prepared
-from mlip_autopipec.errors import InputError
-from mlip_autopipec.types import Evidence, Failure, Json, Label, LabelJob, atoms_to_json
 
 __all__ = ["DEFAULT_MAX_FORCE_EV_PER_A", "KINDS", "AseCalculator", "method_of"]
 
 DEFAULT_MAX_FORCE_EV_PER_A = 50.0
 NET_FORCE_PER_ATOM_EV_PER_A = 1e-3
-KINDS = ("scf_not_converged", "interrupted", "out_of_walltime", "out_of_memory", "geometry", "input", "unknown")
+KINDS = (
+    "scf_not_converged",
+    "interrupted",
+    "out_of_walltime",
+    "out_of_memory",
+    "geometry",
+    "input",
+    "unknown",
+)
 #: Kinds that say something of the machine: the same calculation is tried again, this often.
 _REPEATS = {"interrupted": 2, "lost": 2, "out_of_walltime": 1, "out_of_memory": 1}
 _TIMED_OUT, _KILLED = 124, (137, 143)
@@ -33,15 +46,22 @@ _STDERR = "stderr.txt"
 
 
 def method_of(calculator: str, arguments: Mapping[str, Any] | None = None) -> Json:
-    """The method of a calculator at ``module:attribute`` with the version of the package it comes from.
+    """The method of a calculator at ``module:attribute`` with the version of the package it comes
+    from.
 
     Raises InputError when ``calculator`` is not of that form or its arguments have no JSON form.
     """
     try:
-        method = {"engine": "ase_calculator", "calculator": calculator, "arguments": dict(arguments or {})}
+        method = {
+            "engine": "ase_calculator",
+            "calculator": calculator,
+            "arguments": dict(arguments or {}),
+        }
         json.dumps(method)
     except TypeError as error:
-        raise InputError("arguments of the calculator must be plain values", key="arguments", hint=str(error)) from None
+        raise InputError(
+            "arguments of the calculator must be plain values", key="arguments", hint=str(error)
+        ) from None
     version = version_of(_target(method).partition(":")[0])
     return {**method, **({VERSION: version} if version else {})}
 
@@ -51,15 +71,22 @@ def _target(method: Mapping[str, Any]) -> str:
     module, _, attribute = target.partition(":")
     if not module or not attribute:
         hint = "write module:attribute, for example tblite.ase:TBLite"
-        raise InputError("no import path of an ASE calculator", key="dft.calculator", value=target, hint=hint)
+        raise InputError(
+            "no import path of an ASE calculator", key="dft.calculator", value=target, hint=hint
+        )
     return target
 
 
 class AseCalculator:
-    """Energies, forces and stress of an ASE calculator; stress only for cells periodic in three directions."""
+    """Energies, forces and stress of an ASE calculator; stress only for cells periodic in three
+    directions.
+    """
 
     def prepare(self, job: LabelJob, *, walltime_s: float, cores: int) -> Prepared:
-        """A job file and the command of the child process; ``cores`` become threads. Raises InputError."""
+        """A job file and the command of the child process; ``cores`` become threads.
+
+        Raises InputError.
+        """
         content = {
             "calculator": _target(job.method),
             "arguments": dict(job.method.get("arguments", {})),
@@ -67,7 +94,9 @@ class AseCalculator:
             "moments": dict(job.method.get("starting_moments") or {}),
             "atoms": atoms_to_json(job.atoms),
         }
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(cores))
+        threads = dict.fromkeys(
+            ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(cores)
+        )
         return Prepared(
             files={INPUT: json.dumps(content, indent=1)},
             command=(sys.executable, "-m", "mlip_autopipec.engines.dft.ase_calculator.run"),
@@ -75,7 +104,9 @@ class AseCalculator:
         )
 
     def parse(self, folder: Path, job: LabelJob, exit_code: int | None) -> Label | Failure:
-        """The label that the child wrote, after the checks that every label has to pass, or why there is none."""
+        """The label that the child wrote, after the checks that every label has to pass, or why
+        there is none.
+        """
         try:
             found = json.loads((folder / OUTPUT).read_text())
         except (OSError, ValueError):
@@ -95,13 +126,17 @@ class AseCalculator:
         return _problem(label, job) or label
 
     def repair(self, job: LabelJob, failures: Sequence[Failure]) -> LabelJob | None:
-        """The same job again where the machine was at fault; nothing else can be mended from outside."""
+        """The same job again where the machine was at fault; nothing else can be mended from
+        outside.
+        """
         last = failures[-1].kind
         times = sum(failure.kind == last for failure in failures)
         if times > _REPEATS.get(last, 0):
             return None
         if last == "out_of_walltime":
-            return job.with_numerics(walltime_factor=2.0 * float(job.numerics.get("walltime_factor", 1.0)))
+            return job.with_numerics(
+                walltime_factor=2.0 * float(job.numerics.get("walltime_factor", 1.0))
+            )
         return job
 
 
@@ -109,8 +144,14 @@ def _no_result(folder: Path, exit_code: int | None) -> Failure:
     if exit_code == _TIMED_OUT:
         return Failure("out_of_walltime", "killed at the wall time", _evidence(folder))
     if exit_code in (None, *_KILLED):
-        return Failure("interrupted", f"the process ended without a result (exit code {exit_code})", _evidence(folder))
-    return Failure("unknown", f"the calculator's process died with exit code {exit_code}", _evidence(folder))
+        return Failure(
+            "interrupted",
+            f"the process ended without a result (exit code {exit_code})",
+            _evidence(folder),
+        )
+    return Failure(
+        "unknown", f"the calculator's process died with exit code {exit_code}", _evidence(folder)
+    )
 
 
 def _evidence(folder: Path) -> tuple[Evidence, ...]:
@@ -125,13 +166,20 @@ def _problem(label: Label, job: LabelJob) -> Failure | None:
     """The first of the sanity checks that fails."""
     if label.forces.shape != (len(job.atoms), 3):
         return Failure("input", f"{len(label.forces)} forces for {len(job.atoms)} atoms")
-    parts = [label.forces.ravel(), np.array([label.energy_ev]), *([] if label.stress is None else [label.stress])]
+    parts = [
+        label.forces.ravel(),
+        np.array([label.energy_ev]),
+        *([] if label.stress is None else [label.stress]),
+    ]
     if not np.isfinite(np.concatenate(parts)).all():
         return Failure("geometry", "energy, forces or stress are not finite")
     largest = float(np.linalg.norm(label.forces, axis=1).max())
     ceiling = float(job.numerics.get("max_force_ev_per_a", DEFAULT_MAX_FORCE_EV_PER_A))
     if largest > ceiling:
-        return Failure("geometry", f"largest force {largest:.1f} eV/Å is above the ceiling of {ceiling:.1f} eV/Å")
+        return Failure(
+            "geometry",
+            f"largest force {largest:.1f} eV/Å is above the ceiling of {ceiling:.1f} eV/Å",
+        )
     net = float(np.linalg.norm(label.forces.sum(axis=0))) / len(job.atoms)
     if net > NET_FORCE_PER_ATOM_EV_PER_A:
         return Failure("scf_not_converged", f"net force {net:.1e} eV/Å per atom")

@@ -1,7 +1,8 @@
-"""The child process of the engine: reads ``job.json``, calls the calculator, writes ``result.json``.
+"""The child process of the engine: reads ``job.json``, calls the calculator, writes
+``result.json``.
 
-Exit codes: 0 a label was written, 1 a failure was written. Anything else means that the calculator took the process
-with it, and no result is there.
+Exit codes: 0 a label was written, 1 a failure was written. Anything else means that the calculator
+took the process with it, and no result is there.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from ase.calculators.calculator import (
     SCFError,
 )
 
-from mlip_autopipec.files import read_json, write_json
-from mlip_autopipec.types import Json, atoms_from_json
+from mlip_autopipec.base.files import read_json, write_json
+from mlip_autopipec.base.structures import atoms_from_json
+from mlip_autopipec.base.values import Json
 
 __all__ = ["CHECK", "INPUT", "OUTPUT", "VERSION", "main", "version_of"]
 
@@ -39,7 +41,9 @@ _NOT_CONVERGED = ("not converge", "convergence", "scf iterations", "scf cycle")
 
 
 def version_of(module: str) -> str | None:
-    """``package version`` of the distribution that ``module`` belongs to; None when it is in none."""
+    """``package version`` of the distribution that ``module`` belongs to; None when it is in
+    none.
+    """
     name = module.partition(".")[0]
     try:
         return f"{name} {metadata.version(name)}"  # most packages are called what they install
@@ -70,10 +74,14 @@ class _Unusable(Exception):
 def _label(job: Json, *, check: bool) -> Json:
     wanted, present = job[VERSION], version_of(job["calculator"].partition(":")[0])
     if wanted is not None and wanted != present:
-        raise _Unusable(f"the method was made for {wanted}, this machine has {present or 'no such package'}")
+        raise _Unusable(
+            f"the method was made for {wanted}, this machine has {present or 'no such package'}"
+        )
     atoms = atoms_from_json(job["atoms"])
     if job["moments"]:
-        atoms.set_initial_magnetic_moments([job["moments"].get(symbol, 0.0) for symbol in atoms.symbols])
+        atoms.set_initial_magnetic_moments(
+            [job["moments"].get(symbol, 0.0) for symbol in atoms.symbols]
+        )
     atoms.calc = _calculator(job["calculator"], job["arguments"])
     if check:
         return {}
@@ -91,14 +99,18 @@ def _label(job: Json, *, check: bool) -> Json:
 def _calculator(target: str, arguments: dict[str, Any]) -> Any:
     module, _, attribute = target.partition(":")
     try:
-        made: Any = functools.reduce(getattr, attribute.split("."), cast(Any, importlib.import_module(module)))
+        made: Any = functools.reduce(
+            getattr, attribute.split("."), cast(Any, importlib.import_module(module))
+        )
         return made(**arguments)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise _Unusable(f"{target}: {type(error).__name__}: {error}") from error
 
 
 def _energy(atoms: Atoms) -> float:
-    """The energy whose derivative the forces are (E-TS), where the calculator tells it from the other."""
+    """The energy whose derivative the forces are (E-TS), where the calculator tells it from the
+    other.
+    """
     try:
         return float(atoms.get_potential_energy(force_consistent=True))
     except (PropertyNotImplementedError, PropertyNotPresent, NotImplementedError):

@@ -1,8 +1,8 @@
 """Go on where a run stopped at its time limit, instead of computing the same iterations again.
 
-pw.x stops itself at ``max_seconds`` and leaves a state in ``out`` from which ``restart_mode = 'restart'`` continues.
-The state moves into the folder of the next attempt; whatever else is wrong with it shows as ``restart_corrupt``, whose
-cure is a fresh start.
+pw.x stops itself at ``max_seconds`` and leaves a state in ``out`` from which ``restart_mode =
+'restart'`` continues. The state moves into the folder of the next attempt; whatever else is wrong
+with it shows as ``restart_corrupt``, whose cure is a fresh start.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from mlip_autopipec.base.process import Prepared
 from mlip_autopipec.engines.dft.quantum_espresso.config import INPUT, OUTDIR, OUTPUT
-from mlip_autopipec.engines.ports import Prepared
 
 __all__ = ["can_continue", "resume"]
 
@@ -21,7 +21,9 @@ _STOPPED = "Maximum CPU time exceeded"
 
 
 def can_continue(earlier: Path) -> bool:
-    """True when the attempt in ``earlier`` stopped itself at its time limit and its state is still there."""
+    """True when the attempt in ``earlier`` stopped itself at its time limit and its state is still
+    there.
+    """
     output, scratch = earlier / OUTPUT, earlier / OUTDIR
     if not output.is_file() or not scratch.is_dir():
         return False
@@ -32,7 +34,8 @@ def can_continue(earlier: Path) -> bool:
 
 
 def resume(prepared: Prepared, earlier: Path, folder: Path) -> Prepared:
-    """``prepared`` as a continuation of the attempt in ``earlier``, whose scratch moves to ``folder``.
+    """``prepared`` as a continuation of the attempt in ``earlier``, whose scratch moves to
+    ``folder``.
 
     Unchanged when there is nothing to go on from.
     """

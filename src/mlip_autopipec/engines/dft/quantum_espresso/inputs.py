@@ -1,7 +1,8 @@
-"""Text of ``pw.in`` from a labelling job (INPUT_PW of Quantum ESPRESSO 6.7-7.x), written by our own small writer.
+"""Text of ``pw.in`` from a labelling job (INPUT_PW of Quantum ESPRESSO 6.7-7.x), written by our own
+small writer.
 
-ASE's writer is not used: it passes magnetic moments unscaled as ``starting_magnetization``, which before QE 7.3 is a
-fraction of the valence electrons.
+ASE's writer is not used: it passes magnetic moments unscaled as ``starting_magnetization``, which
+before QE 7.3 is a fraction of the valence electrons.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import spglib
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
 
+from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.base.labels import LabelJob
 from mlip_autopipec.engines.dft.quantum_espresso.config import OUTDIR, PREFIX
-from mlip_autopipec.errors import InputError
-from mlip_autopipec.kpoints import KPointGrid, choose_grid
-from mlip_autopipec.types import LabelJob
+from mlip_autopipec.science.kpoints import KPointGrid, choose_grid
 
 __all__ = ["NUMERICS", "PSEUDO_FOLDER", "grid_of", "is_closed", "use_symmetry", "write_input"]
 
@@ -48,48 +49,62 @@ def grid_of(job: LabelJob) -> KPointGrid:
     """The k-points of a job: the given mesh, or what follows from the method's spacing."""
     method = job.method
     return choose_grid(
-        job.atoms.cell.array, job.atoms.pbc, method["kspacing_per_a"], method["kmesh_shifted"], job.kmesh
+        job.atoms.cell.array,
+        job.atoms.pbc,
+        method["kspacing_per_a"],
+        method["kmesh_shifted"],
+        job.kmesh,
     )
 
 
 def use_symmetry(atoms: Atoms) -> bool:
     """True when the structure has symmetry beyond identity that is exact.
 
-    A lattice that is only nearly symmetric (3e-7 off cubic) makes pw.x 6.7 die in its symmetry analysis, so the count
-    of operations must be the same at a loose and at a tight tolerance.
+    A lattice that is only nearly symmetric (3e-7 off cubic) makes pw.x 6.7 die in its symmetry
+    analysis, so the count of operations must be the same at a loose and at a tight tolerance.
     """
     cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
     counts = []
     for tolerance_a in (_LOOSE_TOLERANCE_A, 2e-7):
         found = spglib.get_symmetry(cell, symprec=tolerance_a)
-        counts.append(0 if found is None else len({rotation.tobytes() for rotation in found["rotations"]}))
+        counts.append(
+            0 if found is None else len({rotation.tobytes() for rotation in found["rotations"]})
+        )
     return counts[0] == counts[1] and counts[0] > 1
 
 
 def is_closed(grid: KPointGrid, atoms: Atoms) -> bool:
-    """True when the rotations of the lattice map the k-points onto themselves, so that symmetry changes no sampling.
+    """True when the rotations of the lattice map the k-points onto themselves, so that symmetry
+    changes no sampling.
 
-    With symmetry, pw.x averages over the star of every k-point, which for another mesh is a different, denser one:
-    a crystal and a copy that is slightly out of place would see different samplings (7 meV/atom for silicon's primitive
-    cell with a shifted 2x2x2). The lattice counts, not the crystal alone, because pw.x reduces by the lattice and then
-    adds what the crystal lacks (its routines kpoint_grid and irreducible_BZ).
+    With symmetry, pw.x averages over the star of every k-point, which for another mesh is a
+    different, denser one: a crystal and a copy that is slightly out of place would see different
+    samplings (7 meV/atom for silicon's primitive cell with a shifted 2x2x2). The lattice counts,
+    not the crystal alone, because pw.x reduces by the lattice and then adds what the crystal lacks
+    (its routines kpoint_grid and irreducible_BZ).
     """
-    lattice = spglib.get_symmetry((atoms.cell.array, [[0.0, 0.0, 0.0]], [1]), symprec=_LOOSE_TOLERANCE_A)
+    lattice = spglib.get_symmetry(
+        (atoms.cell.array, [[0.0, 0.0, 0.0]], [1]), symprec=_LOOSE_TOLERANCE_A
+    )
     return lattice is not None and grid.closed_under(lattice["rotations"])
 
 
 def write_input(job: LabelJob, *, z_valence: Mapping[str, float], max_seconds: float) -> str:
     """``pw.in`` for a self-consistent calculation with forces and stress.
 
-    ``z_valence``: valence electrons of each element's pseudopotential, for ``starting_magnetization``.
-    Raises InputError for a structure without a cell, an unknown functional, knob or an element without pseudopotential.
+    ``z_valence``: valence electrons of each element's pseudopotential, for
+    ``starting_magnetization``. Raises InputError for a structure without a cell, an unknown
+    functional, knob or an element without pseudopotential.
     """
     _check(job)
     method, numerics, atoms = job.method, job.numerics, job.atoms
     species = sorted(set(atoms.get_chemical_symbols()))
     grid = grid_of(job)
-    # A thinned grid is written point by point, which pw.x does not reduce: symmetry would save nothing there.
-    nosym = bool(numerics.get("nosym", grid.thinned or not is_closed(grid, atoms) or not use_symmetry(atoms)))
+    # A thinned grid is written point by point, which pw.x does not reduce: symmetry would save
+    # nothing there.
+    nosym = bool(
+        numerics.get("nosym", grid.thinned or not is_closed(grid, atoms) or not use_symmetry(atoms))
+    )
     control = {
         "calculation": "scf",
         "restart_mode": "from_scratch",
@@ -113,12 +128,13 @@ def write_input(job: LabelJob, *, z_valence: Mapping[str, float], max_seconds: f
     }
     if method["occupations"] == "smearing":
         system |= {"smearing": method["smearing"], "degauss": float(method["degauss_ry"])}
-    # For molecules only (G. J. Martyna & M. E. Tuckerman, J. Chem. Phys. 110, 2810, 1999): it takes images out of the
-    # potential of a cell that is no crystal's.
+    # For molecules only (G. J. Martyna & M. E. Tuckerman, J. Chem. Phys. 110, 2810, 1999): it takes
+    # images out of the potential of a cell that is no crystal's.
     if method.get("isolated", "none") != "none" and not any(atoms.pbc):
         system["assume_isolated"] = _ISOLATED[method["isolated"]]
     moments = method["starting_moments"]
-    # A density that starts unpolarised stays so: nspin = 2 would give the same numbers at twice the cost.
+    # A density that starts unpolarised stays so: nspin = 2 would give the same numbers at twice the
+    # cost.
     if method["spin_polarized"] and any(moments.get(symbol) for symbol in species):
         system["nspin"] = 2
         for index, symbol in enumerate(species, 1):
@@ -132,20 +148,36 @@ def write_input(job: LabelJob, *, z_valence: Mapping[str, float], max_seconds: f
         "mixing_mode": str(numerics.get("mixing_mode", "plain")),
         "diagonalization": str(numerics.get("diagonalization", "david")),
     }
-    text = _namelist("control", control) + _namelist("system", system) + _namelist("electrons", electrons)
+    text = (
+        _namelist("control", control)
+        + _namelist("system", system)
+        + _namelist("electrons", electrons)
+    )
     return text + _species_card(species, method["pseudos"]) + _structure_cards(atoms) + grid.card()
 
 
 def _check(job: LabelJob) -> None:
     if unknown := set(job.numerics) - NUMERICS:
-        raise InputError("unknown numerical setting", key="numerics", value=sorted(unknown), hint=str(sorted(NUMERICS)))
+        raise InputError(
+            "unknown numerical setting",
+            key="numerics",
+            value=sorted(unknown),
+            hint=str(sorted(NUMERICS)),
+        )
     if job.method["functional"] not in _FUNCTIONALS:
-        raise InputError("functional is not supported", key="dft.functional", value=job.method["functional"])
+        raise InputError(
+            "functional is not supported", key="dft.functional", value=job.method["functional"]
+        )
     if abs(job.atoms.cell.volume) < 1e-3:
-        raise InputError("the structure has no cell; a molecule needs a box", value=job.atoms.get_chemical_formula())
+        raise InputError(
+            "the structure has no cell; a molecule needs a box",
+            value=job.atoms.get_chemical_formula(),
+        )
     missing = set(job.atoms.get_chemical_symbols()) - set(job.method["pseudos"])
     if missing:
-        raise InputError("no pseudopotential in the method", key="dft.pseudos", value=sorted(missing))
+        raise InputError(
+            "no pseudopotential in the method", key="dft.pseudos", value=sorted(missing)
+        )
 
 
 def _value(value: object) -> str:
@@ -162,7 +194,10 @@ def _namelist(name: str, entries: Mapping[str, object]) -> str:
 
 
 def _species_card(species: list[str], pseudos: Mapping[str, str]) -> str:
-    rows = [f"  {symbol} {atomic_masses[atomic_numbers[symbol]]:.6f} {pseudos[symbol]}" for symbol in species]
+    rows = [
+        f"  {symbol} {atomic_masses[atomic_numbers[symbol]]:.6f} {pseudos[symbol]}"
+        for symbol in species
+    ]
     return "\n".join(["ATOMIC_SPECIES", *rows, ""])
 
 

@@ -1,8 +1,8 @@
 """What a finished pw.x left behind -> Label, or the Failure that its files show.
 
-Numbers come from ``data-file-schema.xml`` (Hartree atomic units, full precision, the same layout in 6.7 and 7.2), the
-verdict from both the XML and the printed output: version 6.7 writes exit status 0 into the XML of a run that did not
-converge, and pw.x returns 0 for atoms on top of each other.
+Numbers come from ``data-file-schema.xml`` (Hartree atomic units, full precision, the same layout in
+6.7 and 7.2), the verdict from both the XML and the printed output: version 6.7 writes exit status 0
+into the XML of a run that did not converge, and pw.x returns 0 for atoms on top of each other.
 """
 
 from __future__ import annotations
@@ -16,13 +16,26 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from mlip_autopipec.engines.dft.quantum_espresso.config import BOHR_A, HARTREE_EV, OUTDIR, OUTPUT, PREFIX
+from mlip_autopipec.base.labels import Label, LabelJob
+from mlip_autopipec.base.tasks import Failure
+from mlip_autopipec.engines.dft.quantum_espresso.config import (
+    BOHR_A,
+    HARTREE_EV,
+    OUTDIR,
+    OUTPUT,
+    PREFIX,
+)
 from mlip_autopipec.engines.dft.quantum_espresso.failures import classify, fail
 from mlip_autopipec.engines.dft.quantum_espresso.saved import DATA_FILE, lost_data
 from mlip_autopipec.engines.dft.quantum_espresso.watch import NOTE
-from mlip_autopipec.types import Failure, Label, LabelJob
 
-__all__ = ["DEFAULT_MAX_FORCE_EV_PER_A", "GEOMETRY_TOLERANCE_A", "Results", "parse_folder", "read_xml"]
+__all__ = [
+    "DEFAULT_MAX_FORCE_EV_PER_A",
+    "GEOMETRY_TOLERANCE_A",
+    "Results",
+    "parse_folder",
+    "read_xml",
+]
 
 FloatArray = NDArray[np.float64]
 GEOMETRY_TOLERANCE_A = 1e-4
@@ -33,7 +46,9 @@ _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Content of the XML in eV and Å. ``energy_ev`` is E-TS; ``forces`` (n, 3); ``stress`` (6,), ASE's sign."""
+    """Content of the XML in eV and Å. ``energy_ev`` is E-TS; ``forces`` (n, 3); ``stress`` (6,),
+    ASE's sign.
+    """
 
     converged: bool
     scf_steps: int
@@ -50,15 +65,22 @@ class Results:
 def parse_folder(folder: Path, job: LabelJob, exit_code: int | None) -> Label | Failure:
     """The label, when every sign of success is there; else what went wrong.
 
-    Success: exit code 0 (or unseen), ``JOB DONE``, an XML that parses and says converged, forces and stress present
-    and finite, the structure that was asked for (1e-4 Å, modulo lattice vectors), no net force, and every force below
-    ``numerics["max_force_ev_per_a"]`` (50 eV/Å when not given).
+    Success: exit code 0 (or unseen), ``JOB DONE``, an XML that parses and says converged, forces
+    and stress present and finite, the structure that was asked for (1e-4 Å, modulo lattice
+    vectors), no net force, and every force below ``numerics["max_force_ev_per_a"]`` (50 eV/Å when
+    not given).
     """
     output = folder / OUTPUT
     text = output.read_text(errors="replace") if output.is_file() else ""
     if (folder / NOTE).is_file() and not re.search(r"convergence has been achieved", text):
         reason = (folder / NOTE).read_text().strip()
-        return fail("scf_not_converged", f"stopped early: {reason}", folder, OUTPUT, "estimated scf accuracy")
+        return fail(
+            "scf_not_converged",
+            f"stopped early: {reason}",
+            folder,
+            OUTPUT,
+            "estimated scf accuracy",
+        )
     if exit_code not in (0, None) or not re.search(r"^\s*JOB DONE\.", text, re.MULTILINE):
         return classify(folder, exit_code)
     if re.search(r"convergence NOT achieved|Maximum CPU time exceeded|Error in routine", text):
@@ -66,7 +88,13 @@ def parse_folder(folder: Path, job: LabelJob, exit_code: int | None) -> Label | 
     try:
         results = read_xml(_xml_path(folder))
     except (OSError, ElementTree.ParseError, ValueError) as error:
-        unread = fail("interrupted", f"JOB DONE, but the XML cannot be read: {error}", folder, OUTPUT, "JOB DONE")
+        unread = fail(
+            "interrupted",
+            f"JOB DONE, but the XML cannot be read: {error}",
+            folder,
+            OUTPUT,
+            "JOB DONE",
+        )
         return lost_data(folder / OUTDIR / f"{PREFIX}.save", folder, unread.evidence) or unread
     problem = _problem(results, job)
     if problem is not None:
@@ -90,7 +118,10 @@ def _xml_path(folder: Path) -> Path:
 
 
 def read_xml(path: Path) -> Results:
-    """Parse one data file. Raises OSError, ElementTree.ParseError, or ValueError when an entry is missing."""
+    """Parse one data file.
+
+    Raises OSError, ElementTree.ParseError, or ValueError when an entry is missing.
+    """
     root = ElementTree.parse(path).getroot()
     output = root.find("output")
     if output is None:
@@ -113,7 +144,9 @@ def read_xml(path: Path) -> Results:
 
 
 def _stress(values: FloatArray) -> FloatArray:
-    """ASE's stress, (6,) eV/Å³ and positive under tension, from QE's (positive under compression, Ha/bohr³)."""
+    """ASE's stress, (6,) eV/Å³ and positive under tension, from QE's (positive under compression,
+    Ha/bohr³).
+    """
     tensor = -values.reshape(3, 3) * (HARTREE_EV / BOHR_A**3)
     tensor = (tensor + tensor.T) / 2
     return np.array([tensor[i, j] for i, j in _VOIGT])
@@ -137,7 +170,10 @@ def _numbers(node: ElementTree.Element) -> FloatArray:
 def _problem(results: Results, job: LabelJob) -> tuple[str, str] | None:
     """The first of the sanity checks that fails, as kind and message."""
     if not results.converged:
-        return "scf_not_converged", f"the XML says not converged after {results.scf_steps} SCF steps"
+        return (
+            "scf_not_converged",
+            f"the XML says not converged after {results.scf_steps} SCF steps",
+        )
     if results.forces is None or (results.stress is None and all(job.atoms.pbc)):
         return "input", "forces or stress are missing in the XML"
     if not _same_structure(results, job) or len(results.forces) != len(job.atoms):
@@ -147,13 +183,20 @@ def _problem(results: Results, job: LabelJob) -> tuple[str, str] | None:
 
 def _force_problem(results: Results, forces: FloatArray, job: LabelJob) -> tuple[str, str] | None:
     """Finite, below the ceiling, and without a net force."""
-    parts = [np.array([results.energy_ev]), forces, *([] if results.stress is None else [results.stress])]
+    parts = [
+        np.array([results.energy_ev]),
+        forces,
+        *([] if results.stress is None else [results.stress]),
+    ]
     if not all(np.isfinite(part).all() for part in parts):
         return "geometry", "energy, forces or stress are not finite"
     largest = float(np.linalg.norm(forces, axis=1).max())
     ceiling = float(job.numerics.get("max_force_ev_per_a", DEFAULT_MAX_FORCE_EV_PER_A))
     if largest > ceiling:
-        return "geometry", f"largest force {largest:.1f} eV/Å is above the ceiling of {ceiling:.1f} eV/Å"
+        return (
+            "geometry",
+            f"largest force {largest:.1f} eV/Å is above the ceiling of {ceiling:.1f} eV/Å",
+        )
     net = float(np.linalg.norm(forces.sum(axis=0))) / len(job.atoms)
     if net > NET_FORCE_PER_ATOM_EV_PER_A:
         return "scf_not_converged", f"net force {net:.1e} eV/Å per atom"

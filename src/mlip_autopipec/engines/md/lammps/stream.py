@@ -1,7 +1,9 @@
-"""What a run writes while it goes on: happenings, candidate frames and the snapshot to continue from.
+"""What a run writes while it goes on: happenings, candidate frames and the snapshot to continue
+from.
 
-Files in the run's folder: ``stream.jsonl`` (one happening a line, see :class:`mlip_autopipec.engines.ports.MdEngine`),
-``md-<step>.json`` (a Candidate plus ``"gamma"``: the extrapolation grade of each atom) and ``snapshot.json``.
+Files in the run's folder: ``stream.jsonl`` (one happening a line, see
+:class:`mlip_autopipec.engines.ports.MdEngine`), ``md-<step>.json`` (a Candidate plus ``"gamma"``:
+the extrapolation grade of each atom) and ``snapshot.json``.
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
+from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.base.files import append_line, read_json, write_json
+from mlip_autopipec.base.structures import Candidate, Provenance, atoms_from_json, atoms_to_json
+from mlip_autopipec.base.values import Json, content_hash
 from mlip_autopipec.engines.md.lammps.simulation import Frame
 from mlip_autopipec.engines.ports import MdJob
-from mlip_autopipec.errors import InputError
-from mlip_autopipec.files import append_line, read_json, write_json
-from mlip_autopipec.types import Candidate, Json, Provenance, atoms_from_json, atoms_to_json, content_hash
 
 __all__ = ["CLOSEST_PAIR_FACTOR", "Pointer", "Stream", "is_sane", "job_identity", "read_pointer"]
 
@@ -44,20 +47,31 @@ class Pointer:
 def read_pointer(path: Path) -> Pointer:
     """Read the pointer file. Raises InputError when there is no potential yet."""
     if not path.exists():
-        raise InputError("no potential is in force", file=path, hint="molecular dynamics needs a trained potential")
+        raise InputError(
+            "no potential is in force",
+            file=path,
+            hint="molecular dynamics needs a trained potential",
+        )
     data = read_json(path)
     return Pointer(str(data["name"]), Path(data["folder"]))
 
 
 def is_sane(atoms: Atoms, factor: float = CLOSEST_PAIR_FACTOR) -> bool:
-    """Finite, and no pair (periodic images included) closer than ``factor`` x the sum of covalent radii."""
-    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()) or atoms.cell.volume <= 0:
+    """Finite, and no pair (periodic images included) closer than ``factor`` x the sum of covalent
+    radii.
+    """
+    if (
+        not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all())
+        or atoms.cell.volume <= 0
+    ):
         return False
     return len(neighbor_list("i", atoms, factor * covalent_radii[atoms.numbers])) == 0
 
 
 def job_identity(job: MdJob) -> str:
-    """A hash of what makes two jobs the same trajectory, so that a foreign snapshot is not continued."""
+    """A hash of what makes two jobs the same trajectory, so that a foreign snapshot is not
+    continued.
+    """
     start = job.start.copy()
     start.wrap()
     conditions = [job.ensemble, job.temperature_k, job.pressure_gpa, job.timestep_fs, job.seed]
@@ -65,7 +79,10 @@ def job_identity(job: MdJob) -> str:
 
 
 class Stream:
-    """Writes into ``folder``. Progress and snapshots are thinned by wall time, the rest is written at once."""
+    """Writes into ``folder``.
+
+    Progress and snapshots are thinned by wall time, the rest is written at once.
+    """
 
     def __init__(self, folder: Path, job: MdJob) -> None:
         self.folder, self._job = folder, job
@@ -92,7 +109,8 @@ class Stream:
             atoms=atoms,
             provenance=Provenance(
                 strategy="md_frame",
-                group=f"md-{self._identity}-{picosecond}ps",  # frames close in time are no independent test
+                # frames close in time are no independent test
+                group=f"md-{self._identity}-{picosecond}ps",
                 parameters={
                     "ensemble": job.ensemble,
                     "temperature_k": job.temperature_k,
@@ -109,7 +127,9 @@ class Stream:
         self.line("candidate", file=name, gamma=float(gamma.max()), step=step, potential=potential)
 
     def snapshot(self, frame: Frame, counters: Json, *, now: bool = False) -> None:
-        """Keep a trusted frame and the counters durably, at most every three seconds unless ``now``."""
+        """Keep a trusted frame and the counters durably, at most every three seconds unless
+        ``now``.
+        """
         clock = time.monotonic()
         if now or clock - self._snapshot_at >= SNAPSHOT_EVERY_S:
             self._snapshot_at = clock
@@ -131,4 +151,6 @@ class Stream:
         if data.get("job") != self._identity:
             return None
         velocities = np.array(data["velocities_a_per_ps"], dtype=float).reshape(-1, 3)
-        return Frame(int(data["step"]), atoms_from_json(data["atoms"]), velocities), dict(data["counters"])
+        return Frame(int(data["step"]), atoms_from_json(data["atoms"]), velocities), dict(
+            data["counters"]
+        )

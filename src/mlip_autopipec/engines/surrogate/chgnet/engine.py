@@ -1,7 +1,8 @@
 """CHGNet as the surrogate: a pretrained universal potential whose weights come with its package.
 
-Source: Deng et al., Nature Machine Intelligence 5, 1031 (2023); model 0.3.0, fitted to PBE(+U) relaxations of the
-Materials Project. Its forces are known to be softer than PBE's: good for proposing and screening, not for properties.
+Source: Deng et al., Nature Machine Intelligence 5, 1031 (2023); model 0.3.0, fitted to PBE(+U)
+relaxations of the Materials Project. Its forces are known to be softer than PBE's: good for
+proposing and screening, not for properties.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
 
-from mlip_autopipec.engines.universal import MATERIALS_PROJECT_ELEMENTS, refuse_unknown
-from mlip_autopipec.errors import MissingProgramError
+from mlip_autopipec.base.errors import MissingProgramError
+from mlip_autopipec.engines.unknown_elements import (
+    MATERIALS_PROJECT_ELEMENTS,
+    refuse_unknown,
+)
 
 __all__ = ["Chgnet", "ChgnetCalculator"]
 
@@ -24,11 +28,12 @@ INSTALL = "pip install 'mlip-autopipec[chgnet]'"
 
 
 class ChgnetCalculator(Calculator):
-    """ASE calculator: ``energy`` and ``free_energy`` (eV), ``forces`` (n, 3) eV/Å, ``stress`` (6,) eV/Å³, Voigt.
+    """ASE calculator: ``energy`` and ``free_energy`` (eV), ``forces`` (n, 3) eV/Å, ``stress`` (6,)
+    eV/Å³, Voigt.
 
-    Stress is computed only when it is asked for (a third of the cost), which makes constant-volume MD cheaper.
-    Raises InputError for an element CHGNet was not trained on, CalculationFailed for an atom without a neighbour
-    within 6 Å (the model's graph would leave it out).
+    Stress is computed only when it is asked for (a third of the cost), which makes constant-volume
+    MD cheaper. Raises InputError for an element CHGNet was not trained on, CalculationFailed for an
+    atom without a neighbour within 6 Å (the model's graph would leave it out).
     """
 
     implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012  (ASE's declaration)
@@ -52,7 +57,9 @@ class ChgnetCalculator(Calculator):
         assert self.atoms is not None
         refuse_unknown(self.atoms.get_chemical_symbols(), MATERIALS_PROJECT_ELEMENTS, "CHGNet")
         crystal = _as_periodic(self.atoms)
-        structure = Structure(crystal.cell.array, crystal.numbers, crystal.get_scaled_positions(wrap=False))
+        structure = Structure(
+            crystal.cell.array, crystal.numbers, crystal.get_scaled_positions(wrap=False)
+        )
         try:
             graph = self.model.graph_converter(structure)
         except ValueError as error:
@@ -72,7 +79,9 @@ class ChgnetCalculator(Calculator):
             # The model gives GPa, positive under tension, as a 3x3 matrix.
             s = np.asarray(predicted["s"], dtype=float) * units.GPa
             s = 0.5 * (s + s.T)
-            self.results["stress"] = np.array([s[0, 0], s[1, 1], s[2, 2], s[1, 2], s[0, 2], s[0, 1]])
+            self.results["stress"] = np.array(
+                [s[0, 0], s[1, 1], s[2, 2], s[1, 2], s[0, 2], s[0, 1]]
+            )
 
 
 def _as_periodic(atoms: Atoms) -> Atoms:
@@ -93,7 +102,10 @@ class Chgnet:
         self._calculator: ChgnetCalculator | None = None
 
     def calculator(self) -> Calculator:
-        """The calculator (4-5 s of CPU to load). Raises MissingProgramError when chgnet or torch is not installed."""
+        """The calculator (4-5 s of CPU to load).
+
+        Raises MissingProgramError when chgnet or torch is not installed.
+        """
         if self._calculator is None:
             self._calculator = ChgnetCalculator(_load_model())
         return self._calculator
@@ -121,5 +133,7 @@ def _load_model() -> Any:
         raise _missing(str(error.name)) from error
     # Two workers that each start a thread per core slow each other down tenfold.
     torch.set_num_threads(1)
-    warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad=True to a scalar")
+    warnings.filterwarnings(
+        "ignore", message="Converting a tensor with requires_grad=True to a scalar"
+    )
     return CHGNet.load(use_device="cpu", verbose=False)

@@ -1,4 +1,6 @@
-"""Loads a MACE model; run by the Python of its own environment (see ``engines.calculator_server``)."""
+"""Loads a MACE model; run by the Python of its own environment (see
+``engines.calculator_server``).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ __all__ = ["load"]
 
 
 def load(options: dict[str, Any]) -> tuple[Any, list[str]]:
-    """(ASE calculator, symbols of the elements it knows). ``options``: {"path": of the model file}."""
+    """(ASE calculator, symbols of the elements it knows). ``options``: {"path": of the model
+    file}.
+    """
     import torch
     from ase.data import chemical_symbols
     from mace.calculators import MACECalculator

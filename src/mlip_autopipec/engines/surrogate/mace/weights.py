@@ -1,7 +1,8 @@
 """Weights of the MACE-MP family: kept where the package itself keeps them, downloaded at first use.
 
-Source: https://github.com/ACEsuit/mace-foundations; only models under the MIT licence that were fitted to PBE(+U)
-relaxations of the Materials Project (MPA-0: and of Alexandria) are offered by name.
+Source: https://github.com/ACEsuit/mace-foundations; only models under the MIT licence that were
+fitted to PBE(+U) relaxations of the Materials Project (MPA-0: and of Alexandria) are offered by
+name.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import threading
 import urllib.request
 from pathlib import Path
 
-from mlip_autopipec.errors import InputError, MissingProgramError, nearest
-from mlip_autopipec.files import atomic_write
+from mlip_autopipec.base.errors import InputError, MissingProgramError, nearest
+from mlip_autopipec.base.files import atomic_write
 
 __all__ = ["DEFAULT", "URLS", "cache_folder", "cached", "fetch", "find"]
 
@@ -25,7 +26,8 @@ URLS = {
     "medium-0b3": _RELEASES + "mace_mp_0b3/mace-mp-0b3-medium.model",
     "medium-mpa-0": _RELEASES + "mace_mpa_0/mace-mpa-0-medium.model",
 }
-# 0b2 added a pair repulsion and compressed cells to the training: what exploration meets. Small: a third of the cost.
+# 0b2 added a pair repulsion and compressed cells to the training: what exploration meets. Small: a
+# third of the cost.
 DEFAULT = "small-0b2"
 
 FIRST_ANSWER_S = 5.0
@@ -38,12 +40,19 @@ def cache_folder() -> Path:
 
 
 def cached(name: str) -> Path:
-    """Where the weights called ``name`` lie, or would lie: the file name that the mace package gives them."""
-    return cache_folder() / "".join(c for c in URLS[name].rpartition("/")[2] if c.isalnum() or c == "_")
+    """Where the weights called ``name`` lie, or would lie: the file name that the mace package
+    gives them.
+    """
+    return cache_folder() / "".join(
+        c for c in URLS[name].rpartition("/")[2] if c.isalnum() or c == "_"
+    )
 
 
 def find(model: str) -> Path | None:
-    """The file of a model, None for a known name that is not here yet. Raises InputError for anything else."""
+    """The file of a model, None for a known name that is not here yet.
+
+    Raises InputError for anything else.
+    """
     if model in URLS:
         path = cached(model)
         return path if path.is_file() else None
@@ -54,12 +63,15 @@ def find(model: str) -> Path | None:
     return path
 
 
-def fetch(name: str, *, first_answer_s: float = FIRST_ANSWER_S, whole_file_s: float = WHOLE_FILE_S) -> Path:
+def fetch(
+    name: str, *, first_answer_s: float = FIRST_ANSWER_S, whole_file_s: float = WHOLE_FILE_S
+) -> Path:
     """Download the weights called ``name`` (10-100 MB) unless they are here.
 
-    Gives up when nothing has come within ``first_answer_s`` or the file is not whole within ``whole_file_s``; both
-    include the search for the host's address, which knows no time limit of its own. Raises MissingProgramError with
-    the cause and the command that fetches the file by hand.
+    Gives up when nothing has come within ``first_answer_s`` or the file is not whole within
+    ``whole_file_s``; both include the search for the host's address, which knows no time limit of
+    its own. Raises MissingProgramError with the cause and the command that fetches the file by
+    hand.
     """
     target = cached(name)
     if target.is_file():
@@ -103,7 +115,9 @@ class _Download(threading.Thread):
             content = b"".join(parts)
             if promised is not None and len(content) != int(promised):
                 self.problem = f"{len(content)} of {promised} bytes came"
-            elif not content.startswith(b"PK"):  # PyTorch's files are zip archives; an error page is not
+            elif not content.startswith(
+                b"PK"
+            ):  # PyTorch's files are zip archives; an error page is not
                 self.problem = "what came is not a model file"
             else:
                 self.content = content

@@ -8,7 +8,9 @@ __all__ = ["load"]
 
 
 def load(options: dict[str, Any]) -> tuple[Any, list[str]]:
-    """(ASE calculator, symbols of the elements it knows). ``options``: {"model": name or path of a checkpoint}."""
+    """(ASE calculator, symbols of the elements it knows). ``options``: {"model": name or path of a
+    checkpoint}.
+    """
     import torch
     from ase.data import chemical_symbols
     from sevenn.calculator import SevenNetCalculator

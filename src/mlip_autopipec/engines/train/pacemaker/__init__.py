@@ -1,4 +1,4 @@
-"""Atomic cluster expansion (ACE) potentials with python-ace: the `pacemaker` program and a linear least-squares fit.
+"""ACE potentials with python-ace: the `pacemaker` program and a linear least-squares fit.
 
 Files of this folder::
 
@@ -6,11 +6,13 @@ Files of this folder::
     config.py      basis, loss and the names of files
     inputs.py      job.json and the input file of `pacemaker`
     data.py        reference energies, weights and force masks -> rows of a fit
-    fit_linear.py  linear ACE by ridge regression        fit_nonlinear.py  runs the `pacemaker` program
+    fit_linear.py  linear ACE by ridge regression
+    fit_nonlinear.py  runs the `pacemaker` program
     potential.py   core repulsion, LAMMPS export, ASE calculator
     active_set.py  MaxVol active set                     evaluate.py       predictions
-    run.py         `python -m mlip_autopipec.engines.train.pacemaker.run job.json`: fit, then everything that follows
+    run.py         `python -m ...pacemaker.run job.json`: fit, then everything that follows
 
-Energies: ``potential.yaml`` gives E - sum of the reference energies (stored in its metadata: the B-basis has no room
-for a constant); ``potential.yace`` (E0 per element) and :func:`potential.load_calculator` give the total DFT energy.
+Energies: ``potential.yaml`` gives E - sum of the reference energies (stored in its metadata: the
+B-basis has no room for a constant); ``potential.yace`` (E0 per element) and
+:func:`potential.load_calculator` give the total DFT energy.
 """

@@ -1,7 +1,8 @@
-"""Active set of an ACE potential: the environments that span the training data (MaxVol, D-optimality).
+"""Active set of an ACE potential: the environments that span the training data (MaxVol,
+D-optimality).
 
-gamma of an atom = max |c|, its B-projections written in rows of the active set; gamma <= 1 means inside the training
-data: Lysogorskiy et al., Phys. Rev. Materials 7, 043801 (2023).
+gamma of an atom = max |c|, its B-projections written in rows of the active set; gamma <= 1 means
+inside the training data: Lysogorskiy et al., Phys. Rev. Materials 7, 043801 (2023).
 """
 
 from __future__ import annotations
@@ -13,22 +14,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlip_autopipec.base.labels import LabelledStructure
 from mlip_autopipec.engines.train.pacemaker.data import core_mask
-from mlip_autopipec.types import LabelledStructure
 
 __all__ = ["learned_projections", "write_active_set"]
 
 TOLERANCE = 1.001  # MaxVol goes on until no training atom has a larger grade
 
 
-def learned_projections(basis: Any, items: Sequence[LabelledStructure]) -> dict[int, NDArray[np.float64]]:
-    """Species index -> (n_atoms, n_functions) linear B-projections of the unmasked atoms of all structures."""
+def learned_projections(
+    basis: Any, items: Sequence[LabelledStructure]
+) -> dict[int, NDArray[np.float64]]:
+    """Species index -> (n_atoms, n_functions) linear B-projections of the unmasked atoms of all
+    structures.
+    """
     from pyace.activelearning import compute_B_projections
 
     index = basis.elements_to_index_map
     parts: dict[int, list[NDArray[np.float64]]] = {species: [] for species in index.values()}
     for item in items:
-        # One structure at a time: pyace sorts rows by species and keeps the order of atoms inside one.
+        # One structure at a time: pyace sorts rows by species and keeps the order of atoms inside
+        # one.
         projections = compute_B_projections(basis, [item.atoms])
         mask = core_mask(item)
         symbols = np.array(item.atoms.get_chemical_symbols())
@@ -38,7 +44,8 @@ def learned_projections(basis: Any, items: Sequence[LabelledStructure]) -> dict[
 
 
 def write_active_set(potential: Path, items: Sequence[LabelledStructure], asi: Path) -> float:
-    """Write the inverse of the active set of the unmasked training atoms; returns their largest grade.
+    """Write the inverse of the active set of the unmasked training atoms; returns their largest
+    grade.
 
     Raises ValueError (pyace) when an element has fewer atoms than basis functions.
     """
@@ -47,8 +54,12 @@ def write_active_set(potential: Path, items: Sequence[LabelledStructure], asi: P
 
     basis = ACEBBasisSet(str(potential))
     projections = learned_projections(basis, items)
-    active = compute_active_set({species: rows.copy() for species, rows in projections.items()}, tol=TOLERANCE)
+    active = compute_active_set(
+        {species: rows.copy() for species, rows in projections.items()}, tol=TOLERANCE
+    )
     # pinv where symmetric data leave directions empty: there the grade must not be rounding noise.
     inverse = {species: np.linalg.pinv(rows, rcond=1e-10) for species, rows in active.items()}
     save_active_inverse_set(str(asi), inverse, elements_name=list(basis.elements_name))
-    return float(max(np.abs(rows @ inverse[species]).max() for species, rows in projections.items()))
+    return float(
+        max(np.abs(rows @ inverse[species]).max() for species, rows in projections.items())
+    )

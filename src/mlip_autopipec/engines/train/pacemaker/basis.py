@@ -1,4 +1,6 @@
-"""The basis of a fit as python-ace's object, with a number of functions of its own for each element."""
+"""The basis of a fit as python-ace's object, with a number of functions of its own for each
+element.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ __all__ = ["empty_basis"]
 def empty_basis(settings: FitSettings) -> Any:
     """A linear BBasisConfiguration whose coefficients are all nought.
 
-    python-ace limits the functions of all elements alike. A block of functions belongs to its central atom, so each
-    element's blocks are taken from the basis that is limited as it should be.
+    python-ace limits the functions of all elements alike. A block of functions belongs to its
+    central atom, so each element's blocks are taken from the basis that is limited as it should be.
     """
     from pyace import create_multispecies_basis_config
 
@@ -28,7 +30,8 @@ def empty_basis(settings: FitSettings) -> Any:
         number: {block.block_name: block.funcspecs for block in basis.funcspecs_blocks}
         for number, basis in found.items()
     }
-    # Only the functions are exchanged: radial parts of a pair have to be equal seen from either of its elements.
+    # Only the functions are exchanged: radial parts of a pair have to be equal seen from either of
+    # its elements.
     basis = found[max(found)]
     blocks = basis.funcspecs_blocks
     for block in blocks:

@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from mlip_autopipec.types import LabelledStructure
+from mlip_autopipec.base.labels import LabelledStructure
 
 __all__ = [
     "FitRows",
@@ -29,13 +29,15 @@ __all__ = [
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-# A structure this far (eV/atom) above the lowest of the set keeps half the weight of the lowest one.
+# A structure this far (eV/atom) above the lowest of the set keeps half the weight of the lowest
+# one.
 HALF_WEIGHT_EV_PER_ATOM = 1.0
 
 
 @dataclass(frozen=True)
 class FitRows:
-    """What a fit sees. ``energies_ev``: total energy minus reference energies; weights sum to 1 over the set.
+    """What a fit sees. ``energies_ev``: total energy minus reference energies; weights sum to 1
+    over the set.
 
     ``force_weights``: one array (n_atoms,) per structure, zero on buffer atoms.
     """
@@ -49,7 +51,9 @@ class FitRows:
 
 
 def core_mask(item: LabelledStructure) -> BoolArray:
-    """(n_atoms,) True where forces may be learned: core atoms of a cutout, every atom of a whole cell."""
+    """(n_atoms,) True where forces may be learned: core atoms of a cutout, every atom of a whole
+    cell.
+    """
     if item.core is None:
         return np.ones(len(item.atoms), dtype=bool)
     mask = np.zeros(len(item.atoms), dtype=bool)
@@ -66,11 +70,13 @@ def counts(atoms: Atoms, elements: Sequence[str]) -> FloatArray:
 def reference_energies(
     items: Sequence[LabelledStructure], elements: Sequence[str], cutoff_a: float
 ) -> dict[str, float]:
-    """Energy per element (eV) that is subtracted before the fit and given back by the finished potential.
+    """Energy per element (eV) that is subtracted before the fit and given back by the finished
+    potential.
 
-    In this order: isolated-atom energies carried by the labels; labelled single atoms without a neighbour within
-    ``cutoff_a``; otherwise the least-squares share of each element in the total energies of whole cells (then the zero
-    of the fit is the mean of the data, and the energy of a free atom means nothing).
+    In this order: isolated-atom energies carried by the labels; labelled single atoms without a
+    neighbour within ``cutoff_a``; otherwise the least-squares share of each element in the total
+    energies of whole cells (then the zero of the fit is the mean of the data, and the energy of a
+    free atom means nothing).
     """
     known = [item for item in items if item.label.energy_reference_ev is not None]
     if known:
@@ -79,14 +85,18 @@ def reference_energies(
             sums = np.array([item.label.energy_reference_ev for item in known])
             return _solve(rows, sums, elements)
     free = {
-        item.atoms.get_chemical_symbols()[0]: item.label.energy_ev for item in items if _is_free_atom(item, cutoff_a)
+        item.atoms.get_chemical_symbols()[0]: item.label.energy_ev
+        for item in items
+        if _is_free_atom(item, cutoff_a)
     }
     if set(free) >= set(elements):
         return {element: float(free[element]) for element in elements}
     whole = [item for item in items if item.core is None] or list(items)
     rows = np.array([counts(item.atoms, elements) for item in whole])
     sizes = rows.sum(axis=1)
-    return _solve(rows / sizes[:, None], np.array([item.label.energy_ev for item in whole]) / sizes, elements)
+    return _solve(
+        rows / sizes[:, None], np.array([item.label.energy_ev for item in whole]) / sizes, elements
+    )
 
 
 def _solve(rows: FloatArray, sums: FloatArray, elements: Sequence[str]) -> dict[str, float]:
@@ -106,12 +116,15 @@ def reference_sum(atoms: Atoms, references: dict[str, float]) -> float:
     return float(sum(references[symbol] for symbol in atoms.get_chemical_symbols()))
 
 
-def fittable_functions(items: Sequence[LabelledStructure], elements: Sequence[str], asked: int) -> dict[str, int]:
+def fittable_functions(
+    items: Sequence[LabelledStructure], elements: Sequence[str], asked: int
+) -> dict[str, int]:
     """Basis functions of each element: as asked, but at most 2/3 of its learnable atoms.
 
-    A molecule or an ordered compound has few atoms of one element and many of another, which shall not suffer for it.
-    The active set is a square matrix of one environment per function: with fewer environments than functions there is
-    none, and with hardly more it holds every environment, noise included.
+    A molecule or an ordered compound has few atoms of one element and many of another, which shall
+    not suffer for it.
+    The active set is a square matrix of one environment per function: with fewer environments than
+    functions there is none, and with hardly more it holds every environment, noise included.
     """
     atoms = dict.fromkeys(elements, 0)
     for item in items:
@@ -120,16 +133,21 @@ def fittable_functions(items: Sequence[LabelledStructure], elements: Sequence[st
     return {element: max(4, min(asked, 2 * number // 3)) for element, number in atoms.items()}
 
 
-def fit_rows(items: Sequence[LabelledStructure], references: dict[str, float], masked_energy_weight: float) -> FitRows:
+def fit_rows(
+    items: Sequence[LabelledStructure], references: dict[str, float], masked_energy_weight: float
+) -> FitRows:
     """Targets and weights of a fit.
 
-    A structure at dE above the lowest energy per atom of the set weighs 1 / (1 + (dE / 1 eV)^2), in energy and forces:
-    melts and strained cells count nearly in full, atoms pressed together hardly. The energy of a masked cell weighs
-    ``masked_energy_weight`` of that, its buffer atoms nothing. Energy weights sum to 1, force weights too, as
-    pacemaker wants them. Raises ValueError when no energy has weight.
+    A structure at dE above the lowest energy per atom of the set weighs 1 / (1 + (dE / 1 eV)^2), in
+    energy and forces: melts and strained cells count nearly in full, atoms pressed together hardly.
+    The energy of a masked cell weighs ``masked_energy_weight`` of that, its buffer atoms nothing.
+    Energy weights sum to 1, force weights too, as pacemaker wants them. Raises ValueError when no
+    energy has weight.
     """
     energies = [item.label.energy_ev - reference_sum(item.atoms, references) for item in items]
-    per_atom = np.array([energy / len(item.atoms) for energy, item in zip(energies, items, strict=True)])
+    per_atom = np.array(
+        [energy / len(item.atoms) for energy, item in zip(energies, items, strict=True)]
+    )
     scale = 1.0 / (1.0 + ((per_atom - per_atom.min()) / HALF_WEIGHT_EV_PER_ATOM) ** 2)
     whole = np.array([1.0 if item.core is None else masked_energy_weight for item in items])
     force_weights = [core_mask(item) * factor for item, factor in zip(items, scale, strict=True)]
@@ -147,7 +165,10 @@ def fit_rows(items: Sequence[LabelledStructure], references: dict[str, float], m
 def _normalised(weights: FloatArray) -> FloatArray:
     total = weights.sum()
     if not total > 0:
-        raise ValueError("every structure is masked: label at least one whole cell, so that energies can be learned")
+        raise ValueError(
+            "every structure is masked: label at least one whole cell, so that energies can be"
+            " learned"
+        )
     return np.asarray(weights / total)
 
 
@@ -157,7 +178,9 @@ def _bare(atoms: Atoms) -> Atoms:
 
 
 def to_dataframe(rows: FitRows) -> Any:
-    """The pandas table that pacemaker and LinearACEDataset read (both weight columns must be there)."""
+    """The pandas table that pacemaker and LinearACEDataset read (both weight columns must be
+    there).
+    """
     import pandas
 
     return pandas.DataFrame(

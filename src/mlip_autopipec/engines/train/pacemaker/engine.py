@@ -1,4 +1,6 @@
-"""The trainers of this folder behind the Trainer port: `linear` (seconds), `pacemaker` (minutes, more accurate)."""
+"""The trainers of this folder behind the Trainer port: `linear` (seconds), `pacemaker` (minutes,
+more accurate).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,12 @@ from pathlib import Path
 
 from ase.calculators.calculator import Calculator
 
-from mlip_autopipec.engines.ports import Prepared, Trained, TrainJob
+from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.base.files import read_json
+from mlip_autopipec.base.process import Prepared
+from mlip_autopipec.base.tasks import Evidence, Failure
+from mlip_autopipec.base.values import Json
+from mlip_autopipec.engines.ports import Trained, TrainJob
 from mlip_autopipec.engines.train.pacemaker.config import (
     ASI,
     METRICS,
@@ -23,9 +30,6 @@ from mlip_autopipec.engines.train.pacemaker.config import (
 from mlip_autopipec.engines.train.pacemaker.fit_nonlinear import thread_environment
 from mlip_autopipec.engines.train.pacemaker.inputs import job_text, settings_of
 from mlip_autopipec.engines.train.pacemaker.potential import load_calculator
-from mlip_autopipec.errors import InputError
-from mlip_autopipec.files import read_json
-from mlip_autopipec.types import Evidence, Failure, Json
 
 __all__ = ["LinearAce", "Pacemaker"]
 
@@ -39,14 +43,24 @@ class _AceTrainer:
     name: TrainerName
 
     def prepare(self, job: TrainJob, folder: Path) -> Prepared:
-        """Files and command of a fit. Raises MissingProgramError without python-ace, InputError without data."""
+        """Files and command of a fit.
+
+        Raises MissingProgramError without python-ace, InputError without data.
+        """
         require_package("pyace")
         if not job.train:
-            raise InputError("no training structures", key="train", hint="label at least one structure first")
+            raise InputError(
+                "no training structures", key="train", hint="label at least one structure first"
+            )
         settings = settings_of(job, self.name)
         return Prepared(
             files={"job.json": job_text(job, settings)},
-            command=(sys.executable, "-m", "mlip_autopipec.engines.train.pacemaker.run", "job.json"),
+            command=(
+                sys.executable,
+                "-m",
+                "mlip_autopipec.engines.train.pacemaker.run",
+                "job.json",
+            ),
             stdout=STDOUT,
             env=thread_environment(job.threads),
         )
@@ -57,14 +71,28 @@ class _AceTrainer:
         if exit_code == WALLTIME_EXIT:
             return Failure("walltime", "the fit was stopped at its wall time", _last_lines(folder))
         if exit_code != 0:
-            return Failure("fit_failed", f"the fit ended with exit code {exit_code}", _last_lines(folder))
-        missing = [name for name in (YAML, YACE, ASI, METRICS, PREDICTIONS) if not (potential / name).is_file()]
+            return Failure(
+                "fit_failed", f"the fit ended with exit code {exit_code}", _last_lines(folder)
+            )
+        missing = [
+            name
+            for name in (YAML, YACE, ASI, METRICS, PREDICTIONS)
+            if not (potential / name).is_file()
+        ]
         if missing:
-            return Failure("no_potential", f"the fit left no {', '.join(missing)}", _last_lines(folder))
+            return Failure(
+                "no_potential", f"the fit left no {', '.join(missing)}", _last_lines(folder)
+            )
         metrics: Json = read_json(potential / METRICS)
-        numbers = [metrics["gamma_train_max"], *metrics["train"].values(), *metrics["test"].values()]
+        numbers = [
+            metrics["gamma_train_max"],
+            *metrics["train"].values(),
+            *metrics["test"].values(),
+        ]
         if not all(math.isfinite(number) for number in numbers if number is not None):
-            return Failure("not_finite", "the potential gives energies or forces that are not numbers")
+            return Failure(
+                "not_finite", "the potential gives energies or forces that are not numbers"
+            )
         return Trained(potential, metrics)
 
     def calculator(self, potential: Path) -> Calculator:
@@ -74,7 +102,10 @@ class _AceTrainer:
 
 
 class LinearAce(_AceTrainer):
-    """Linear ACE by ridge regression for early rounds. Ignores ``max_iterations`` and ``warm_start``."""
+    """Linear ACE by ridge regression for early rounds.
+
+    Ignores ``max_iterations`` and ``warm_start``.
+    """
 
     name: TrainerName = "linear"
 
@@ -97,6 +128,8 @@ def _last_lines(folder: Path, count: int = 3) -> tuple[Evidence, ...]:
     for name in (STDERR, STDOUT):
         if (folder / name).is_file():
             lines = (folder / name).read_text(errors="replace").splitlines()
-            shown = [(number, line) for number, line in enumerate(lines, 1) if line.strip()][-count:]
+            shown = [(number, line) for number, line in enumerate(lines, 1) if line.strip()][
+                -count:
+            ]
             evidence += [Evidence(name, number, line[:300]) for number, line in shown]
     return tuple(evidence)

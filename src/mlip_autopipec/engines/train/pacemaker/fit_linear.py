@@ -1,4 +1,6 @@
-"""Linear ACE: the expansion coefficients by ridge regression on energies and forces (seconds instead of minutes)."""
+"""Linear ACE: the expansion coefficients by ridge regression on energies and forces (seconds
+instead of minutes).
+"""
 
 from __future__ import annotations
 
@@ -16,16 +18,20 @@ __all__ = ["fit_linear", "ridge"]
 
 FloatArray = NDArray[np.float64]
 
-# Relative to the largest squared singular value of the scaled, weighted design matrix. On 17 cells (989 atoms) of a
-# silicon set 1e-7 to 1e-6 had the lowest held-out errors; 1e-9 overfits large bases, 1e-5 costs accuracy.
+# Relative to the largest squared singular value of the scaled, weighted design matrix. On 17 cells
+# (989 atoms) of a silicon set 1e-7 to 1e-6 had the lowest held-out errors; 1e-9 overfits large
+# bases, 1e-5 costs accuracy.
 RIDGE = 3e-7
 
 
-def ridge(design: FloatArray, target: FloatArray, weights: FloatArray, strength: float = RIDGE) -> FloatArray:
-    """Coefficients (n_functions,) minimising sum w (A c - y)^2 + strength * s_max^2 * |c / scale|^2.
+def ridge(
+    design: FloatArray, target: FloatArray, weights: FloatArray, strength: float = RIDGE
+) -> FloatArray:
+    """Coefficients (n_functions,) minimising sum w (A c - y)^2 + strength * s_max^2 * |c /
+    scale|^2.
 
-    design (n_rows, n_functions), target and weights (n_rows,). Columns are scaled to unit norm first, so that the
-    penalty treats functions alike whatever their magnitude.
+    design (n_rows, n_functions), target and weights (n_rows,). Columns are scaled to unit norm
+    first, so that the penalty treats functions alike whatever their magnitude.
     """
     root = np.sqrt(weights)
     rows = weights > 0
@@ -38,15 +44,20 @@ def ridge(design: FloatArray, target: FloatArray, weights: FloatArray, strength:
 
 
 def fit_linear(settings: FitSettings, rows: FitRows) -> Any:
-    """A BBasisConfiguration fitted to ``rows`` with the loss (1 - kappa) L_E + kappa L_F of pacemaker."""
+    """A BBasisConfiguration fitted to ``rows`` with the loss (1 - kappa) L_E + kappa L_F of
+    pacemaker.
+    """
     from pyace import ACEBBasisSet
     from pyace.linearacefit import LinearACEDataset
 
-    # Where an element has more functions than the alphabetically first one, python-ace 0.4.0rc1 writes gradients of
-    # projections out of bounds (a segmentation fault in its worker processes, which it does not notice). The design
-    # matrix is therefore that of a basis with equally many for all, of which the columns in use are kept.
+    # Where an element has more functions than the alphabetically first one, python-ace 0.4.0rc1
+    # writes gradients of projections out of bounds (a segmentation fault in its worker processes,
+    # which it does not notice). The design matrix is therefore that of a basis with equally many
+    # for all, of which the columns in use are kept.
     most = dict.fromkeys(settings.elements, max(settings.functions_per_element.values()))
-    dataset = LinearACEDataset(empty_basis(replace(settings, functions_per_element=most)), to_dataframe(rows))
+    dataset = LinearACEDataset(
+        empty_basis(replace(settings, functions_per_element=most)), to_dataframe(rows)
+    )
     dataset.construct_design_matrix(max_workers=settings.threads)
     basis, design = dataset.basis, dataset.get_design_matrix()
     if not design.any():
@@ -66,8 +77,12 @@ def fit_linear(settings: FitSettings, rows: FitRows) -> Any:
 
 
 def _functions(basis: Any) -> list[tuple[Any, ...]]:
-    """What tells the functions of a basis apart, in the order of its coefficients: species by species, pairs first."""
+    """What tells the functions of a basis apart, in the order of its coefficients: species by
+    species, pairs first.
+    """
     ordered = [
-        function for pairs, others in zip(basis.basis_rank1, basis.basis, strict=True) for function in (*pairs, *others)
+        function
+        for pairs, others in zip(basis.basis_rank1, basis.basis, strict=True)
+        for function in (*pairs, *others)
     ]
     return [(f.mu0, tuple(f.mus), tuple(f.ns), tuple(f.ls), tuple(f.LS)) for f in ordered]

@@ -1,8 +1,9 @@
 """Nonlinear ACE by the `pacemaker` program (BFGS on the tensorpot backend).
 
-A cold fit grows the basis in a ladder; a warm fit starts from the coefficients of the earlier potential. Starting cold
-from the linear solution was tried once (989 silicon atoms, 150 functions): 79 s of processor time and 118 meV/Å on
-held-out forces for 100 steps, against 120 s and 109 meV/Å for a ladder of 3 x 50.
+A cold fit grows the basis in a ladder; a warm fit starts from the coefficients of the earlier
+potential. Starting cold from the linear solution was tried once (989 silicon atoms, 150 functions):
+79 s of processor time and 118 meV/Å on held-out forces for 100 steps, against 120 s and 109 meV/Å
+for a ladder of 3 x 50.
 """
 
 from __future__ import annotations
@@ -26,8 +27,15 @@ INPUT, DATA, START, OUTPUT = "input.yaml", "train.pckl.gzip", "start.yaml", "out
 
 
 def thread_environment(threads: int) -> dict[str, str]:
-    """Environment that keeps BLAS, OpenMP and TensorFlow to ``threads`` threads and off the display."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+    """Environment that keeps BLAS, OpenMP and TensorFlow to ``threads`` threads and off the
+    display.
+    """
+    names = (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "TF_NUM_INTRAOP_THREADS",
+        "TF_NUM_INTEROP_THREADS",
+    )
     return {
         **dict.fromkeys(names, str(threads)),
         "TF_CPP_MIN_LOG_LEVEL": "2",
@@ -43,9 +51,11 @@ def _die_with_parent() -> None:
 
 
 def fit_nonlinear(settings: FitSettings, rows: FitRows, folder: Path) -> Any:
-    """Run `pacemaker` in ``folder``; the fitted BBasisConfiguration. Raises RuntimeError when it leaves none.
+    """Run `pacemaker` in ``folder``; the fitted BBasisConfiguration. Raises RuntimeError when it
+    leaves none.
 
-    pacemaker's own predictions and plots are left out: they count masked atoms and cost more than the evaluation here.
+    pacemaker's own predictions and plots are left out: they count masked atoms and cost more than
+    the evaluation here.
     """
     from pyace import BBasisConfiguration
 

@@ -6,13 +6,21 @@ import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from mlip_autopipec.base.files import read_json
+from mlip_autopipec.base.labels import LabelledStructure
+from mlip_autopipec.base.values import Json
 from mlip_autopipec.engines.ports import TrainJob
 from mlip_autopipec.engines.train.pacemaker.config import METRICS, TrainerName, basis_spec
 from mlip_autopipec.engines.train.pacemaker.data import fittable_functions
-from mlip_autopipec.files import read_json
-from mlip_autopipec.types import Json, LabelledStructure
 
-__all__ = ["FitSettings", "job_text", "pacemaker_input", "read_job", "settings_of", "usable_warm_start"]
+__all__ = [
+    "FitSettings",
+    "job_text",
+    "pacemaker_input",
+    "read_job",
+    "settings_of",
+    "usable_warm_start",
+]
 
 
 LADDER_STEPS = 3
@@ -20,7 +28,9 @@ LADDER_STEPS = 3
 
 @dataclass(frozen=True)
 class FitSettings:
-    """The settings of one fit, resolved. ``warm_start``: folder of a potential with the same basis, or None."""
+    """The settings of one fit, resolved. ``warm_start``: folder of a potential with the same basis,
+    or None.
+    """
 
     trainer: TrainerName
     elements: tuple[str, ...]
@@ -51,10 +61,14 @@ class FitSettings:
 
 
 def settings_of(job: TrainJob, trainer: TrainerName) -> FitSettings:
-    """Settings of a job: a basis no larger than the data can carry, a warm start only where the basis is the same."""
+    """Settings of a job: a basis no larger than the data can carry, a warm start only where the
+    basis is the same.
+    """
     elements = tuple(sorted(job.elements))
     functions = fittable_functions(job.train, elements, job.functions_per_element)
-    if trainer == "pacemaker":  # tensorpot wants as many radial functions of a pair seen from either of its elements
+    if (
+        trainer == "pacemaker"
+    ):  # tensorpot wants as many radial functions of a pair seen from either of its elements
         functions = dict.fromkeys(elements, min(functions.values()))
     settings = FitSettings(
         trainer=trainer,
@@ -70,12 +84,16 @@ def settings_of(job: TrainJob, trainer: TrainerName) -> FitSettings:
     )
     folder = usable_warm_start(job.warm_start, settings.basis)
     # More labels carry more functions: such a fit has no start and needs all of its steps.
-    steps = job.max_iterations if folder is None or job.warm_iterations is None else job.warm_iterations
+    steps = (
+        job.max_iterations if folder is None or job.warm_iterations is None else job.warm_iterations
+    )
     return replace(settings, warm_start=folder, max_iterations=steps)
 
 
 def usable_warm_start(folder: Path | None, basis: Json) -> str | None:
-    """The folder as text when its potential has this basis (by its metrics.json), else None: the fit starts cold."""
+    """The folder as text when its potential has this basis (by its metrics.json), else None: the
+    fit starts cold.
+    """
     if folder is None or basis["trainer"] != "pacemaker" or not (folder / METRICS).is_file():
         return None
     return str(folder.resolve()) if read_json(folder / METRICS).get("basis") == basis else None
@@ -105,8 +123,8 @@ def read_job(path: Path) -> tuple[FitSettings, list[LabelledStructure], list[Lab
 def pacemaker_input(settings: FitSettings, *, data: str, start: str | None) -> str:
     """``input.yaml`` (JSON is YAML). ``data``: gzipped pickle; ``start``: potential to start from.
 
-    Without a start the basis grows in a ladder of three steps, ``max_iterations`` each: the short expansions are
-    settled before the high orders, which fit what is left, come in.
+    Without a start the basis grows in a ladder of three steps, ``max_iterations`` each: the short
+    expansions are settled before the high orders, which fit what is left, come in.
     """
     fit: Json = {
         "loss": {"kappa": settings.kappa, "L1_coeffs": 1e-8, "L2_coeffs": 1e-8},

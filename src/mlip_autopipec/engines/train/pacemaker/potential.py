@@ -1,4 +1,6 @@
-"""A finished ACE potential: core repulsion, export for LAMMPS, ASE calculator with total energies."""
+"""A finished ACE potential: core repulsion, export for LAMMPS, ASE calculator with total
+energies.
+"""
 
 from __future__ import annotations
 
@@ -15,28 +17,42 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.data import atomic_numbers, covalent_radii
 from ase.neighborlist import neighbor_list
 
+from mlip_autopipec.base.files import atomic_write
+from mlip_autopipec.base.labels import LabelledStructure
 from mlip_autopipec.engines.train.pacemaker.config import ASI, YACE, YAML
 from mlip_autopipec.engines.train.pacemaker.data import core_mask
-from mlip_autopipec.files import atomic_write
-from mlip_autopipec.types import LabelledStructure
 
-__all__ = ["add_core_repulsion", "core_radii", "load_calculator", "read_references", "save", "without_core_repulsion"]
+__all__ = [
+    "add_core_repulsion",
+    "core_radii",
+    "load_calculator",
+    "read_references",
+    "save",
+    "without_core_repulsion",
+]
 
-# The core begins where no bond of any chemistry lives, even if the data do not reach as far down: a ZBL wall at the
-# shortest distance of a small set would bend the very bonds that exploration has still to learn.
+# The core begins where no bond of any chemistry lives, even if the data do not reach as far down: a
+# ZBL wall at the shortest distance of a small set would bend the very bonds that exploration has
+# still to learn.
 CORE_FRACTION_OF_COVALENT = 0.75
 CORE_WIDTH_A = 0.2
 REFERENCE_KEY = "reference_energy"
 
 
-def core_radii(items: Sequence[LabelledStructure], elements: Sequence[str]) -> dict[tuple[int, int], float]:
-    """Radius (Å) below which each pair is pure ZBL repulsion; keys are indices into the sorted ``elements``, i <= j.
+def core_radii(
+    items: Sequence[LabelledStructure], elements: Sequence[str]
+) -> dict[tuple[int, int], float]:
+    """Radius (Å) below which each pair is pure ZBL repulsion; keys are indices into the sorted
+    ``elements``, i <= j.
 
     The smaller of the shortest distance among learned atoms and 0.75 x the sum of covalent radii.
     """
     radii = {
         (i, j): CORE_FRACTION_OF_COVALENT
-        * float(covalent_radii[atomic_numbers[elements[i]]] + covalent_radii[atomic_numbers[elements[j]]])
+        * float(
+            covalent_radii[atomic_numbers[elements[i]]]
+            + covalent_radii[atomic_numbers[elements[j]]]
+        )
         for i, j in combinations_with_replacement(range(len(elements)), 2)
     }
     index = {element: i for i, element in enumerate(elements)}
@@ -46,15 +62,20 @@ def core_radii(items: Sequence[LabelledStructure], elements: Sequence[str]) -> d
         symbols = item.atoms.get_chemical_symbols()
         for i, j, distance in zip(*neighbor_list("ijd", item.atoms, reach), strict=True):
             if mask[i] or mask[j]:
-                pair = (min(index[symbols[i]], index[symbols[j]]), max(index[symbols[i]], index[symbols[j]]))
+                pair = (
+                    min(index[symbols[i]], index[symbols[j]]),
+                    max(index[symbols[i]], index[symbols[j]]),
+                )
                 radii[pair] = min(radii[pair], float(distance))
     return radii
 
 
 def add_core_repulsion(configuration: Any, radii: dict[tuple[int, int], float]) -> None:
-    """Put a Ziegler-Biersack-Littmark core (LAMMPS ``pair_style zbl``) below ``radii`` into a BBasisConfiguration.
+    """Put a Ziegler-Biersack-Littmark core (LAMMPS ``pair_style zbl``) below ``radii`` into a
+    BBasisConfiguration.
 
-    Between radius - 0.2 Å and radius the expansion is switched off and ZBL on; above, nothing changes.
+    Between radius - 0.2 Å and radius the expansion is switched off and ZBL on; above, nothing
+    changes.
     """
     from pyace.generalfit import setup_zbl_inner_core_repulsion
 
@@ -62,7 +83,9 @@ def add_core_repulsion(configuration: Any, radii: dict[tuple[int, int], float]) 
 
 
 def without_core_repulsion(path: Path) -> Any:
-    """The BBasisConfiguration of a potential as it was fitted: no core, no metadata of the earlier fit."""
+    """The BBasisConfiguration of a potential as it was fitted: no core, no metadata of the earlier
+    fit.
+    """
     from pyace import BBasisConfiguration
 
     configuration = BBasisConfiguration(str(path))
@@ -78,7 +101,9 @@ def without_core_repulsion(path: Path) -> Any:
 
 
 def save(configuration: Any, references: dict[str, float], folder: Path) -> None:
-    """Write ``potential.yaml`` (reference energies in its metadata) and ``potential.yace`` (the same as E0)."""
+    """Write ``potential.yaml`` (reference energies in its metadata) and ``potential.yace`` (the
+    same as E0).
+    """
     from pyace import ACEBBasisSet
 
     configuration.metadata[REFERENCE_KEY] = json.dumps(references)
@@ -88,24 +113,32 @@ def save(configuration: Any, references: dict[str, float], folder: Path) -> None
     constants = ", ".join(repr(references[element]) for element in basis.elements_name)
     text, replaced = re.subn(r"(?m)^E0: \[.*\]$", f"E0: [{constants}]", (folder / YACE).read_text())
     if replaced != 1:
-        raise RuntimeError(f"{YACE} has {replaced} lines E0: this version of python-ace writes another format")
+        raise RuntimeError(
+            f"{YACE} has {replaced} lines E0: this version of python-ace writes another format"
+        )
     atomic_write(folder / YACE, text)
 
 
 def read_references(potential: Path) -> dict[str, float]:
-    """Reference energies (eV per element) of a potential folder; zeros when the file came from elsewhere."""
+    """Reference energies (eV per element) of a potential folder; zeros when the file came from
+    elsewhere.
+    """
     from pyace import BBasisConfiguration
 
     configuration = BBasisConfiguration(str(potential / YAML))
     text = dict(configuration.metadata).get(REFERENCE_KEY)
     if text is not None:
         return {element: float(value) for element, value in json.loads(text).items()}
-    elements = {element for block in configuration.funcspecs_blocks for element in block.elements_vec}
+    elements = {
+        element for block in configuration.funcspecs_blocks for element in block.elements_vec
+    }
     return dict.fromkeys(sorted(elements), 0.0)
 
 
 def load_calculator(potential: Path) -> Calculator:
-    """ASE calculator of a folder: total energy, energies, forces, stress and ``results['gamma']`` (n_atoms,)."""
+    """ASE calculator of a folder: total energy, energies, forces, stress and ``results['gamma']``
+    (n_atoms,).
+    """
     from pyace import PyACECalculator
 
     references = read_references(potential)
@@ -114,7 +147,10 @@ def load_calculator(potential: Path) -> Calculator:
         """PyACECalculator with the reference energies put back."""
 
         def calculate(
-            self, atoms: Atoms | None = None, properties: Any = ("energy",), system_changes: Any = all_changes
+            self,
+            atoms: Atoms | None = None,
+            properties: Any = ("energy",),
+            system_changes: Any = all_changes,
         ) -> None:
             super().calculate(atoms, properties, system_changes)
             shifts = np.array([references[symbol] for symbol in self.atoms.get_chemical_symbols()])

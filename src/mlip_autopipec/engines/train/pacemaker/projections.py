@@ -1,4 +1,6 @@
-"""B-projections of atoms on an ACE basis: in a linear ACE the energy of an atom is linear in them."""
+"""B-projections of atoms on an ACE basis: in a linear ACE the energy of an atom is linear in
+them.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,9 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.base.values import Json
 from mlip_autopipec.engines.train.pacemaker.config import YAML, basis_spec, require_package
-from mlip_autopipec.errors import InputError
-from mlip_autopipec.types import Json
 
 __all__ = ["AceProjections"]
 
@@ -23,10 +25,11 @@ CUTOFF_A = 5.5
 class AceProjections:
     """(n_atoms, D) for the atoms of a structure; D counts the functions of all elements.
 
-    An atom has zeros in the columns of other elements, so that the mean over atoms is the row of a structure in the
-    design matrix for energies per atom. The basis is that of ``potential`` (a folder of ours or a potential.yaml), else
-    a fresh linear one of 100 functions per element with a cutoff of 5.5 Å.
-    Raises MissingProgramError without python-ace, InputError for a file without a potential or with too few elements.
+    An atom has zeros in the columns of other elements, so that the mean over atoms is the row of a
+    structure in the design matrix for energies per atom. The basis is that of ``potential`` (a
+    folder of ours or a potential.yaml), else a fresh linear one of 100 functions per element with a
+    cutoff of 5.5 Å. Raises MissingProgramError without python-ace, InputError for a file without a
+    potential or with too few elements.
     """
 
     def __init__(self, elements: Sequence[str], potential: Path | None = None) -> None:
@@ -44,8 +47,13 @@ class AceProjections:
         self._index: dict[str, int] = dict(self._basis.elements_to_index_map)
         unknown = sorted(set(elements) - set(self._index))
         if unknown:
-            raise InputError("this potential does not know an element", file=potential, value=", ".join(unknown))
-        sizes = [len(self._basis.basis_rank1[s]) + len(self._basis.basis[s]) for s in range(len(self._index))]
+            raise InputError(
+                "this potential does not know an element", file=potential, value=", ".join(unknown)
+            )
+        sizes = [
+            len(self._basis.basis_rank1[s]) + len(self._basis.basis[s])
+            for s in range(len(self._index))
+        ]
         self._first = np.concatenate([[0], np.cumsum(sizes)])
         self._source = source
         #: D, the length of the vectors.
@@ -59,7 +67,9 @@ class AceProjections:
     def __call__(self, atoms: Atoms) -> NDArray[np.float64]:
         from pyace.activelearning import compute_B_projections
 
-        plain = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+        plain = Atoms(
+            numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc
+        )
         by_species = compute_B_projections(self._basis, [plain])
         symbols = np.array(plain.get_chemical_symbols())
         rows = np.zeros((len(plain), self.columns))
@@ -74,7 +84,11 @@ def _read(file: Path) -> object:
     from pyace import ACEBBasisSet
 
     if not file.is_file():
-        raise InputError("no such potential", file=file, hint="give the folder of a potential, or its potential.yaml")
+        raise InputError(
+            "no such potential",
+            file=file,
+            hint="give the folder of a potential, or its potential.yaml",
+        )
     try:
         return ACEBBasisSet(str(file))
     except Exception as error:  # pyace raises what its YAML parser does

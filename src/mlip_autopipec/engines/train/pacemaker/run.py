@@ -1,6 +1,8 @@
-"""One fit, from job.json to a finished potential folder: ``python -m ...engines.train.pacemaker.run job.json``.
+"""One fit, from job.json to a finished potential folder: ``python -m ...engines.train.pacemaker.run
+job.json``.
 
-The potential is built in ``potential.partial/`` and renamed when it is complete, so ``potential/`` is never half done.
+The potential is built in ``potential.partial/`` and renamed when it is complete, so ``potential/``
+is never half done.
 """
 
 from __future__ import annotations
@@ -13,9 +15,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mlip_autopipec.engines.predictions import errors
+from mlip_autopipec.base.files import atomic_write, write_json
+from mlip_autopipec.base.labels import LabelledStructure
+from mlip_autopipec.base.values import Json
 from mlip_autopipec.engines.train.pacemaker.active_set import write_active_set
-from mlip_autopipec.engines.train.pacemaker.config import ASI, METRICS, POTENTIAL_FOLDER, PREDICTIONS, YAML
+from mlip_autopipec.engines.train.pacemaker.config import (
+    ASI,
+    METRICS,
+    POTENTIAL_FOLDER,
+    PREDICTIONS,
+    YAML,
+)
 from mlip_autopipec.engines.train.pacemaker.data import FitRows, fit_rows, reference_energies
 from mlip_autopipec.engines.train.pacemaker.evaluate import predict
 from mlip_autopipec.engines.train.pacemaker.fit_linear import fit_linear
@@ -28,28 +38,34 @@ from mlip_autopipec.engines.train.pacemaker.potential import (
     read_references,
     save,
 )
-from mlip_autopipec.files import atomic_write, write_json
-from mlip_autopipec.types import Json, LabelledStructure
+from mlip_autopipec.science.predictions import errors
 
 __all__ = ["fit", "main", "run"]
 
 
 def fit(settings: FitSettings, rows: FitRows, folder: Path) -> Any:
-    """The fitted expansion (BBasisConfiguration, no core yet) by the trainer that the settings name."""
+    """The fitted expansion (BBasisConfiguration, no core yet) by the trainer that the settings
+    name.
+    """
     if settings.trainer == "linear":
         return fit_linear(settings, rows)
     return fit_nonlinear(settings, rows, folder)
 
 
 def run(job: Path) -> Json:
-    """Fit, core repulsion, active set, export, errors; returns the metrics. Works in the folder of ``job``."""
+    """Fit, core repulsion, active set, export, errors; returns the metrics.
+
+    Works in the folder of ``job``.
+    """
     folder = job.resolve().parent
     settings, train, test = read_job(job)
     if settings.warm_start is None:
         references = reference_energies(train, settings.elements, settings.cutoff_a)
     else:
         references = read_references(Path(settings.warm_start))
-    configuration = fit(settings, fit_rows(train, references, settings.masked_energy_weight), folder)
+    configuration = fit(
+        settings, fit_rows(train, references, settings.masked_energy_weight), folder
+    )
     radii = core_radii(train, settings.elements)
     add_core_repulsion(configuration, radii)
 
@@ -64,7 +80,8 @@ def run(job: Path) -> Json:
             "gamma_train_max": gamma,
             "reference_energy_ev": references,
             "core_radius_a": {
-                f"{settings.elements[i]}-{settings.elements[j]}": radius for (i, j), radius in radii.items()
+                f"{settings.elements[i]}-{settings.elements[j]}": radius
+                for (i, j), radius in radii.items()
             },
         }
     )
@@ -74,7 +91,10 @@ def run(job: Path) -> Json:
 
 
 def _evaluate(
-    settings: FitSettings, train: list[LabelledStructure], test: list[LabelledStructure], potential: Path
+    settings: FitSettings,
+    train: list[LabelledStructure],
+    test: list[LabelledStructure],
+    potential: Path,
 ) -> Json:
     calculator = load_calculator(potential)
     rows = {"train": predict(calculator, train), "test": predict(calculator, test)}
@@ -93,12 +113,17 @@ def _evaluate(
 def main() -> int:
     """Exit code 0 with a potential, otherwise a traceback on standard error."""
     metrics = run(Path(sys.argv[1]))
-    print(json.dumps({key: metrics[key] for key in ("trainer", "train", "test", "gamma_train_max", "cpu_s")}))
+    print(
+        json.dumps(
+            {key: metrics[key] for key in ("trainer", "train", "test", "gamma_train_max", "cpu_s")}
+        )
+    )
     return 0
 
 
 if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
-    # Threads of pyace and TensorFlow have nothing left to say; a crash on their way out must not spoil the exit code.
+    # Threads of pyace and TensorFlow have nothing left to say; a crash on their way out must not
+    # spoil the exit code.
     os._exit(code)

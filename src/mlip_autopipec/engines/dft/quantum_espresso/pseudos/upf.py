@@ -1,4 +1,6 @@
-"""What the header of a UPF file says (versions 1 and 2): element, functional, kind, valence, suggested cutoffs."""
+"""What the header of a UPF file says (versions 1 and 2): element, functional, kind, valence,
+suggested cutoffs.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlip_autopipec.errors import InputError
+from mlip_autopipec.base.errors import InputError
 
 __all__ = ["Header", "read_header", "z_valence"]
 
@@ -16,7 +18,9 @@ _PBE = ("PBE", "SLA PW PBX PBC", "SLA PW PBE PBE")
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """``functional``: ``PBE`` or the words of the file. ``cutoff_ry``, ``rho_ry``: suggested, None when not given."""
+    """``functional``: ``PBE`` or the words of the file. ``cutoff_ry``, ``rho_ry``: suggested, None
+    when not given.
+    """
 
     element: str
     functional: str
@@ -26,7 +30,10 @@ class Header:
 
 
 def z_valence(path: Path) -> float:
-    """Number of valence electrons from the header of a UPF file (versions 1 and 2). Raises InputError without one."""
+    """Number of valence electrons from the header of a UPF file (versions 1 and 2).
+
+    Raises InputError without one.
+    """
     text = path.read_text(errors="replace")
     found = re.search(r'z_valence\s*=\s*"\s*([0-9.EeDd+-]+)', text) or re.search(
         r"^\s*([0-9.EeDd+-]+)\s+Z valence", text, re.MULTILINE
@@ -38,11 +45,15 @@ def z_valence(path: Path) -> float:
 
 def read_header(path: Path) -> Header:
     """Raises InputError when the file names no element or no functional."""
-    found = re.search(r"<PP_HEADER(.*?)(/>|</PP_HEADER>)", path.read_text(errors="replace"), re.DOTALL)
+    found = re.search(
+        r"<PP_HEADER(.*?)(/>|</PP_HEADER>)", path.read_text(errors="replace"), re.DOTALL
+    )
     if found is None:
         raise InputError("no header of a UPF pseudopotential", file=path)
     text = found.group(1)
-    entries = {key.lower(): value.strip() for key, value in re.findall(r'(\w+)\s*=\s*"([^"]*)"', text)}
+    entries = {
+        key.lower(): value.strip() for key, value in re.findall(r'(\w+)\s*=\s*"([^"]*)"', text)
+    }
     if not entries:
         entries = _version_1(text)
     if not entries.get("element") or not entries.get("functional"):

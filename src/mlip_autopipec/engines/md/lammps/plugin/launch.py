@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mlip_autopipec.base.errors import MissingProgramError
 from mlip_autopipec.engines.md.lammps.library import INSTALL, mpi_library
 from mlip_autopipec.engines.md.lammps.plugin.build import plugin_folder
-from mlip_autopipec.errors import MissingProgramError
 
 __all__ = ["environment", "run_lammps"]
 
@@ -26,13 +26,19 @@ def environment() -> dict[str, str]:
     return {
         **os.environ,
         "LAMMPS_PLUGIN_PATH": ":".join(filter(None, paths)),
-        "LD_LIBRARY_PATH": ":".join(filter(None, [str(mpi_library().parent), os.environ.get("LD_LIBRARY_PATH", "")])),
+        "LD_LIBRARY_PATH": ":".join(
+            filter(None, [str(mpi_library().parent), os.environ.get("LD_LIBRARY_PATH", "")])
+        ),
     }
 
 
 def run_lammps(arguments: Sequence[str], folder: Path | None = None) -> int:
-    """``lmp`` with these arguments in ``folder`` (default: here), output to this terminal; returns its exit code."""
+    """``lmp`` with these arguments in ``folder`` (default: here), output to this terminal; returns
+    its exit code.
+    """
     program = Path(sys.prefix) / "bin" / "lmp"
     if not program.exists():
         raise MissingProgramError("the LAMMPS program lmp", INSTALL)
-    return subprocess.run([str(program), *arguments], cwd=folder, env=environment(), check=False).returncode
+    return subprocess.run(
+        [str(program), *arguments], cwd=folder, env=environment(), check=False
+    ).returncode

@@ -1,0 +1,170 @@
+"""Units of work, how they are handed to a worker, and how they end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from mlip_autopipec.base.values import Json, content_hash
+
+__all__ = [
+    "EndState",
+    "Evidence",
+    "Failure",
+    "Outcome",
+    "Task",
+    "TaskKind",
+    "TaskSpec",
+]
+
+EndState = Literal["converged", "budget_exhausted", "stalled", "needs_attention"]
+TaskKind = Literal[
+    "generate", "select", "label", "train", "explore", "harvest", "validate", "hit_rate"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A line of a program's output that shows why a verdict was given."""
+
+    file: str
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A calculation that did not succeed: a value, never an exception swallowed.
+
+    ``kind`` is a class name of the engine's table (for Quantum ESPRESSO:
+    ``engines/dft/quantum_espresso/failures.py``) or ``lost`` when the worker vanished without an
+    outcome, or ``error`` for an unexpected Python exception.
+    """
+
+    kind: str
+    message: str
+    evidence: tuple[Evidence, ...] = ()
+
+    def to_json(self) -> Json:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Failure:
+        return cls(
+            data["kind"],
+            data["message"],
+            tuple(Evidence(**item) for item in data.get("evidence", ())),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A unit of work. Its id is the hash of its content, so planning it twice is a no-op.
+
+    ``needs``: ids of finished tasks whose attempt folders the worker may read. ``cores``: what it
+    occupies. Smaller ``priority`` runs first.
+    """
+
+    kind: TaskKind
+    payload: Json
+    needs: tuple[str, ...] = ()
+    cores: int = 1
+    priority: int = 50
+
+    @property
+    def id(self) -> str:
+        return f"{self.kind}-{content_hash([self.kind, self.payload, list(self.needs)])}"
+
+    def to_json(self) -> Json:
+        return {
+            "kind": self.kind,
+            "payload": self.payload,
+            "needs": list(self.needs),
+            "cores": self.cores,
+            "priority": self.priority,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Task:
+        return cls(
+            data["kind"], data["payload"], tuple(data["needs"]), data["cores"], data["priority"]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """What a worker reads (``spec.json``): the task, which attempt this is, and where its inputs
+    lie.
+
+    ``root``: the run folder (absolute). ``inputs``: id of a needed task -> its attempt folder,
+    relative to ``root``.
+    ``payload``: the task's payload, with the changes that a repair made. ``salvage``: folder
+    (relative) of a dead attempt that may hold a finished result nobody reported.
+    """
+
+    task: Task
+    attempt: int
+    root: str
+    payload: Json
+    inputs: dict[str, str] = field(default_factory=dict)
+    salvage: str | None = None
+
+    def input_folder(self, task_id: str) -> Path:
+        return Path(self.root) / self.inputs[task_id]
+
+    def to_json(self) -> Json:
+        return {
+            "task": self.task.to_json(),
+            "attempt": self.attempt,
+            "root": self.root,
+            "payload": self.payload,
+            "inputs": self.inputs,
+            "salvage": self.salvage,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TaskSpec:
+        return cls(
+            Task.from_json(data["task"]),
+            data["attempt"],
+            data["root"],
+            data["payload"],
+            dict(data["inputs"]),
+            data.get("salvage"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a worker reports (``outcome.json``): a small result or a failure; large data lies in
+    files beside it.
+    """
+
+    result: Json | None
+    failure: Failure | None = None
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        return self.failure is None
+
+    def to_json(self) -> Json:
+        return {
+            "result": self.result,
+            "failure": None if self.failure is None else self.failure.to_json(),
+            "wall_s": self.wall_s,
+            "cpu_s": self.cpu_s,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Outcome:
+        failure = data.get("failure")
+        return cls(
+            data["result"],
+            None if failure is None else Failure.from_json(failure),
+            data.get("wall_s", 0.0),
+            data.get("cpu_s", 0.0),
+        )

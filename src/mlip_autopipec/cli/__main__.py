@@ -1,0 +1,5 @@
+"""``python -m mlip_autopipec.cli``."""
+
+from mlip_autopipec.cli.main import main
+
+main()

@@ -1,0 +1,210 @@
+"""``mlip-auto dft``: the DFT factory on the command line. Parses, calls, prints; no logic.
+
+``mlip-auto dft FILE...`` is short for ``mlip-auto dft label FILE...``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+__all__ = ["dft_app"]
+
+NOT_ALL = 6
+INTERRUPTED = 130
+
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
+
+
+class _LabelByDefault(TyperGroup):
+    """Takes the first word for a file when it is no command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = ["label", *args]
+        return super().parse_args(ctx, args)
+
+
+dft_app = typer.Typer(
+    cls=_LabelByDefault,
+    help="Label structures with DFT: mlip-auto dft FILE... (short for: dft label FILE...).",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@dft_app.command()
+def label(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="structures in any format that ASE reads"),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="folder of the labels; a second call goes on there")
+    ] = Path("dft"),
+    cores: Annotated[
+        int | None, typer.Option(min=1, help="cores to use at once", show_default="all")
+    ] = None,
+    executor: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="YAML with an 'executor' section: label on Slurm or PBS",
+            show_default="here",
+        ),
+    ] = None,
+    family: Annotated[
+        str | None, typer.Option(help="pseudopotential family", show_default="PseudoDojo")
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="N|TIME", help="stop after 200 (calculations), 90min or 8h"),
+    ] = None,
+    element: Annotated[
+        list[str] | None,
+        typer.Option(help="the method shall serve this element too; may be repeated"),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="replace a derived value, e.g. cutoff_ry=40"
+        ),
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="DFT engine", show_default="quantum_espresso")
+    ] = None,
+    calculator: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:CLASS", help="label with this ASE calculator, e.g. tblite.ase:TBLite"
+        ),
+    ] = None,
+    argument: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="argument of the calculator, e.g. method=GFN2-xTB"),
+    ] = None,
+    converge_first: Annotated[
+        bool,
+        typer.Option(
+            "--converge", help="choose cutoff and k-points by calculations on one structure first"
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Label every structure of the files: energy, forces and stress into an ASE database and an
+    extended XYZ file.
+    """
+    from mlip_autopipec.commands.label.files import label_files
+    from mlip_autopipec.commands.label.options import (
+        Options,
+        parse_arguments,
+        parse_budget,
+        parse_settings,
+        read_executor,
+    )
+
+    options = Options(
+        family=family,
+        elements=tuple(element or ()),
+        settings=parse_settings(setting or []),
+        engine=engine,
+        calculator=calculator,
+        arguments=parse_arguments(argument or []),
+        converge=converge_first,
+        cores=cores,
+        executor=read_executor(executor),
+        budget=parse_budget(budget),
+    )
+    summary = label_files(files, out, options)
+    if as_json:
+        print(json.dumps(summary, indent=1, default=str))
+    else:
+        _print_summary(summary)
+    end = summary["end_state"]
+    raise typer.Exit(
+        INTERRUPTED
+        if end is None
+        else 0
+        if end == "complete" and not summary["quarantined"]
+        else NOT_ALL
+    )
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    print(f"{summary['end_state'] or 'not finished'}: {summary['reason']}")
+    if "files" not in summary:
+        return
+    for row in summary["failures"]:
+        print(
+            f"  {row['class']}: met {row['met']} times, {row['healed']} healed,"
+            f" {row['quarantined']} given up"
+        )
+    files = summary["files"]
+    print(f"labels: {files['extxyz']} and {files['database']}")
+    if summary["quarantined"]:
+        print(f"given up: {files['quarantine']}")
+
+
+@dft_app.command()
+def report(
+    folder: Annotated[
+        Path, typer.Argument(help="folder of labels, or of a campaign (runs/NAME)")
+    ] = Path("dft"),
+    as_json: AsJson = False,
+) -> None:
+    """Show which failures were met, which cures were tried and worked, and the core-hours lost."""
+    from mlip_autopipec.commands.label import healing_table as page
+
+    found = page.report(folder)
+    print(json.dumps(found, indent=1) if as_json else page.table(found))
+
+
+@dft_app.command()
+def diagnose(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER...", help="folders with pw.x output, anybody's")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Say why a pw.x calculation failed, where its output shows it and what would cure it."""
+    from mlip_autopipec.commands.diagnose import run
+
+    raise typer.Exit(run(folders, as_json))
+
+
+@dft_app.command()
+def converge(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a small cell of the material")],
+    out: Annotated[Path, typer.Option(help="folder of the series")] = Path("convergence"),
+    family: Annotated[str | None, typer.Option(help="pseudopotential family")] = None,
+    setting: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
+    cores: Annotated[
+        int | None, typer.Option(min=1, help="cores to use at once", show_default="all")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run cutoff and k-point series on one cell and pick the cheapest settings that hold."""
+    from mlip_autopipec.base.tasks import Failure
+    from mlip_autopipec.commands.dft_check.series import converge_file
+    from mlip_autopipec.commands.label.options import parse_settings
+
+    result = converge_file(
+        file, out, family=family, settings=parse_settings(setting or []), cores=cores
+    )
+    if isinstance(result, Failure):
+        print(
+            json.dumps({"failure": result.to_json()})
+            if as_json
+            else f"{result.kind}: {result.message}"
+        )
+        raise typer.Exit(NOT_ALL)
+    if as_json:
+        print(json.dumps(result, indent=1))
+        return
+    for item in result["series"]:
+        print(f"{item['setting']}: {item['chosen']:g} ({item['reason']})")
+    print(f"table and plots: {out}")

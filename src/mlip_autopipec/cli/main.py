@@ -1,0 +1,371 @@
+"""The command line ``mlip-auto``: parses, calls, prints; no logic. Heavy parts are imported when
+they are needed.
+
+Exit codes: 0 done, 1 unexpected, 2 bad input, 3 something is not installed, 4 another driver works
+here, 5 the run folder cannot be continued, 6 the campaign ended without its goal (stalled or needs
+attention), 130 interrupted. With ``--json`` an error is one JSON object on standard output,
+``{"error": {...}}``; else one line on standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mlip_autopipec.base.errors import InputError, MlipError
+from mlip_autopipec.cli.dft import dft_app
+from mlip_autopipec.cli.generate import generate
+from mlip_autopipec.cli.select import select
+
+__all__ = ["app", "main"]
+
+NOT_REACHED = 6
+INTERRUPTED = 130
+GOOD_ENDS = ("converged", "budget_exhausted")
+
+app = typer.Typer(
+    name="mlip-auto",
+    help="From a few lines of input to a validated machine-learned interatomic potential.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+pseudos_app = typer.Typer(
+    help="Pseudopotential families of this machine.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(pseudos_app, name="pseudos")
+app.add_typer(dft_app, name="dft")
+app.command()(generate)
+app.command()(select)
+
+InputFile = Annotated[
+    Path, typer.Argument(metavar="INPUT", help="input.yaml, or a plan.yaml made from one")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
+RunsDir = Annotated[Path, typer.Option("--runs-dir", help="folder of the run folders")]
+Cores = Annotated[
+    int | None, typer.Option("--cores", min=1, help="cores to use at once", show_default="all")
+]
+Family = Annotated[
+    str | None, typer.Argument(help="family name", show_default="the default family")
+]
+Elements = Annotated[
+    list[str] | None, typer.Option("--element", help="only this element; may be repeated")
+]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(version("mlip-autopipec"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="print the version"),
+    ] = False,
+) -> None:
+    """From a few lines of input to a validated machine-learned interatomic potential."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: runs the app and turns every error into one line and an exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(_guarded(words))
+
+
+def _guarded(words: list[str]) -> int:
+    as_json = "--json" in words
+    try:
+        code = app(args=words, prog_name="mlip-auto", standalone_mode=False)
+        if code == INTERRUPTED:
+            _say_interrupted()
+        return code if isinstance(code, int) else 0
+    except MlipError as error:
+        return _report(error, error.exit_code, as_json)
+    except (KeyboardInterrupt, typer.Abort):
+        _say_interrupted()
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        # The parser's own complaints: an unknown option, a missing argument.
+        if hasattr(error, "format_message"):
+            complaint = error.format_message()
+            return (
+                _report(InputError(complaint), InputError.exit_code, as_json)
+                if complaint
+                else InputError.exit_code
+            )
+        if os.environ.get("MLIP_DEBUG"):
+            traceback.print_exc()
+        hint = "set MLIP_DEBUG=1 to see where"
+        return _report(MlipError(f"unexpected {type(error).__name__}: {error}; {hint}"), 1, as_json)
+
+
+def _say_interrupted() -> None:
+    print("interrupted; the same command goes on from here", file=sys.stderr)
+
+
+def _report(error: MlipError, code: int, as_json: bool) -> int:
+    """Print an error as one line, or as JSON with the parts it is made of."""
+    message = " ".join(str(error).split())
+    if as_json:
+        parts = {
+            key: getattr(error, key, None)
+            for key in ("file", "key", "value", "hint", "what", "install")
+        }
+        found = {key: value for key, value in parts.items() if value is not None}
+        _print_json(
+            {
+                "error": {
+                    "type": type(error).__name__,
+                    "message": message,
+                    "exit_code": code,
+                    **found,
+                }
+            }
+        )
+    else:
+        print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, default=str))
+
+
+@app.command()
+def plan(
+    file: InputFile,
+    out: Annotated[
+        Path | None, typer.Option(help="file to write", show_default="RUNS_DIR/NAME/plan.yaml")
+    ] = None,
+    runs_dir: RunsDir = Path("runs"),
+    cores: Cores = None,
+    as_json: AsJson = False,
+) -> None:
+    """Derive every number of a campaign, print it with its reason and the expected cost, and write
+    plan.yaml.
+    """
+    from mlip_autopipec.config import cost, load, show, yaml
+
+    prepared = load.load(file, runs_dir=runs_dir, cores=cores)
+    path = out or prepared.root / "plan.yaml"
+    if out is None:
+        load.check_same_plan(prepared)
+    written = out is not None or load.may_write(path)
+    if written:
+        yaml.write_plan(prepared.plan, prepared.reasons, path)
+    estimate = cost.estimate(prepared.plan)
+    if as_json:
+        content = prepared.plan.model_dump(mode="json")
+        _print_json(
+            {"file": str(path), "plan": content, "reasons": prepared.reasons, "estimate": estimate}
+        )
+    else:
+        show.print_plan(prepared.plan, prepared.reasons, estimate)
+        print(
+            f"{'written to' if written else 'left as it is:'} {path}; start it with: mlip-auto run"
+            f" {path}"
+        )
+
+
+@app.command()
+def run(
+    file: InputFile, runs_dir: RunsDir = Path("runs"), cores: Cores = None, as_json: AsJson = False
+) -> None:
+    """Run a campaign, or go on with it after an interruption. Everything lies in RUNS_DIR/NAME."""
+    from mlip_autopipec.config import load
+
+    prepared = load.load(file, runs_dir=runs_dir, cores=cores)
+    load.check_same_plan(prepared)
+    from mlip_autopipec.commands import run as convergence_campaign
+
+    summary = convergence_campaign.run(prepared)
+    end, reason = summary.get("end_state"), summary.get("reason")
+    if as_json:
+        _print_json(summary)
+    else:
+        print(f"{prepared.plan.name}: {end or 'not finished'}" + (f" ({reason})" if reason else ""))
+        print(f"everything lies in {prepared.root}")
+    raise typer.Exit(INTERRUPTED if end is None else 0 if end in GOOD_ENDS else NOT_REACHED)
+
+
+@app.command()
+def status(
+    folder: Annotated[
+        Path | None, typer.Argument(help="run folder", show_default="the newest in runs")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="refresh until the run ends")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a run is doing."""
+    from mlip_autopipec.report import status_page as page
+
+    root = folder or _newest_run(Path("runs"))
+    if watch and not as_json:
+        page.watch(root)
+    else:
+        page.show(root, json=as_json)
+
+
+def _newest_run(runs: Path) -> Path:
+    found = sorted(runs.glob("*/status.json"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise InputError(
+            "no run was started here", file=runs, hint="start one with: mlip-auto run input.yaml"
+        )
+    return found[-1].parent
+
+
+@app.command()
+def doctor(
+    plan_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan", metavar="FILE", help="input.yaml or plan.yaml: try its surrogate and executor"
+        ),
+    ] = None,
+    runs_dir: RunsDir = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """Check what is installed, and say how to get what is not."""
+    from mlip_autopipec.commands.doctor import checks
+
+    raise typer.Exit(checks.run(as_json, plan_file, runs_dir))
+
+
+@app.command()
+def train(
+    data: Annotated[
+        Path, typer.Argument(help="labelled structures (extended XYZ with energies and forces)")
+    ],
+    test: Annotated[
+        Path | None,
+        typer.Option(help="held-out structures, same format", show_default="a tenth of DATA"),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="folder of the potential")] = Path("potential"),
+    fast: Annotated[
+        bool, typer.Option("--fast", help="linear ACE: seconds in place of minutes")
+    ] = False,
+    functions: Annotated[int | None, typer.Option(min=1, help="functions per element")] = None,
+    cutoff: Annotated[float | None, typer.Option(min=1.0, help="cutoff in Å")] = None,
+    iterations: Annotated[int | None, typer.Option(min=1, help="optimiser steps")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Fit a potential to a file of labelled structures and print its errors."""
+    from mlip_autopipec.commands.train import train_file
+
+    given = {"functions": functions, "cutoff_a": cutoff, "iterations": iterations}
+    settings: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    result = train_file(data, test, out, fast=fast, seed=seed, **settings)
+    if as_json:
+        _print_json(result)
+    else:
+        for name, value in result.items():
+            print(f"{name}: {json.dumps(value, default=str)}")
+
+
+@app.command(
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+    }
+)
+def lammps(context: typer.Context) -> None:
+    """Start LAMMPS with pair style pace loaded; every argument is handed on: mlip-auto lammps -in
+    in.lmp
+    """
+    from mlip_autopipec.engines.md.lammps.plugin.launch import run_lammps
+
+    raise typer.Exit(run_lammps(context.args))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of input.yaml, for editors."""
+    from mlip_autopipec.config import input
+
+    _print_json(input.schema())
+
+
+@pseudos_app.command("list")
+def pseudos_list(as_json: AsJson = False) -> None:
+    """Families that are known, and what of them is installed."""
+    from mlip_autopipec.engines.dft.quantum_espresso import pseudos
+
+    rows = pseudos.list_families()
+    if as_json:
+        keys = ("name", "functional", "licence", "installed", "elements", "folder")
+        _print_json([{key: getattr(row, key) for key in keys} for row in rows])
+        return
+    for row in rows:
+        print(
+            f"{row.name}: {row.installed} of {row.elements} installed in {row.folder}"
+            f" ({row.licence})"
+        )
+
+
+@pseudos_app.command("install")
+def pseudos_install(
+    family: Family = None,
+    element: Elements = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="local folder or wheel, not a download")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Download a family (or take it from a folder), checked file by file against its sha256."""
+    from mlip_autopipec.engines.dft.quantum_espresso import pseudos
+
+    name = family or pseudos.DEFAULT_FAMILY
+    written = pseudos.install(name, element, source)
+    if as_json:
+        _print_json({"family": name, "written": [str(path) for path in written]})
+    else:
+        print(
+            f"{name}: {len(written)} files written to {pseudos.folder_of(name)}"
+            if written
+            else f"{name}: up to date"
+        )
+
+
+@pseudos_app.command("verify")
+def pseudos_verify(
+    family: Family = None, element: Elements = None, as_json: AsJson = False
+) -> None:
+    """Compare the installed files with the sha256 of the table; exit code 3 when one is missing or
+    damaged.
+    """
+    from mlip_autopipec.engines.dft.quantum_espresso import pseudos
+
+    name = family or pseudos.DEFAULT_FAMILY
+    states = pseudos.verify(name, element)
+    wrong = {symbol: state for symbol, state in states.items() if state != "ok"}
+    if as_json:
+        _print_json({"family": name, "states": states})
+    else:
+        for symbol, state in wrong.items():
+            print(f"{symbol}: {state}")
+        print(f"{name}: {len(states) - len(wrong)} of {len(states)} files are intact")
+    raise typer.Exit(3 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What each command does, without options and printing."""

@@ -1,0 +1,1 @@
+"""The convergence check of a DFT method."""

@@ -1,0 +1,260 @@
+"""The convergence series of a DFT method: runs it, keeps it as JSON and pictures, and picks the
+settings.
+
+Every calculation is kept below the folder, so a series that was interrupted goes on where it
+stopped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.base.files import read_json, write_json
+from mlip_autopipec.base.labels import Label, LabelJob
+from mlip_autopipec.base.process import run_prepared
+from mlip_autopipec.base.progress import Progress
+from mlip_autopipec.base.tasks import Failure
+from mlip_autopipec.base.values import Json, content_hash
+from mlip_autopipec.commands.dft_check.labels import SeriesLabels
+from mlip_autopipec.commands.label.method import DEFAULT_ENGINE, derive_dft
+from mlip_autopipec.commands.label.structures import read_structures
+from mlip_autopipec.config.cost import hardest_cutoff_ry
+from mlip_autopipec.config.dft_check import RESULT
+from mlip_autopipec.config.plan import DftPlan, ExecutorPlan
+from mlip_autopipec.engines import registry
+from mlip_autopipec.science import dft_series as series
+
+__all__ = ["RESULT", "Labeller", "converge_cell", "converge_file", "label_in", "plot", "run_series"]
+
+_MOST_ATTEMPTS = 6
+
+#: The labels of all jobs of one series, or the failures that were left, in their order.
+Labeller = Callable[[Sequence[LabelJob]], Sequence[Label | Failure]]
+
+
+def converge_file(
+    file: Path,
+    folder: Path,
+    *,
+    family: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    engine: str = DEFAULT_ENGINE,
+    cores: int | None = None,
+    label: Labeller | None = None,
+) -> Json | Failure:
+    """:func:`run_series` for the first structure of a file, from the settings that ``mlip-auto
+    dft`` derives for it.
+
+    The result also says what those were (``derived``). ``cores``: None takes every core this
+    process may use. Raises InputError for a file that cannot be read, unknown families or settings,
+    and engines without plane waves.
+    """
+    if engine != DEFAULT_ENGINE:
+        raise InputError("only plane waves have a cutoff to converge", key="--engine", value=engine)
+    structure = read_structures([file])[0].atoms
+    dft = derive_dft([structure], family=family, settings=settings, engine=engine).dft
+    executor = ExecutorPlan(cores=cores or len(os.sched_getaffinity(0)))
+    return converge_cell(structure, dft, folder, executor, label=label)
+
+
+def converge_cell(
+    atoms: Atoms,
+    dft: DftPlan,
+    folder: Path,
+    executor: ExecutorPlan,
+    *,
+    key: str | None = None,
+    seed: int = 1,
+    progress: Progress | None = None,
+    label: Labeller | None = None,
+) -> Json | Failure:
+    """:func:`run_series` for a cell, from the settings of ``dft``, on as many cores as ``executor``
+    has.
+
+    A crystal of one atom is doubled, since nothing can be displaced in it and it has no forces to
+    judge. The result, also in ``folder``, has besides ``derived`` (the settings that it began
+    with), ``calculations`` as they were started (repairs included), ``cpu_s`` and ``key`` (what the
+    series belongs to). ``label``: as there.
+    """
+    machine = label or SeriesLabels(folder, dft, executor, progress=progress)
+    if len(atoms) == 1 and any(atoms.pbc):
+        atoms = atoms.repeat([2 if axis == int(np.argmax(atoms.pbc)) else 1 for axis in range(3)])
+    method, highest = dft.method(), hardest_cutoff_ry(dft, set(atoms.get_chemical_symbols()))
+    result = run_series(atoms, method, machine, hardest_cutoff_ry=highest, seed=seed)
+    if isinstance(result, Failure):
+        return result
+    result |= {"derived": {name: method[name] for name in result["chosen"]}, "key": key}
+    if isinstance(machine, SeriesLabels):
+        result |= {"calculations": machine.calculations, "cpu_s": machine.cpu_s}
+    write_json(folder / RESULT, result)
+    plot(result, folder)
+    return result
+
+
+def run_series(
+    atoms: Atoms,
+    method: Json,
+    labeller: Labeller,
+    *,
+    hardest_cutoff_ry: float | None = None,
+    cutoffs_ry: Sequence[float] | None = None,
+    spacings_per_a: Sequence[float] | None = None,
+    force_limit_mev_per_a: float = series.FORCE_LIMIT_MEV_PER_A,
+    energy_limit_mev_per_atom: float = series.ENERGY_LIMIT_MEV_PER_ATOM,
+    seed: int = 1,
+) -> Json | Failure:
+    """Cutoff series at the method's k-points, then k-point series at the cutoff that was chosen.
+
+    ``atoms``: a small cell of the material; ``hardest_cutoff_ry``: the high hint of its hardest
+    element, which the reference has to pass. A structure without periodicity has no k-point series.
+
+    Returns ``{"method", "method_hash", "chosen": {"cutoff_ry", "rho_cutoff_ry", "kspacing_per_a"},
+    "limits", "series": [...], "calculations", "wall_s", "cpu_s"}``, where ``method`` has the chosen
+    settings; CPU time is taken for wall time. A Failure when a calculation cannot be done or a
+    series ends before it is converged.
+    """
+    done: list[Label] = []
+    pair = series.probe_pair(atoms, seed)
+    dual = float(method["rho_cutoff_ry"]) / float(method["cutoff_ry"])
+    start_ry = float(method["cutoff_ry"])
+    plans: list[tuple[str, Sequence[float]]] = [
+        (
+            series.CUTOFF,
+            cutoffs_ry or series.cutoffs_to_try_ry(start_ry, hardest_cutoff_ry or start_ry),
+        )
+    ]
+    if any(atoms.pbc):
+        spacings = spacings_per_a or series.spacings_to_try_per_a(float(method["kspacing_per_a"]))
+        plans.append((series.KSPACING, spacings))
+    current, found = dict(method), []
+    for setting, values in plans:
+        ordered = sorted(values, reverse=setting == series.KSPACING)
+        jobs = [
+            LabelJob(structure, {**current, **_settings(setting, value, dual)})
+            for value in ordered
+            for structure in pair
+        ]
+        labels: list[Label] = []
+        for job, one in zip(jobs, labeller(jobs), strict=True):
+            if isinstance(one, Failure):
+                return Failure(
+                    one.kind, f"{setting} {job.method[setting]:g}: {one.message}", one.evidence
+                )
+            labels.append(one)
+        done += labels
+        judged = series.judge(
+            setting,
+            ordered,
+            list(zip(labels[::2], labels[1::2], strict=True)),
+            force_limit=force_limit_mev_per_a,
+            energy_limit=energy_limit_mev_per_atom,
+        )
+        if isinstance(judged, Failure):
+            return judged
+        found.append(judged)
+        current |= _settings(setting, judged.chosen, dual)
+    chosen = {key: current[key] for key in (series.CUTOFF, "rho_cutoff_ry", series.KSPACING)}
+    return {
+        "formula": atoms.get_chemical_formula(),
+        "method": current,
+        "method_hash": content_hash(current),
+        "chosen": chosen,
+        "limits": {
+            "force_mev_per_a": force_limit_mev_per_a,
+            "energy_mev_per_atom": energy_limit_mev_per_atom,
+        },
+        "series": [item.to_json() for item in found],
+        "calculations": len(done),
+        "wall_s": sum(one.wall_s for one in done),
+        "cpu_s": sum(one.wall_s for one in done),
+    }
+
+
+def _settings(setting: str, value: float, dual: float) -> dict[str, Any]:
+    return (
+        {setting: value, "rho_cutoff_ry": dual * value}
+        if setting == series.CUTOFF
+        else {setting: value}
+    )
+
+
+def label_in(folder: Path, job: LabelJob, *, walltime_s: float, cores: int) -> Label | Failure:
+    """Label a job below ``folder``, with the engine's own repairs; a label that is there already is
+    read.
+    """
+    home = folder / content_hash(job.to_json())
+    kept = home / "label.json"
+    if kept.exists():
+        return Label.from_json(read_json(kept))
+    engine = registry.dft_engine(str(job.method["engine"]))
+    failures: list[Failure] = []
+    attempt: LabelJob | None = job
+    while attempt is not None and len(failures) < _MOST_ATTEMPTS:
+        place = home / f"attempt-{_next_number(home)}"
+        seconds = walltime_s * float(attempt.numerics.get("walltime_factor", 1.0))
+        prepared = engine.prepare(attempt, walltime_s=seconds, cores=cores)
+        code = run_prepared(prepared, place, seconds + 30.0)
+        found = engine.parse(place, attempt, code)
+        if isinstance(found, Label):
+            write_json(kept, found.to_json())
+            return found
+        failures.append(found)
+        attempt = engine.repair(attempt, failures)
+    return failures[-1]
+
+
+def _next_number(home: Path) -> int:
+    return 1 + sum(1 for _ in home.glob("attempt-*"))
+
+
+def plot(result: Json, folder: Path) -> list[Path]:
+    """``convergence.png`` and ``.svg``: errors against each setting, on a logarithmic scale, with
+    limits and choice.
+    """
+    from matplotlib.figure import Figure
+
+    limits = {
+        "force_error_mev_per_a": (
+            "largest force error (meV/Å)",
+            result["limits"]["force_mev_per_a"],
+        ),
+        "energy_error_mev_per_atom": (
+            "energy difference error (meV/atom)",
+            result["limits"]["energy_mev_per_atom"],
+        ),
+    }
+    titles = {series.CUTOFF: "plane-wave cutoff (Ry)", series.KSPACING: "k-point spacing (1/Å)"}
+    figure = Figure(figsize=(5.2 * len(result["series"]), 4.0), layout="constrained")
+    for axes, item in zip(
+        figure.subplots(1, len(result["series"]), squeeze=False)[0], result["series"], strict=True
+    ):
+        points = item["points"][:-1]  # the last is the reference
+        for (key, (name, limit)), colour in zip(
+            limits.items(), ("tab:blue", "tab:orange"), strict=True
+        ):
+            errors = [max(abs(point[key]), 1e-3) for point in points]
+            axes.plot([point["value"] for point in points], errors, "o-", color=colour, label=name)
+            axes.axhline(limit, color=colour, linestyle=":", linewidth=1)
+        axes.axvline(
+            item["chosen"],
+            color="0.4",
+            linestyle="--",
+            linewidth=1,
+            label=f"chosen: {item['chosen']:g}",
+        )
+        axes.set(yscale="log", xlabel=titles[item["setting"]], ylabel="error")
+        axes.set_title(
+            f"{result['formula']}, reference {item['points'][-1]['value']:g}", fontsize=10
+        )
+        axes.legend(fontsize=8)
+    paths = [folder / f"convergence{suffix}" for suffix in (".png", ".svg")]
+    for path in paths:
+        figure.savefig(path, dpi=150)
+    return paths

@@ -1,0 +1,1 @@
+"""Does the outside world work?"""

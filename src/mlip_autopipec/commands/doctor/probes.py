@@ -1,0 +1,303 @@
+"""Does the outside world work? One small real calculation per engine, each through its port.
+
+``python -m mlip_autopipec.commands.doctor.probes NAME FOLDER [SETTINGS]`` does one probe in FOLDER
+and prints one JSON line, so that a crash while importing a package takes this process down and not
+the doctor. SETTINGS: JSON of what the probe takes beside its folder.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk
+from ase.build import molecule as molecule_of
+from ase.calculators.lj import LennardJones
+from ase.data import atomic_numbers, covalent_radii
+
+from mlip_autopipec.base.errors import MlipError
+from mlip_autopipec.base.files import write_json
+from mlip_autopipec.base.labels import Label, LabelJob, LabelledStructure
+from mlip_autopipec.base.process import run_prepared
+from mlip_autopipec.base.structures import Provenance
+from mlip_autopipec.base.tasks import Failure
+from mlip_autopipec.base.values import Json
+from mlip_autopipec.commands.doctor.one_job import probe
+from mlip_autopipec.config.derive.surrogate import OFFLINE
+from mlip_autopipec.config.plan import DftPlan
+from mlip_autopipec.engines import registry
+from mlip_autopipec.engines.dft.quantum_espresso import pseudos
+from mlip_autopipec.engines.ports import MdJob, TrainJob
+from mlip_autopipec.runtime.executors.local import LocalExecutor
+
+__all__ = [
+    "PROBES",
+    "ProbeFailedError",
+    "backend",
+    "dft",
+    "executor",
+    "main",
+    "md",
+    "surrogate",
+    "trainer",
+]
+
+_WALLTIME_S = 120.0
+_POTENTIAL = "potential.txt"
+
+
+class ProbeFailedError(MlipError):
+    """The program ran, and what it said is wrong."""
+
+
+def _require(condition: bool, complaint: str) -> None:
+    if not condition:
+        raise ProbeFailedError(complaint)
+
+
+def dft(folder: Path) -> Json:
+    """Two silicon atoms at the Gamma point, one of them displaced: the forces must cancel and pull
+    it back.
+    """
+    family = pseudos.DEFAULT_FAMILY
+    path = pseudos.locate(family, "Si")
+    plan = DftPlan(
+        functional="PBE",
+        pseudo_family=family,
+        pseudos={"Si": path.name},
+        pseudo_sha256={"Si": pseudos.family_facts(family).elements["Si"].sha256},
+        cutoff_ry=14.0,
+        rho_cutoff_ry=56.0,
+        kspacing_per_a=10.0,
+        kmesh_shifted=False,
+        smearing="gaussian",
+        degauss_ry=0.01,
+        spin_polarized=False,
+        starting_moments={},
+    )
+    atoms = bulk("Si", a=5.47)
+    atoms.positions[1, 0] += 0.1
+    engine = registry.dft_engine(plan.engine)
+    job = LabelJob(atoms, plan.method())
+    code = run_prepared(engine.prepare(job, walltime_s=_WALLTIME_S, cores=1), folder, _WALLTIME_S)
+    label = engine.parse(folder, job, code)
+    if isinstance(label, Failure):
+        raise ProbeFailedError(f"{label.kind}: {label.message}")
+    _require(
+        label.forces[1, 0] < -0.1, f"no force pulls a displaced atom back: {label.forces.tolist()}"
+    )
+    _require(
+        float(np.abs(label.forces.sum(axis=0)).max()) < 0.02,
+        "the forces on two atoms do not cancel",
+    )
+    found = [
+        re.search(r"v\.(\S+) starts", text.read_text(errors="replace"))
+        for text in folder.glob("*.out")
+    ]
+    versions = [match.group(1) for match in found if match]
+    detail = (
+        f"Si2 at the Gamma point: {label.energy_ev / 2:.2f} eV/atom, {label.scf_steps} SCF steps"
+    )
+    return {"version": versions[0] if versions else "", "detail": detail}
+
+
+def _rattled(seed: int) -> Atoms:
+    atoms = bulk("Si", a=5.47, cubic=True)
+    atoms.rattle(0.1, seed=seed)
+    return atoms
+
+
+def _labelled(seed: int) -> LabelledStructure:
+    """A structure with made-up labels (Lennard-Jones): enough to fit to, never used for anything
+    else.
+    """
+    atoms = _rattled(seed)
+    atoms.calc = LennardJones(sigma=2.1, epsilon=0.5, rc=5.0, smooth=True)
+    label = Label(
+        energy_ev=float(atoms.get_potential_energy()),
+        forces=atoms.get_forces(),
+        stress=None,
+        method_hash="probe",
+        scf_steps=0,
+        wall_s=0.0,
+    )
+    return LabelledStructure(
+        f"probe-{seed}", _rattled(seed), label, Provenance("rattle", f"group-{seed}", seed=seed)
+    )
+
+
+def trainer(folder: Path) -> Json:
+    """A tiny linear fit: gamma is at most about 1 where it was trained and large far from there."""
+    engine = registry.trainer("linear")
+    job = TrainJob(
+        elements=("Si",),
+        train=tuple(_labelled(seed) for seed in range(10)),
+        test=tuple(_labelled(seed) for seed in (10, 11)),
+        cutoff_a=5.0,
+        functions_per_element=20,
+        max_iterations=1,
+        kappa=0.3,
+        seed=1,
+    )
+    code = run_prepared(engine.prepare(job, folder), folder, _WALLTIME_S)
+    trained = engine.parse(job, folder, code)
+    if isinstance(trained, Failure):
+        raise ProbeFailedError(f"{trained.kind}: {trained.message}")
+    (folder / _POTENTIAL).write_text(str(trained.folder))
+    calculator = engine.calculator(trained.folder)
+    gamma = []
+    for atoms in (_rattled(0), bulk("Si", "fcc", a=3.2, cubic=True)):
+        atoms.calc = calculator
+        _require(bool(np.isfinite(atoms.get_potential_energy())), "the energy is not a number")
+        gamma.append(float(np.max(calculator.results["gamma"])))
+    _require(0 < gamma[0] < 2, f"gamma of a training structure is {gamma[0]:.3g}")
+    _require(gamma[1] > 5, f"gamma of a structure far from the training set is {gamma[1]:.3g}")
+    return {
+        "detail": (
+            f"linear fit; gamma {gamma[0]:.2f} on the training set, {gamma[1]:.0f} far from it"
+        )
+    }
+
+
+def md(folder: Path) -> Json:
+    """Ten steps of MD with the potential that :func:`trainer` left in the same parent folder."""
+    note = folder.parent / "trainer" / _POTENTIAL
+    _require(note.is_file(), "no potential to run with: the trainer's probe did not finish")
+    pointer = folder / "current.json"
+    write_json(pointer, {"name": "probe", "folder": note.read_text()})
+    job = MdJob(
+        start=_rattled(0).repeat((2, 2, 2)),
+        elements=("Si",),
+        ensemble="nvt",
+        temperature_k=100.0,
+        pressure_gpa=0.0,
+        timestep_fs=1.0,
+        clean_ps=0.01,
+        max_ps=0.01,
+        gamma_select=1e6,
+        gamma_break=1e8,
+        gamma_every=5,
+        max_candidates_per_potential=1,
+        wait_s=1.0,
+        seed=1,
+        pointer=pointer,
+    )
+    result = registry.md_engine("lammps").run(job, folder)
+    if isinstance(result, Failure):
+        raise ProbeFailedError(f"{result.kind}: {result.message}")
+    _require(result["steps"] >= 10, f"only {result['steps']} of 10 steps were made")
+    _require(result["gamma_max"] > 0, "gamma is 0 along the run")
+    return {
+        "detail": (
+            f"{result['steps']} steps of {len(job.start)} atoms, gamma up to"
+            f" {result['gamma_max']:.2f}"
+        )
+    }
+
+
+def surrogate(
+    folder: Path,
+    engine: str = OFFLINE,
+    model: str | None = None,
+    elements: Sequence[str] = ("Si",),
+    molecule: bool = False,
+) -> Json:
+    """The surrogate pulls a displaced atom back, and a stretched silicon crystal costs energy.
+
+    Looked at is silicon, or the first of ``elements`` where it lacks that; for ``molecule`` water.
+    """
+    found = registry.surrogate(engine, model)
+    crystal = "Si" if found.supports(["Si"]) else elements[0]
+    atoms = _water() if molecule else _cell(crystal)
+    step = np.array([0.1, 0.0, 0.0])
+    if molecule:  # hydrogen along its bond
+        step = 0.1 * (atoms.positions[1] - atoms.positions[0]) / atoms.get_distance(0, 1)
+    atoms.positions[1] += step
+    atoms.calc = found.calculator()
+    energy = float(atoms.get_potential_energy()) / len(atoms)
+    force = float(atoms.get_forces()[1] @ step) / 0.1
+    _require(force < -0.1, f"no force pulls a displaced atom back: {force:.3f} eV/Å")
+    formula = atoms.get_chemical_formula()
+    if formula.startswith("Si"):
+        atoms.set_cell(1.1 * atoms.cell, scale_atoms=True)
+        rise = float(atoms.get_potential_energy()) / len(atoms) - energy
+        _require(
+            0.1 < rise < 1.0,
+            f"a stretched crystal lies {rise:.2f} eV/atom higher, expected about 0.3",
+        )
+    return {"detail": f"{formula}: {energy:.2f} eV/atom", "version": model or ""}
+
+
+def _water() -> Atoms:
+    atoms: Atoms = molecule_of("H2O")
+    atoms.center(vacuum=4.0)
+    return atoms
+
+
+def _cell(symbol: str) -> Atoms:
+    """Silicon, or any other element in a close-packed crystal whose atoms are two covalent radii
+    apart.
+    """
+    if symbol == "Si":
+        return bulk("Si", a=5.47, cubic=True)
+    return bulk(
+        symbol, "fcc", a=2 * np.sqrt(2) * covalent_radii[atomic_numbers[symbol]], cubic=True
+    )
+
+
+def backend(folder: Path) -> Json:
+    """Pacemaker's TensorFlow backend can be imported beside everything else."""
+    import tensorflow
+    import tensorpotential.compat.pace  # noqa: F401
+
+    total = float(tensorflow.reduce_sum(tensorflow.constant([1.0, 2.0])))
+    _require(total == 3.0, f"TensorFlow adds 1 and 2 to {total}")
+    return {"detail": f"TensorFlow {tensorflow.__version__}"}
+
+
+def executor(folder: Path) -> Json:
+    """A job of one second through the processes of this machine."""
+    answer = probe(LocalExecutor(), folder, timeout_s=_WALLTIME_S)
+    return {"detail": f"a job of one second came back after {answer['wait_s']} s"}
+
+
+PROBES: dict[str, Callable[..., Json]] = {
+    "dft": dft,
+    "surrogate": surrogate,
+    "trainer": trainer,
+    "md": md,
+    "backend": backend,
+    "executor": executor,
+}
+
+
+def main(name: str, parent: Path, settings: Json | None = None) -> int:
+    """Run one probe in ``parent/name`` and print ``{"ok", "detail", "version", "mend"}`` as the
+    last line.
+    """
+    folder = parent / name
+    folder.mkdir(parents=True, exist_ok=True)
+    answer: Json = {"ok": True, "detail": "", "version": "", "mend": ""}
+    try:
+        answer |= PROBES[name](folder, **(settings or {}))
+    except MlipError as error:
+        answer |= {"ok": False, "detail": str(error), "mend": getattr(error, "install", "")}
+    except Exception as error:
+        answer |= {"ok": False, "detail": f"{type(error).__name__}: {error}"}
+    print("\n" + json.dumps(answer), flush=True)
+    return 0 if answer["ok"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(
+        main(
+            sys.argv[1],
+            Path(sys.argv[2]).resolve(),
+            json.loads(sys.argv[3]) if len(sys.argv) > 3 else None,
+        )
+    )

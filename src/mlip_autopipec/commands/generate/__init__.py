@@ -1,0 +1,1 @@
+"""Structures of an input, without a campaign."""

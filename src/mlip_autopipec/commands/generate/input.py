@@ -1,0 +1,133 @@
+"""``mlip-auto generate``: start structures and candidates of a plan, looked at without a campaign.
+
+The candidates are those that the campaign of the same plan would propose: the strategies and seeds
+are those of its tasks, and the screen is the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlip_autopipec.base.errors import MlipError
+from mlip_autopipec.base.files import write_json
+from mlip_autopipec.base.progress import Progress
+from mlip_autopipec.base.structures import Candidate
+from mlip_autopipec.base.values import Json
+from mlip_autopipec.campaign import first_set
+from mlip_autopipec.campaign.state import CampaignState
+from mlip_autopipec.commands.generate.outputs import FILES, Generated, summary_of, write_files
+from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.proposing import pieces as candidates
+from mlip_autopipec.proposing import strategies
+from mlip_autopipec.proposing.pieces import Dropped, counted, pieces_of
+from mlip_autopipec.proposing.pool import SurrogatePool, opened
+from mlip_autopipec.science.generation import starts
+from mlip_autopipec.science.generation.start_ranking import Start
+
+__all__ = ["generate"]
+
+
+@dataclass(slots=True)
+class _Told:
+    """One line with what is being done and the time left of it."""
+
+    line: Callable[[str], None]
+    what: str = ""
+    since: float = 0.0
+
+    def __call__(self, what: str, fraction: float) -> None:
+        if what != self.what:
+            self.what, self.since = what, time.monotonic()
+        passed = time.monotonic() - self.since
+        left = (
+            f", about {passed * (1 - fraction) / fraction:.0f} s left"
+            if 0.02 < fraction < 1
+            else ""
+        )
+        self.line(f"{what}: {100 * fraction:.0f} %{left}")
+
+
+def generate(
+    plan: Plan,
+    out: Path,
+    *,
+    starts_only: bool = False,
+    cores: int | None = None,
+    progress: Progress | None = None,
+) -> Json:
+    """Write starts, candidates, a picture sheet and structures.json into ``out``; the content of
+    the last comes back.
+
+    ``{"formula", "kind", "surrogate", "starts", "structures", "strategies", "files", "wall_s"}``.
+    Both lists hold ``{formula, n_atoms, strategy, spacegroup, surrogate_energy_ev_per_atom,
+    parent}`` of each structure; starts have ``prototype``, ``above_ev_per_atom`` and ``near``
+    besides, and come first in ``structures`` too. ``strategies``: name -> proposed, accepted,
+    rejected (by reason). Nothing is written when it fails.
+
+    Raises InputError (unreadable file, no start crystal, unknown strategy), MissingProgramError,
+    MlipError when no start survives its relaxation.
+    """
+    begun = time.monotonic()
+    shown = progress or Progress()
+    with opened(plan, cores or plan.executor.cores, _Told(shown.line)) as pool:
+        shown.log(
+            f"start structures of {plan.material.formula}, with {plan.surrogate.engine} on"
+            f" {pool.processes} cores"
+        )
+        found = _starts(plan, pool)
+        shown.log(
+            f"{sum(start.near for start in found)} start structures,"
+            f" {sum(not s.near for s in found)} high ones"
+        )
+        result = Generated(found) if starts_only else _candidates(plan, found, pool)
+    out.mkdir(parents=True, exist_ok=True)
+    summary = summary_of(plan, result) | {"wall_s": round(time.monotonic() - begun, 1)}
+    summary["files"] = write_files(result, summary, out, plan.material.formula)
+    write_json(out / FILES["summary"], summary)
+    shown.log(f"{len(result.accepted)} candidates" if not starts_only else "done")
+    return summary
+
+
+def _starts(plan: Plan, pool: SurrogatePool) -> list[Start]:
+    evaluate = pool.evaluate if strategies.surrogate_knows(plan) else None
+    found = starts.find(
+        plan.material, evaluate, seed=plan.seed, max_atoms=plan.embedding.max_dft_atoms
+    )
+    if not any(start.near for start in found):
+        raise MlipError("no start structure survived its relaxation")
+    return found
+
+
+def _candidates(plan: Plan, found: list[Start], pool: SurrogatePool) -> Generated:
+    """All strategies of all batches, screened batch by batch as the campaign does."""
+    tasks = first_set.generate(plan, CampaignState())
+    pieces = [piece for task in tasks for piece in pieces_of(plan, task.payload)]
+    made = candidates.proposed(plan, pieces, found, pool)
+    proposed: Counter[str] = Counter()
+    for piece, ones in zip(pieces, made, strict=True):
+        if piece.runs:
+            proposed[piece.item["name"]] += len(ones)
+    accepted: list[Candidate] = []
+    energies: list[float | None] = []
+    dropped: list[Dropped] = []
+    for batch in range(len(tasks)):
+        mine = [index for index, piece in enumerate(pieces) if piece.batch == batch]
+        kept = candidates.sifted(
+            plan, [pieces[i] for i in mine], [made[i] for i in mine], found, pool
+        )
+        energy = {
+            id(verdict.candidate): verdict.energy_ev_per_atom for verdict in kept.judged.verdicts
+        }
+        accepted += kept.accepted
+        energies += [energy[id(candidate)] for candidate in kept.accepted]
+        dropped += kept.dropped
+    by_strategy = {
+        name: [item for item in dropped if item.strategy == name]
+        for name in {d.strategy for d in dropped}
+    }
+    rejected = {name: counted(items) for name, items in sorted(by_strategy.items())}
+    return Generated(found, accepted, energies, proposed, rejected)

@@ -1,0 +1,161 @@
+"""What ``mlip-auto generate`` leaves: rows for programs, structure files and a sheet of
+pictures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+from ase import Atoms
+
+from mlip_autopipec.base.structures import Candidate
+from mlip_autopipec.base.values import Json
+from mlip_autopipec.commands.generate.pictures import draw_sheet
+from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.science.generation.context import bare
+from mlip_autopipec.science.generation.start_ranking import Start
+
+__all__ = ["FILES", "Generated", "spacegroup", "summary_of", "write_files"]
+
+FILES = {"starts": "starts.extxyz", "candidates": "candidates.extxyz", "summary": "structures.json"}
+SHEET = "structures.png"
+SYMPREC_A = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """What was found; ``rejected``: strategy -> kind of reason -> how many."""
+
+    starts: list[Start]
+    accepted: list[Candidate] = field(default_factory=list)
+    energies: list[float | None] = field(default_factory=list)
+    proposed: dict[str, int] = field(default_factory=dict)
+    rejected: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+def spacegroup(atoms: Atoms, symprec_a: float = SYMPREC_A) -> str | None:
+    """International symbol and number, ``Fd-3m (227)``; None for what is not periodic or has no
+    symmetry found.
+    """
+    import spglib
+
+    if not atoms.pbc.all():
+        return None
+    spec: Any = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    found = spglib.get_symmetry_dataset(spec, symprec=symprec_a)
+    return None if found is None else f"{found.international} ({found.number})"
+
+
+def _row(candidate: Candidate, energy_ev_per_atom: float | None) -> Json:
+    atoms, provenance = candidate.atoms, candidate.provenance
+    return {
+        "formula": str(atoms.symbols.formula.reduce()[0].format("metal"))
+        if atoms.pbc.any()
+        else _hill(atoms),
+        "n_atoms": len(atoms),
+        "strategy": provenance.strategy,
+        "spacegroup": spacegroup(atoms),
+        "surrogate_energy_ev_per_atom": None
+        if energy_ev_per_atom is None
+        else round(energy_ev_per_atom, 6),
+        "parent": provenance.parent,
+        "name": provenance.group,
+    }
+
+
+def _hill(atoms: Atoms) -> str:
+    return str(atoms.symbols.formula.format("hill"))
+
+
+def _start_row(start: Start) -> Json:
+    above = start.above_ev_per_atom
+    return _row(start.candidate, start.energy_ev_per_atom) | {
+        "prototype": start.candidate.provenance.parameters.get("prototype"),
+        "above_ev_per_atom": None if above is None else round(above, 6),
+        "near": start.near,
+    }
+
+
+def summary_of(plan: Plan, result: Generated) -> Json:
+    """Rows of all structures and counts of all strategies; see the command for the keys."""
+    rows = [_start_row(start) for start in result.starts]
+    names = dict.fromkeys([*result.proposed, *result.rejected])
+    accepted = [item.provenance.strategy for item in result.accepted]
+    keys = (
+        "formula",
+        "n_atoms",
+        "strategy",
+        "spacegroup",
+        "surrogate_energy_ev_per_atom",
+        "parent",
+        "name",
+    )
+    return {
+        "formula": plan.material.formula,
+        "kind": plan.material.kind,
+        "surrogate": plan.surrogate.engine,
+        "starts": rows,
+        "structures": [{key: row[key] for key in keys} for row in rows]
+        + [
+            _row(item, energy)
+            for item, energy in zip(result.accepted, result.energies, strict=True)
+        ],
+        "strategies": {
+            name: {
+                "proposed": result.proposed.get(name, 0),
+                "accepted": accepted.count(name),
+                "rejected": result.rejected.get(name, {}),
+            }
+            for name in names
+        },
+    }
+
+
+def write_files(result: Generated, summary: Json, out: Path, title: str) -> Json:
+    """The structure files and the picture; name -> path."""
+    listed = [(start.candidate, start.energy_ev_per_atom) for start in result.starts]
+    written = {"summary": str(out / FILES["summary"]), "starts": str(out / FILES["starts"])}
+    ase.io.write(out / FILES["starts"], [_told_atoms(*pair) for pair in listed], format="extxyz")
+    if result.accepted:
+        pairs = zip(result.accepted, result.energies, strict=True)
+        ase.io.write(
+            out / FILES["candidates"], [_told_atoms(*pair) for pair in pairs], format="extxyz"
+        )
+        written["candidates"] = str(out / FILES["candidates"])
+    captions = [
+        f"{row['formula']} {row['prototype'] or row['name']}\n{row['spacegroup'] or 'molecule'}"
+        + _above(row)
+        for row in summary["starts"]
+    ]
+    pictures = list(zip([start.candidate.atoms for start in result.starts], captions, strict=True))
+    shown: dict[str, int] = {}
+    for item in result.accepted:
+        strategy = item.provenance.strategy
+        shown[strategy] = shown.get(strategy, 0) + 1
+        if shown[strategy] <= 2:
+            pictures.append((item.atoms, f"{strategy}\n{item.atoms.get_chemical_formula()}"))
+    draw_sheet(pictures, out / SHEET, title)
+    return written | {"picture": str(out / SHEET)}
+
+
+def _above(row: Json) -> str:
+    above = row["above_ev_per_atom"]
+    return "" if above is None else f", {1000 * above:+.0f} meV/atom"
+
+
+def _told_atoms(candidate: Candidate, energy_ev_per_atom: float | None) -> Atoms:
+    atoms = bare(candidate.atoms)
+    provenance = candidate.provenance
+    atoms.info |= {
+        "strategy": provenance.strategy,
+        "name": provenance.group,
+        "parent": provenance.parent or "",
+    }
+    if energy_ev_per_atom is not None and np.isfinite(energy_ev_per_atom):
+        # Named, so that no reader takes the surrogate's energy for a DFT label.
+        atoms.info["surrogate_energy_ev_per_atom"] = round(energy_ev_per_atom, 6)
+    return atoms

@@ -1,0 +1,136 @@
+"""Files of structures -> cells that a plane-wave calculation can take, each with the places it was
+found in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.io import iread
+
+from mlip_autopipec.base.errors import InputError
+
+__all__ = ["Structure", "as_calculated", "read_structures", "vacuum_axes"]
+
+#: A gap between atoms (centre to centre) along a lattice direction from which on there is vacuum,
+#: not bonding.
+VACUUM_A = 6.0
+#: Least distance of a molecule from the faces of its box.
+MARGIN_A = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """A cell to be labelled; ``source``: file and frame (from 0), for people."""
+
+    atoms: Atoms
+    source: str
+    notes: tuple[str, ...] = field(default=())
+
+
+def read_structures(files: Sequence[Path]) -> list[Structure]:
+    """Every frame of every file (any format that ASE reads), made ready by :func:`as_calculated`.
+
+    Raises InputError with file and frame for what cannot be read or labelled.
+    """
+    found: list[Structure] = []
+    for file in files:
+        frames = 0
+        for number, atoms in enumerate(_frames(file)):
+            frames += 1
+            source = f"{file}#{number}"
+            try:
+                found.append(as_calculated(atoms, source))
+            except ValueError as error:
+                raise InputError(str(error), file=file, key=f"frame {number}") from None
+        if not frames:
+            raise InputError("holds no structure", file=file)
+    return found
+
+
+def _frames(file: Path) -> Iterator[Atoms]:
+    if not file.is_file():
+        raise InputError("no such file", file=file, hint="give files of structures that ASE reads")
+    try:
+        yield from iread(str(file), index=":", do_not_split_by_at_sign=True)
+    except Exception as error:  # readers of ASE raise what they like
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"ASE cannot read it: {text}", file=file, hint="see: ase info --formats"
+        ) from None
+
+
+def as_calculated(atoms: Atoms, source: str = "given") -> Structure:
+    """``atoms`` as they will be calculated: periodic where matter goes on, boxed where it does not.
+
+    Along a direction with a gap of 6 Å or more there is no periodicity, hence one k-point:
+    molecules get the Gamma point, slabs a mesh in their plane. A molecule gets a rectangular box
+    with 6 Å beyond its outermost atoms on every side (edges in whole Å, so that most frames of one
+    molecule share a box); a slab given as periodic keeps its cell. Velocities, constraints,
+    charges, magnetic moments and results of the file are left out. Raises ValueError for no atoms,
+    positions that are not finite, or a periodic direction without a lattice vector.
+    """
+    if not len(atoms):
+        raise ValueError("no atoms")
+    clean = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    if not np.isfinite(clean.positions).all() or not np.isfinite(clean.cell.array).all():
+        raise ValueError("positions or cell are not finite")
+    if (clean.numbers == 0).any():
+        raise ValueError("an atom has no element")
+    flags = np.array(clean.pbc, dtype=bool)
+    lengths = clean.cell.lengths()
+    if (flags & (lengths < 1e-6)).any():
+        raise ValueError("periodic along a direction without a lattice vector")
+    if flags.all() and abs(clean.cell.volume) < 1e-3:
+        raise ValueError("the lattice vectors span no volume")
+    vacuum = vacuum_axes(clean)
+    bounded = [axis for axis in range(3) if not flags[axis]]
+    for axis in vacuum:
+        _close_the_gap_at_the_faces(clean, axis)
+    clean.pbc = [bool(flags[axis]) and axis not in vacuum for axis in range(3)]
+    if not any(clean.pbc):
+        return Structure(_boxed(clean), source, ("molecule",))
+    if bounded:
+        clean.center(vacuum=MARGIN_A, axis=tuple(bounded))
+    return Structure(clean, source, ("slab or chain",) if vacuum or bounded else ())
+
+
+def vacuum_axes(atoms: Atoms) -> list[int]:
+    """Periodic lattice directions along which the cell has a gap of at least 6 Å between one atom
+    and the next.
+    """
+    if abs(atoms.cell.volume) < 1e-3:
+        return []
+    heights = 1.0 / np.linalg.norm(atoms.cell.reciprocal().array, axis=1)
+    return [
+        axis
+        for axis in range(3)
+        if atoms.pbc[axis] and _gap(atoms, axis)[0] * heights[axis] >= VACUUM_A
+    ]
+
+
+def _gap(atoms: Atoms, axis: int) -> tuple[float, float]:
+    """The largest empty interval along an axis and where it ends, in scaled coordinates."""
+    places = np.sort(atoms.cell.scaled_positions(atoms.positions)[:, axis] % 1.0)
+    gaps = np.diff(np.append(places, places[0] + 1.0))
+    widest = int(np.argmax(gaps))
+    return float(gaps[widest]), float(places[(widest + 1) % len(places)])
+
+
+def _close_the_gap_at_the_faces(atoms: Atoms, axis: int) -> None:
+    """Move atoms by lattice vectors so that no molecule is cut by the face of the cell."""
+    scaled = atoms.cell.scaled_positions(atoms.positions)
+    start = _gap(atoms, axis)[1] - 1e-9
+    scaled[:, axis] = (scaled[:, axis] - start) % 1.0 + start
+    atoms.positions = scaled @ atoms.cell.array
+
+
+def _boxed(atoms: Atoms) -> Atoms:
+    size = np.ceil(np.ptp(atoms.positions, axis=0) + 2 * MARGIN_A - 1e-6)
+    boxed = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=np.diag(size), pbc=False)
+    boxed.center()
+    return boxed

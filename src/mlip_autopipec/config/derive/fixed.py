@@ -1,0 +1,58 @@
+"""Reasons for the numbers that no material changes (the defaults of
+:mod:`mlip_autopipec.config.plan`).
+"""
+
+from __future__ import annotations
+
+__all__ = ["FIXED"]
+
+FIXED: dict[str, str] = {
+    "version": "format of this file",
+    "dft.engine": "the DFT program",
+    "dft.occupations": "melts and defects close gaps",
+    "dft.conv_thr_ry_per_atom": "forces exact to 0.2 meV/Å or better",
+    "dft.max_force_ev_per_a": "labels with harder forces are refused",
+    "dft.walltime_s": "one attempt; then it is restarted from where it was",
+    "dft.max_attempts": "then the structure is quarantined with its history",
+    "dft.threads": "MPI ranks scale better than OpenMP threads in small cells",
+    "dft.cores": "two single-core calculations beat one on two cores",
+    "surrogate.max_force_ev_per_a": (
+        "harder structures are far from anything the potential has to know"
+    ),
+    "surrogate.max_energy_above_lowest_ev_per_atom": "above the lowest of the same composition",
+    "surrogate.min_distance_factor": "times the sum of covalent radii; closer pairs are refused",
+    "selection.method": (
+        "first set: farthest points learn the corners, so that MD and random picks lie between them"
+    ),
+    "selection.later_method": (
+        "farthest from what is known; d_optimal may gain at large forces, not near equilibrium"
+    ),
+    "selection.random_fraction": (
+        "of each batch, by chance: other picks are weak near equilibrium and never held out"
+    ),
+    "training.fast_trainer": "a linear fit costs seconds; it steers the first rounds",
+    "training.trainer": "the non-linear ACE fit that is released",
+    "training.kappa": (
+        "forces in Pacemaker's loss (energies: 1 - kappa): 5 meV/atom and 50 meV/Å then weigh alike"
+    ),
+    "training.fast_rounds": "rounds that the fast trainer serves",
+    "training.held_out_fraction": "of the labels, whole families, never fitted",
+    "training.min_new_labels": "fewer do not pay for a new fit",
+    "training.walltime_s": "one fit; then it counts as failed",
+    "training.cores": "the other cores keep labelling",
+    "exploration.engine": "the MD program",
+    "exploration.gamma_every": "steps between two evaluations of the extrapolation grade",
+    "exploration.max_candidates_per_potential": "more of one potential resemble each other",
+    "exploration.wait_s": (
+        "for a better potential, after gamma_break or when nothing is left to add"
+    ),
+    "embedding.seam_force_ev_per_a": (
+        "buffer atoms are relaxed until no force at the seam exceeds it"
+    ),
+    "embedding.energy_weight": "the energy of a cutout belongs to its seam as well: forces only",
+    "validation.lattice_tolerance": "relative, potential against our own DFT",
+    "validation.bulk_modulus_tolerance": "relative, potential against our own DFT",
+    "convergence.property_change": "relative change of each property between rounds",
+    "convergence.rounds": "in a row that must satisfy all of this",
+    "executor.name": "processes on this machine",
+}

@@ -1,0 +1,363 @@
+"""``input.yaml``: the few lines a user writes. Closed, checked before anything is done, errors of
+one line.
+
+The smallest valid file is ``material: Si``. Every key is described in ``docs/reference/input.md``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from ase import Atoms
+from ase.data import atomic_names, chemical_symbols
+from ase.formula import Formula
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from mlip_autopipec.base.errors import InputError, nearest
+from mlip_autopipec.base.values import Json
+from mlip_autopipec.config.plan import Material
+from mlip_autopipec.config.sections import BudgetInput, Closed, DftInput, SurrogateInput, bad
+from mlip_autopipec.config.yaml import read_yaml_mapping, validate
+from mlip_autopipec.science.generation import molecule_names
+from mlip_autopipec.science.generation.structure_files import HINT, read_frames
+
+__all__ = ["UserInput", "load_user_input", "material_of", "schema"]
+
+Goal = Literal["general", "crystal", "liquid"]
+SYSTEMS = ("material", "composition", "molecule", "structure")
+
+_SYMBOLS = frozenset(chemical_symbols[1:])
+_MAX_TEMPERATURE_K = 20_000.0
+_MAX_PRESSURE_GPA = 500.0
+_SUM_TOLERANCE = 2e-3  # thirds written with three digits are accepted, then normalised
+
+
+def _symbol_hint(word: str) -> str:
+    """The symbol that was probably meant by ``word`` (a misspelt symbol or an element's name)."""
+    word = str(word)
+    if word.capitalize() in _SYMBOLS:
+        return f"did you mean {word.capitalize()!r}?"
+    names = {
+        name.lower(): symbol
+        for name, symbol in zip(atomic_names[1:], chemical_symbols[1:], strict=True)
+    }
+    names |= {"aluminum": "Al", "sulphur": "S", "caesium": "Cs"}
+    if word.lower() in names:
+        return f"did you mean {names[word.lower()]!r}?"
+    best = max(
+        chemical_symbols[1:], key=lambda symbol: _likeness(word, symbol)
+    )  # ties: the lightest
+    return (
+        f"did you mean {best!r}?"
+        if _likeness(word, best) >= 0.5
+        else "write a chemical symbol, for example 'Si'"
+    )
+
+
+def _likeness(word: str, symbol: str) -> float:
+    """About 1 for equal words: letters in their places count, the first one more than the rest."""
+    shared = sum(one == other for one, other in zip(word.lower(), symbol.lower(), strict=False))
+    bonus = 0.2 * (word[:1].upper() == symbol[:1]) + 0.1 * (len(word) == len(symbol))
+    return (shared + bonus) / max(len(word), len(symbol))
+
+
+def _check_symbol(word: str) -> None:
+    if word not in _SYMBOLS:
+        raise bad("not a chemical element", _symbol_hint(word), value=word)
+
+
+def _fractions_of_formula(text: str) -> dict[str, float]:
+    """``NaCl`` -> ``{"Na": 0.5, "Cl": 0.5}``. Raises a validation error that names the wrong
+    part.
+    """
+    if text.lower() in {name.lower() for name in atomic_names[1:]}:
+        raise bad("not a chemical formula", _symbol_hint(text), value=text)
+    for word in re.findall(r"[A-Z][a-z]*|[a-z]+", text):
+        if word not in _SYMBOLS:
+            raise bad(
+                "not a chemical formula", f"no element {word!r}: {_symbol_hint(word)}", value=text
+            )
+    try:
+        counts = {
+            symbol: float(count) for symbol, count in Formula(text, strict=True).count().items()
+        }
+    except (ValueError, TypeError, KeyError):
+        counts = {}
+    total = sum(counts.values())
+    if not total:
+        hint = (
+            "use 'composition' for fractions"
+            if "." in text
+            else "write for example 'Si', 'NaCl' or 'Al2O3'"
+        )
+        raise bad("not a chemical formula", hint, value=text)
+    return {symbol: count / total for symbol, count in counts.items() if count}
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list) or value is None else [value]
+
+
+def _as_engine(value: Any) -> Any:
+    return {"engine": value} if isinstance(value, str) else value
+
+
+class UserInput(Closed):
+    """Everything a user may say; exactly one of the four of SYSTEMS is needed."""
+
+    model_config = ConfigDict(
+        title="mlip-auto input.yaml",
+        json_schema_extra={"oneOf": [{"required": [key]} for key in SYSTEMS]},
+    )
+
+    material: str | None = Field(None, description="An element or a formula: Si, NaCl, Al2O3.")
+    composition: dict[str, float] | None = Field(
+        None, description="A solid solution: atomic fractions that sum to 1."
+    )
+    molecule: str | None = Field(
+        None,
+        description=(
+            "A molecule: its name (ethanol), formula (H2O), SMILES (CCO), or a file of its"
+            " geometry."
+        ),
+    )
+    structure: str | None = Field(
+        None, description="A structure file (CIF, POSCAR, extended XYZ ...) to start from."
+    )
+    goal: Goal = Field(
+        "general",
+        description=(
+            "general: crystal, defects, strain and melt; crystal: the solid alone; liquid: the melt"
+            " first."
+        ),
+    )
+    name: str | None = Field(None, description="Name of the run folder; by default the formula.")
+    temperatures_k: Annotated[
+        list[float] | None,
+        BeforeValidator(_as_list),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "number"},
+                    {"type": "array", "items": {"type": "number"}, "minItems": 1},
+                ]
+            },
+        ),
+    ] = Field(
+        None,
+        description="Temperatures in K that molecular dynamics has to visit: a number or a list.",
+    )
+    pressure_gpa: float = Field(0.0, description="Pressure in GPa at every temperature.")
+    budget: BudgetInput = Field(default_factory=lambda: BudgetInput.model_validate({}))
+    dft: DftInput = Field(default_factory=lambda: DftInput.model_validate({}))
+    surrogate: Annotated[SurrogateInput, BeforeValidator(_as_engine)] = Field(
+        default_factory=lambda: SurrogateInput.model_validate({}),
+        description="The surrogate: a name, or engine and model.",
+    )
+    seed: int = Field(1, ge=0, le=2**31 - 1, description="Seed of every random choice.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_system(cls, data: Any) -> Any:
+        given = [key for key in SYSTEMS if data.get(key) is not None]
+        unknown = set(data) - set(cls.model_fields)
+        if len(given) != 1 and not unknown:
+            what = "more than one system is given" if given else "no system is given"
+            hint = (
+                "give exactly one of 'material: Si', 'composition: {Al: 0.75, Cu: 0.25}',"
+                " 'molecule: ethanol' and 'structure: file'"
+            )
+            raise bad(what, hint, value=given or None)
+        return data
+
+    @field_validator("material")
+    @classmethod
+    def _material(cls, value: str | None) -> str | None:
+        if value is not None:
+            _fractions_of_formula(value)
+        return value
+
+    @field_validator("composition")
+    @classmethod
+    def _composition(cls, value: dict[str, float] | None) -> dict[str, float] | None:
+        if value is None:
+            return None
+        if not value:
+            raise bad("is empty", "write fractions, for example {Al: 0.75, Cu: 0.25}")
+        for symbol, fraction in value.items():
+            _check_symbol(symbol)
+            if not fraction > 0:
+                raise bad(
+                    f"the fraction of {symbol} must be above 0",
+                    "leave the element out",
+                    value=fraction,
+                )
+        total = math.fsum(value.values())
+        if abs(total - 1) > _SUM_TOLERANCE:
+            right = ", ".join(
+                f"{symbol}: {fraction / total:.6g}" for symbol, fraction in value.items()
+            )
+            raise bad(
+                f"the fractions sum to {total:.6g}, not to 1",
+                f"did you mean {{{right}}}?",
+                value=value,
+            )
+        return {symbol: fraction / total for symbol, fraction in value.items()}
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", value):
+            raise bad(
+                "not usable as a folder name", "letters, digits, '.', '_' and '-', at most 80"
+            )
+        return value
+
+    @field_validator("temperatures_k")
+    @classmethod
+    def _temperatures(cls, value: list[float] | None) -> list[float] | None:
+        if value is None:
+            return None
+        if not 1 <= len(value) <= 8:
+            raise bad("wrong number of temperatures", "give one to eight, for example [300, 900]")
+        for temperature in value:
+            if not 0 < temperature <= _MAX_TEMPERATURE_K:
+                raise bad(
+                    "impossible temperature",
+                    f"above 0 and up to {_MAX_TEMPERATURE_K:g} K",
+                    value=temperature,
+                )
+        return sorted(set(value))
+
+    @field_validator("pressure_gpa")
+    @classmethod
+    def _pressure(cls, value: float) -> float:
+        if abs(value) > _MAX_PRESSURE_GPA:
+            raise bad("impossible pressure", f"-{_MAX_PRESSURE_GPA:g} to {_MAX_PRESSURE_GPA:g} GPa")
+        return value
+
+    @model_validator(mode="after")
+    def _liquid_needs_temperatures(self) -> UserInput:
+        if self.goal == "liquid" and self.temperatures_k is None:
+            raise bad(
+                "goal 'liquid' needs temperatures_k",
+                "give temperatures above the melting point, for example [1700, 2000] for Si",
+                value=None,
+            )
+        return self
+
+
+def load_user_input(path: Path) -> UserInput:
+    """The checked content of an ``input.yaml``; ``structure`` is made absolute (relative to the
+    file's folder).
+
+    Raises InputError (one line: file, key, what, value, what would be right).
+    """
+    return parse_user_input(read_yaml_mapping(path), path)
+
+
+def parse_user_input(data: Json, path: Path) -> UserInput:
+    """As :func:`load_user_input`, for content that was read already."""
+    user = validate(UserInput, data, path)
+    if user.structure is not None:
+        file = (path.parent / user.structure).expanduser().resolve()
+        if not file.is_file():
+            known = [
+                entry.name for entry in path.parent.iterdir() if entry.is_file() and entry != path
+            ]
+            hint = (
+                nearest(Path(user.structure).name, known)
+                if len(known) in range(1, 30)
+                else "check the path"
+            )
+            raise InputError(
+                "no such file", file=path, key="structure", value=user.structure, hint=hint
+            )
+        user = user.model_copy(update={"structure": str(file)})
+        material_of(user, file=path)
+    if user.molecule is not None:
+        file = (path.parent / user.molecule).expanduser().resolve()
+        user = user.model_copy(update={"molecule": str(file)}) if file.is_file() else user
+        material_of(user, file=path)
+    return user
+
+
+def material_of(user: UserInput, *, file: str | Path | None = None) -> Material:
+    """Formula and atomic fractions; for a structure file those of its first structure.
+
+    Raises InputError when the structure file cannot be read as a structure.
+    """
+    if user.molecule is not None:
+        return _molecule(user.molecule, file)
+    if user.structure is not None:
+        counts = Counter(str(symbol) for symbol in _read_one(Path(user.structure), file).symbols)
+        return Material(**_composed(counts), structure_file=user.structure)
+    if user.composition is not None:
+        fractions = dict(sorted(user.composition.items()))
+        formula = "".join(f"{symbol}{part:.4g}" for symbol, part in fractions.items())
+        return Material(
+            formula=formula,
+            fractions=fractions,
+            kind="solid_solution" if len(fractions) > 1 else "crystal",
+        )
+    assert user.material is not None  # the model guarantees one of the four
+    if molecule_names.is_molecular(user.material):
+        return _molecule(user.material, file)
+    return Material(
+        formula=user.material, fractions=dict(sorted(_fractions_of_formula(user.material).items()))
+    )
+
+
+def _molecule(text: str, file: str | Path | None) -> Material:
+    """A molecule given by name or SMILES, or by a file."""
+    counts = molecule_names.formula_of(text, file=file)
+    formula = Formula.from_dict(counts).format("hill")
+    total = sum(counts.values())
+    fractions = {symbol: number / total for symbol, number in sorted(counts.items())}
+    place = text if Path(text).is_file() else None
+    return Material(
+        formula=formula,
+        fractions=fractions,
+        structure_file=place,
+        kind="molecule",
+        molecule=None if place else text,
+    )
+
+
+def _composed(counts: Mapping[str, int]) -> dict[str, Any]:
+    """Reduced formula and atomic fractions."""
+    total = sum(counts.values())
+    formula = Formula.from_dict(dict(sorted(counts.items()))).reduce()[0].format("metal")
+    return {
+        "formula": formula,
+        "fractions": {symbol: count / total for symbol, count in sorted(counts.items())},
+    }
+
+
+def _read_one(path: Path, file: str | Path | None) -> Atoms:
+    try:
+        return read_frames(path)[0]
+    except ValueError as error:
+        raise InputError(
+            str(error), file=file, key="structure", value=str(path), hint=HINT
+        ) from None
+
+
+def schema() -> Json:
+    """JSON schema of ``input.yaml``, for editors that complete and check while one types."""
+    content = UserInput.model_json_schema()
+    json.dumps(content)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **content}

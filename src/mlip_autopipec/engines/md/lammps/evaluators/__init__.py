@@ -1,0 +1,1 @@
+"""Which family of potentials is evaluated how inside LAMMPS."""

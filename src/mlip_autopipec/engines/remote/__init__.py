@@ -1,0 +1,1 @@
+"""Calculators whose packages live in another interpreter."""

@@ -1,0 +1,1 @@
+"""Generation strategies on many cores."""

@@ -1,0 +1,396 @@
+"""The report's figures as SVG text. Each takes plain values; None comes back where there is nothing
+to draw.
+
+One palette throughout (Okabe and Ito, safe for colour-blind readers): DFT and training data dark,
+the potential and held-out data in colour, so that a colour means the same thing in every figure.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from mlip_autopipec.base.values import Json
+
+__all__ = [
+    "equation_of_state",
+    "failures",
+    "force_masks",
+    "gamma_histogram",
+    "learning_curve",
+    "parity",
+    "timeline",
+]
+
+INK, GREY, BLUE, ORANGE, GREEN, RED, PURPLE = (
+    "#20262d",
+    "#9aa3ad",
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#b5322a",
+    "#8f5a9e",
+)
+KIND_COLOURS = {
+    "generate": GREY,
+    "select": GREY,
+    "harvest": PURPLE,
+    "label": BLUE,
+    "train": ORANGE,
+    "explore": GREEN,
+    "validate": INK,
+    "hit_rate": INK,
+}
+KIND_WORDS = {"label": "DFT", "train": "training", "explore": "MD"}
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "mlip",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"],
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e9ec",
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+
+@contextmanager
+def _panels(columns: int, width: float, height: float) -> Iterator[tuple[Figure, list[Axes]]]:
+    with rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        axes = figure.subplots(1, columns, squeeze=False)[0]
+        yield figure, list(axes)
+
+
+def _svg(figure: Figure) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", dpi=150, metadata={"Date": None})
+    return text.getvalue()
+
+
+def parity(predictions: Mapping[str, Sequence[Json]] | None) -> str | None:
+    """Potential against DFT: energies (eV/atom, above the lowest; whole cells) and force components
+    (unmasked atoms).
+
+    ``predictions``: ``{"train": rows, "test": rows}`` as in a potential's ``predictions.json``.
+    """
+    parts = {
+        name: (
+            [_energies(row) for row in rows if not row.get("masked")],
+            [_forces(row) for row in rows],
+        )
+        for name, rows in (predictions or {}).items()
+        if rows
+    }
+    energies = [pair for part, _ in parts.values() for pair in part if None not in pair]
+    if not parts:
+        return None
+    lowest = min((dft for dft, _ in energies if dft is not None), default=0.0)
+    with _panels(2, 9.0, 4.2) as (figure, (left, right)):
+        for name, colour, word in (("train", INK, "training"), ("test", ORANGE, "held out")):
+            energy_pairs, force_pairs = parts.get(name, ([], []))
+            pairs = (
+                np.array([pair for pair in energy_pairs if None not in pair], dtype=float).reshape(
+                    -1, 2
+                )
+                - lowest
+            )
+            _parity_points(left, pairs, colour, f"{word} ({len(pairs)} cells)", 16)
+            stacked = np.concatenate([*force_pairs, np.empty((0, 2))])
+            _parity_points(right, stacked, colour, f"{word} ({len(stacked)} components)", 4)
+        _parity_axes(left, "Energy above the lowest cell", "eV/atom")
+        _parity_axes(right, "Force components", "eV/Å")
+        return _svg(figure)
+
+
+def _energies(row: Json) -> tuple[float | None, float | None]:
+    return row.get("energy_dft_ev_per_atom"), row.get("energy_potential_ev_per_atom")
+
+
+def _forces(row: Json) -> np.ndarray[Any, Any]:
+    dft = row.get("forces_dft_ev_per_a")
+    potential = row.get("forces_potential_ev_per_a")
+    return np.column_stack([np.ravel(dft or []), np.ravel(potential or [])]).astype(float)
+
+
+def _parity_points(
+    axes: Axes, pairs: np.ndarray[Any, Any], colour: str, label: str, size: float
+) -> None:
+    if len(pairs):
+        axes.scatter(
+            pairs[:, 0],
+            pairs[:, 1],
+            s=size,
+            color=colour,
+            alpha=0.6,
+            lw=0,
+            label=label,
+            rasterized=True,
+        )
+
+
+def _parity_axes(axes: Axes, title: str, unit: str) -> None:
+    low, high = (
+        min(axes.get_xlim()[0], axes.get_ylim()[0]),
+        max(axes.get_xlim()[1], axes.get_ylim()[1]),
+    )
+    axes.plot([low, high], [low, high], color=GREY, lw=1, zorder=0)
+    axes.set(
+        title=title,
+        xlabel=f"DFT ({unit})",
+        ylabel=f"potential ({unit})",
+        xlim=(low, high),
+        ylim=(low, high),
+    )
+    axes.set_aspect("equal", adjustable="box")
+    if axes.collections:
+        axes.legend(loc="upper left")
+
+
+def learning_curve(rounds: Sequence[Json], targets: Mapping[str, float | None]) -> str | None:
+    """RMSE against labels, one point per potential; dashed: the target (keys as in the metrics)."""
+    panels = (
+        ("energy_rmse_mev_per_atom", "Energy RMSE", "meV/atom"),
+        ("force_rmse_mev_per_a", "Force RMSE", "meV/Å"),
+    )
+    if not rounds:
+        return None
+    with _panels(2, 9.0, 3.4) as (figure, axes):
+        for panel, (key, title, unit) in zip(axes, panels, strict=True):
+            for part, colour, word, marker in (
+                ("train", INK, "training", "s"),
+                ("test", ORANGE, "held out", "o"),
+            ):
+                points = [(item["labels"], (item.get(part) or {}).get(key)) for item in rounds]
+                known = [(x, y) for x, y in points if y is not None]
+                if known:
+                    panel.plot(
+                        *zip(*known, strict=True),
+                        color=colour,
+                        marker=marker,
+                        ms=5,
+                        lw=1.4,
+                        label=word,
+                    )
+            target = targets.get(key)
+            if target is not None:
+                panel.axhline(target, color=GREEN, lw=1.2, ls="--", label=f"target {target:g}")
+            panel.set(title=title, xlabel="labelled structures", ylabel=unit)
+            panel.set_ylim(bottom=0)
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+            if panel.lines:
+                panel.legend()
+        return _svg(figure)
+
+
+def gamma_histogram(
+    gamma: Mapping[str, Sequence[float]], select: float | None, brk: float | None
+) -> str | None:
+    """Extrapolation grades met in MD, one row of counts per potential (oldest at the top),
+    logarithmic bins.
+    """
+    rows = {name: np.asarray(values, dtype=float) for name, values in gamma.items() if len(values)}
+    if not rows:
+        return None
+    largest = max([float(values.max()) for values in rows.values()] + [brk or 1.0])
+    smallest = min([float(values.min()) for values in rows.values()] + [select or 1.0])
+    bins = np.geomspace(max(smallest, 0.05) * 0.95, max(largest, smallest, 0.06) * 1.05, 31)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(9.0, 1.0 + 0.75 * len(rows)), layout="constrained")
+        axes = figure.subplots(len(rows), 1, sharex=True, squeeze=False)[:, 0]
+        for panel, (name, values) in zip(axes, rows.items(), strict=True):
+            panel.hist(np.clip(values, bins[0], bins[-1]), bins=bins, color=BLUE)
+            panel.set_xscale("log")
+            panel.grid(False)
+            panel.yaxis.set_major_locator(MaxNLocator(2, integer=True))
+            panel.text(
+                1.01,
+                0.5,
+                f"{name}\nn = {len(values)}",
+                transform=panel.transAxes,
+                va="center",
+                fontsize=9,
+            )
+            for value, colour, word in ((select, ORANGE, "select"), (brk, RED, "break")):
+                if value is not None:
+                    panel.axvline(value, color=colour, lw=1.2, ls="--")
+                    if panel is axes[0]:
+                        panel.annotate(
+                            f"γ {word} = {value:g}",
+                            (value, 1.0),
+                            xycoords=("data", "axes fraction"),
+                            xytext=(3, 2),
+                            textcoords="offset points",
+                            color=colour,
+                            fontsize=9,
+                        )
+        axes[-1].set_xlabel("largest extrapolation grade γ in the cell (no unit)")
+        figure.supylabel("count", fontsize=10, color=INK)
+        return _svg(figure)
+
+
+def equation_of_state(validation: Mapping[str, Any] | None) -> str | None:
+    """Energies and fitted curves of DFT and the potential, above the lowest DFT energy
+    (meV/atom).
+    """
+    eos = (validation or {}).get("eos") or {}
+    volumes = np.asarray(eos.get("volumes_a3_per_atom") or [], dtype=float)
+    if not len(volumes):
+        return None
+    dft = np.asarray(eos["dft_ev_per_atom"], dtype=float)
+    zero = dft.min()
+    fine = np.linspace(volumes.min(), volumes.max(), 200)
+    with _panels(1, 6.5, 4.0) as (figure, (panel,)):
+        for name, colour, marker, word in (
+            ("dft", INK, "o", "DFT"),
+            ("potential", BLUE, "x", "potential"),
+        ):
+            energies = np.asarray(eos[f"{name}_ev_per_atom"], dtype=float)
+            panel.plot(volumes, 1000 * (energies - zero), marker, color=colour, ms=6, label=word)
+            fit = (eos.get("fits") or {}).get(name) or {}
+            if "volume_a3_per_atom" in fit:
+                panel.plot(fine, 1000 * (_birch_murnaghan(fine, fit) - zero), color=colour, lw=1.3)
+                panel.axvline(fit["volume_a3_per_atom"], color=colour, lw=0.9, ls=":")
+        panel.set(xlabel="volume (Å³/atom)", ylabel="energy above the DFT minimum (meV/atom)")
+        panel.legend()
+        return _svg(figure)
+
+
+def _birch_murnaghan(
+    volumes: np.ndarray[Any, Any], fit: Mapping[str, float]
+) -> np.ndarray[Any, Any]:
+    """The fitted curve in eV/atom (Birch 1947); 1 eV/Å³ = 160.21766 GPa."""
+    v0, stiffness = (
+        fit["volume_a3_per_atom"],
+        9 * fit["volume_a3_per_atom"] * fit["bulk_modulus_gpa"] / 160.21766208 / 16,
+    )
+    eta = (v0 / volumes) ** (2 / 3)
+    cubic = fit["bulk_modulus_derivative"] * (eta - 1) ** 3
+    return np.asarray(
+        fit["energy_ev_per_atom"] + stiffness * (cubic + (eta - 1) ** 2 * (6 - 4 * eta))
+    )
+
+
+def failures(counts: Mapping[str, Mapping[str, int]]) -> str | None:
+    """DFT attempts by purpose, split into verdicts: ``{"training, whole cells": {"labelled": 30,
+    "failed": 2}}``.
+    """
+    rows = {name: split for name, split in counts.items() if sum(split.values())}
+    if not rows:
+        return None
+    with _panels(1, 9.0, 0.9 + 0.42 * len(rows)) as (figure, (panel,)):
+        left = np.zeros(len(rows))
+        for verdict, colour in (("labelled", BLUE), ("failed", RED)):
+            values = np.array([split.get(verdict, 0) for split in rows.values()], dtype=float)
+            bars = panel.barh(
+                list(rows), values, left=left, color=colour, height=0.6, label=verdict
+            )
+            panel.bar_label(
+                bars,
+                [f"{value:.0f}" if value else "" for value in values],
+                label_type="center",
+                color="w",
+            )
+            left += values
+        panel.invert_yaxis()
+        panel.grid(False, axis="y")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.set_xlabel("DFT calculations started")
+        panel.legend(loc="lower right")
+        return _svg(figure)
+
+
+def timeline(tasks: Sequence[Json]) -> str | None:
+    """Gantt chart: ``tasks`` are ``{"kind", "start", "end", "ok"}`` in seconds since the start of
+    the run.
+
+    Spans under ``waits`` (MD that waits for a better potential) are pale.
+    """
+    if not tasks:
+        return None
+    kinds = [kind for kind in KIND_COLOURS if any(item["kind"] == kind for item in tasks)]
+    lanes = {kind: _lanes([item for item in tasks if item["kind"] == kind]) for kind in kinds}
+    total = sum(len(lane) for lane in lanes.values())
+    with _panels(1, 9.0, 1.0 + 0.28 * max(total, 4)) as (figure, (panel,)):
+        row, ticks = 0, []
+        for kind in kinds:
+            ticks.append(row + (len(lanes[kind]) - 1) / 2)
+            for lane in lanes[kind]:
+                for ok, colour, hatch in ((True, KIND_COLOURS[kind], None), (False, RED, "////")):
+                    some = [item for item in lane if bool(item.get("ok", True)) is ok]
+                    spans = [
+                        (item["start"] / 60, max(item["end"] - item["start"], 0.5) / 60)
+                        for item in some
+                    ]
+                    panel.broken_barh(
+                        spans,
+                        (row - 0.38, 0.76),
+                        facecolor=colour,
+                        edgecolor="w",
+                        lw=0.3,
+                        hatch=hatch,
+                    )
+                waits = [
+                    (begin / 60, (end - begin) / 60)
+                    for item in lane
+                    for begin, end in item.get("waits", ())
+                ]
+                panel.broken_barh(waits, (row - 0.30, 0.60), facecolor="#ffffff", alpha=0.75, lw=0)
+                row += 1
+            panel.axhline(row - 0.5, color="#e6e9ec", lw=0.8)
+        panel.set_yticks(ticks, [KIND_WORDS.get(kind, kind) for kind in kinds])
+        panel.tick_params(axis="y", length=0)
+        panel.set_ylim(row - 0.4, -0.6)
+        panel.grid(False, axis="y")
+        panel.set_xlabel("minutes since the start (red, hatched: failed; pale: waiting)")
+        return _svg(figure)
+
+
+def _lanes(tasks: Sequence[Json]) -> list[list[Json]]:
+    """Tasks of one kind packed into as few rows as run at once."""
+    lanes: list[list[Json]] = []
+    for item in sorted(tasks, key=lambda task: float(task["start"])):
+        free = next((lane for lane in lanes if lane[-1]["end"] <= item["start"]), None)
+        if free is None:
+            lanes.append([item])
+        else:
+            free.append(item)
+    return lanes
+
+
+def force_masks(labelled: Sequence[Json]) -> str | None:
+    """Atoms per labelled cell, learned against masked: ``{"n_atoms", "n_core"}``, in the order of
+    labelling.
+    """
+    cutouts = [item for item in labelled if item["n_core"] < item["n_atoms"]]
+    if not cutouts:
+        return None
+    core = np.array([item["n_core"] for item in cutouts])
+    buffer = np.array([item["n_atoms"] for item in cutouts]) - core
+    with _panels(1, 9.0, 2.8) as (figure, (panel,)):
+        places = np.arange(1, len(cutouts) + 1)
+        panel.bar(places, core, color=BLUE, label="core atoms (forces learned)")
+        panel.bar(places, buffer, bottom=core, color="#c9d3dc", label="buffer atoms (masked)")
+        panel.grid(False, axis="x")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.set(xlabel="cutout", ylabel="atoms")
+        panel.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
+        return _svg(figure)

@@ -1,0 +1,68 @@
+"""Explore: molecular dynamics with the current potential at one condition, as a long task.
+
+Payload ``{"condition", "visit", "seed"}``; ``needs[0]`` is a generate task, whose ``start.json``
+gives the crystal. The result is that of the MD engine; candidates are streamed into the attempt
+folder while it runs.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from ase import Atoms
+
+from mlip_autopipec.base.errors import CampaignStateError
+from mlip_autopipec.base.files import read_json
+from mlip_autopipec.base.structures import Candidate
+from mlip_autopipec.base.tasks import Failure, Outcome, TaskSpec
+from mlip_autopipec.config.plan import Condition, Plan
+from mlip_autopipec.engines import registry
+from mlip_autopipec.engines.ports import MdJob
+from mlip_autopipec.runtime import layout
+from mlip_autopipec.science.lattices import supercell
+
+__all__ = ["run"]
+
+SNAPSHOT = "snapshot.json"
+
+
+def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
+    """Start cell, job, engine. A snapshot of a dead attempt is taken over."""
+    condition = Condition.model_validate(spec.payload["condition"])
+    job = MdJob(
+        start=_start_cell(spec, plan.exploration.md_atoms),
+        elements=plan.material.elements,
+        ensemble=condition.ensemble,
+        temperature_k=condition.temperature_k,
+        pressure_gpa=condition.pressure_gpa,
+        timestep_fs=plan.exploration.timestep_fs,
+        clean_ps=plan.exploration.clean_ps,
+        max_ps=plan.exploration.max_ps,
+        gamma_select=plan.exploration.gamma_select,
+        gamma_break=plan.exploration.gamma_break,
+        gamma_every=plan.exploration.gamma_every,
+        max_candidates_per_potential=plan.exploration.max_candidates_per_potential,
+        wait_s=plan.exploration.wait_s,
+        seed=int(spec.payload["seed"]),
+        pointer=layout.pointer_file(Path(spec.root)),
+    )
+    _take_over(spec, folder)
+    result = registry.md_engine(plan.exploration.engine).run(job, folder)
+    return Outcome(None, failure=result) if isinstance(result, Failure) else Outcome(result)
+
+
+def _start_cell(spec: TaskSpec, md_atoms: int) -> Atoms:
+    path = spec.input_folder(spec.task.needs[0]) / "start.json"
+    starts = read_json(path)
+    if not starts:
+        raise CampaignStateError(f"{path} holds no start structure")
+    return supercell(Candidate.from_json(starts[0]).atoms, md_atoms)
+
+
+def _take_over(spec: TaskSpec, folder: Path) -> None:
+    if spec.salvage is None or (folder / SNAPSHOT).exists():
+        return
+    earlier = Path(spec.root) / spec.salvage / SNAPSHOT
+    if earlier.exists():
+        shutil.copy2(earlier, folder / SNAPSHOT)

@@ -1,0 +1,153 @@
+"""Task ``generate``: start structures, strategies, screen; candidates go to files, numbers into the
+outcome.
+
+Every batch relaxes the start structures itself. That costs seconds, needs no other task first and
+is deterministic, so that all batches agree. All of it runs on the task's cores, in as many
+processes as pay for their start.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from mlip_autopipec.base.files import append_line, write_json
+from mlip_autopipec.base.structures import Candidate, atoms_to_json
+from mlip_autopipec.base.tasks import Failure, Outcome, TaskSpec
+from mlip_autopipec.base.values import Json
+from mlip_autopipec.campaign.auditing import LARGEST_AUDIT
+from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.proposing import strategies
+from mlip_autopipec.proposing.pieces import (
+    PROPOSING,
+    counted,
+    pieces_of,
+    proposed,
+    sifted,
+    useful_processes,
+)
+from mlip_autopipec.proposing.pool import opened
+from mlip_autopipec.science.generation import starts
+from mlip_autopipec.science.generation.context import standard_cell
+from mlip_autopipec.science.generation.normal_modes import normal_modes
+from mlip_autopipec.science.generation.start_ranking import Start
+from mlip_autopipec.science.properties.molecule import modes_to_json
+from mlip_autopipec.science.screening import Screened, audit_sample
+
+__all__ = ["run"]
+
+
+def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
+    """Payload {"batch", "strategies": [{"name", "count", "options"}], "seed"}.
+
+    Writes candidates.json, rejected.json, start.json and progress.jsonl into ``folder``. Returns
+    Failure ``no_candidates`` when nothing passes the screen. Raises InputError for an unreadable
+    structure file, an unknown strategy or a composition without a start crystal.
+    """
+    pieces = pieces_of(plan, spec.payload)
+    progress = _Progress(
+        folder / "progress.jsonl", sum(int(piece.item["count"]) for piece in pieces)
+    )
+    cores = useful_processes(pieces, spec.task.cores)
+    with opened(
+        plan, cores, progress, beside=len(plan.generation.batches) - 1 if cores > 1 else 0
+    ) as pool:
+        evaluate = pool.evaluate if strategies.surrogate_knows(plan) else None
+        found = starts.find(
+            plan.material, evaluate, seed=plan.seed, max_atoms=plan.embedding.max_dft_atoms
+        )
+        near = [start for start in found if start.near]
+        if not near:
+            return Outcome(
+                None, Failure("no_candidates", "no start structure survived its relaxation")
+            )
+        write_json(folder / "start.json", [start.candidate.to_json() for start in near])
+        made = proposed(plan, pieces, found, pool)
+        kept = sifted(plan, pieces, made, found, pool)
+
+    accepted, reasons = kept.accepted, counted(kept.dropped)
+    write_json(
+        folder / "rejected.json",
+        [{"strategy": d.strategy, "reason": d.reason} for d in kept.dropped],
+    )
+    if not accepted:
+        return Outcome(
+            None, Failure("no_candidates", f"nothing passed the screen; reasons: {reasons}")
+        )
+    write_json(folder / "candidates.json", [candidate.to_json() for candidate in accepted])
+    names = [candidate.provenance.strategy for candidate in accepted]
+    return Outcome(
+        {
+            "accepted": len(accepted),
+            "rejected": reasons,
+            "strategies": {name: names.count(name) for name in dict.fromkeys(names)},
+            "surrogate": plan.surrogate.engine,
+            "ground_state": atoms_to_json(standard_cell(near[0].candidate.atoms, primitive=False)),
+            **_modes(plan, near[0].candidate.atoms),
+            "geometry_only": kept.judged.geometry_only,
+            "audit": [candidate.to_json() for candidate in _audit(kept.judged, spec.payload)],
+            "starts": [_start(start) for start in near],
+            "hit": {"proposed": sum(map(len, made)), "accepted": len(accepted)},
+        }
+    )
+
+
+def _modes(plan: Plan, start: Atoms) -> Json:
+    """``{"modes": ...}`` of a molecule whose vibrations are validated, where the surrogate knows
+    its elements.
+    """
+    calculator = strategies.calculator(plan) if plan.validation.modes else None
+    return {} if calculator is None else {"modes": modes_to_json(normal_modes(start, calculator))}
+
+
+def _audit(judged: Screened, payload: Json) -> list[Candidate]:
+    """What the campaign may label to check the screen: a few that it rejected, each with the
+    reason.
+    """
+    rng = np.random.default_rng([int(payload["seed"]), int(payload["batch"])])
+    return [
+        replace(
+            verdict.candidate,
+            forced=False,
+            provenance=replace(
+                verdict.candidate.provenance,
+                parameters={**verdict.candidate.provenance.parameters, "audit": verdict.reason},
+            ),
+        )
+        for verdict in audit_sample(judged, LARGEST_AUDIT, rng)
+    ]
+
+
+def _start(start: Start) -> Json:
+    return {
+        "name": start.candidate.provenance.group,
+        "formula": str(start.candidate.atoms.symbols.formula.reduce()[0]),
+        "energy_ev_per_atom": start.energy_ev_per_atom,
+    }
+
+
+class _Progress:
+    """Lines ``{"done", "total", "eta_s"}`` about the proposing of candidates, at most one every two
+    seconds.
+    """
+
+    def __init__(self, path: Path, total: int) -> None:
+        self.path, self.total = path, total
+        self.start = self.last = time.monotonic()
+        append_line(path, {"done": 0, "total": total, "eta_s": None})
+
+    def __call__(self, what: str, fraction: float) -> None:
+        """The pool tells it the finished share of ``what``."""
+        now = time.monotonic()
+        if what != PROPOSING or fraction == 0 or (fraction < 1 and now - self.last < 2):
+            return
+        self.last = now
+        eta_s = round((now - self.start) * (1 - fraction) / fraction, 1)
+        append_line(
+            self.path,
+            {"done": round(fraction * self.total, 1), "total": self.total, "eta_s": eta_s},
+        )

@@ -1,0 +1,87 @@
+"""Task ``select``: the candidates that DFT labels, the first set and each later batch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from mlip_autopipec.base.files import read_json
+from mlip_autopipec.base.structures import Candidate
+from mlip_autopipec.base.tasks import Failure, Outcome, TaskSpec
+from mlip_autopipec.base.values import content_hash
+from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.runtime.layout import SPEC
+from mlip_autopipec.science.fingerprints import distinct, structure_fingerprints
+from mlip_autopipec.science.selection import select
+from mlip_autopipec.selecting.rows import structure_rows
+
+__all__ = ["run"]
+
+
+def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
+    """Payload {"count", "method", "random_fraction", "seed"[, "existing", "refused"]}.
+
+    Reads candidates.json of every needed task that is not in ``existing``.
+    ``existing``: ids of labelled structures (among ``needs``) to which the new ones are to add
+    something; nothing that is labelled already is picked again, and forced candidates are forced no
+    more. ``refused``: hashes of atoms that DFT could not label. Result {"candidates": [Candidate
+    JSON: forced, those of the method, random ones], "of": N, "picked": {reason: n}}. Candidates
+    that two batches proposed alike count once. Nothing is written into ``folder``.
+    """
+    labelled, refused = list(spec.payload.get("existing", [])), set(spec.payload.get("refused", []))
+    existing = [
+        Candidate.from_json(read_json(spec.input_folder(task) / SPEC)["payload"]["candidate"])
+        for task in labelled
+    ]
+    offered = [
+        item
+        for task in spec.task.needs
+        if task not in labelled
+        for item in read_json(spec.input_folder(task) / "candidates.json")
+    ]
+    if not offered:
+        return Outcome(None, Failure("no_candidates", "the generating tasks left no candidates"))
+    candidates = [
+        Candidate.from_json(item) for item in offered if content_hash(item["atoms"]) not in refused
+    ]
+    structures = [item.atoms for item in (*existing, *candidates)]
+    method, known = spec.payload["method"], len(existing)
+    fingerprints = structure_fingerprints(structures, plan.material.elements)
+    kept = [index - known for index in distinct(fingerprints) if index >= known]
+    rows = (
+        structure_rows(method, structures, plan.material.elements)
+        if method == "d_optimal"
+        else fingerprints
+    )
+    candidates = [candidates[index] for index in kept]
+    picked = select(
+        rows[known:][kept],
+        int(spec.payload["count"]),
+        np.random.default_rng(int(spec.payload["seed"])),
+        forced=[] if existing else [index for index, item in enumerate(candidates) if item.forced],
+        method=method,
+        random_fraction=float(spec.payload["random_fraction"]),
+        existing=rows[:known] if existing else None,
+        families=[item.provenance.strategy for item in candidates],
+    )
+    return Outcome(
+        {
+            "candidates": [
+                _marked(candidates[index], reason).to_json()
+                for index, reason in zip(picked.all, picked.reasons, strict=True)
+            ],
+            "of": len(candidates),
+            "picked": dict(Counter(picked.reasons)),
+        }
+    )
+
+
+def _marked(candidate: Candidate, reason: str) -> Candidate:
+    """The candidate with why it was picked: only random picks tell how well the rest of the pool is
+    described.
+    """
+    parameters = {**candidate.provenance.parameters, "picked": reason}
+    return replace(candidate, provenance=replace(candidate.provenance, parameters=parameters))

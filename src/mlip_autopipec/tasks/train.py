@@ -1,0 +1,132 @@
+"""Task ``train``: from finished labels to a potential folder.
+
+Payload ``{"round", "trainer", "labels": [label task ids], "warm_start", "previous", "seed"}``;
+potential folders are relative to the run folder. The result is ``{"trainer", "metrics",
+"labels"}``; the potential lies in ``potential/`` of the attempt folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlip_autopipec.base.files import read_json
+from mlip_autopipec.base.labels import Label, LabelledStructure
+from mlip_autopipec.base.process import run_prepared
+from mlip_autopipec.base.structures import Candidate
+from mlip_autopipec.base.tasks import Failure, Outcome, TaskSpec
+from mlip_autopipec.base.values import Json
+from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.engines import registry
+from mlip_autopipec.engines.ports import TrainJob
+from mlip_autopipec.science.dataset import errors, group_split, one_method
+
+__all__ = ["run"]
+
+# What may be held out: drawn at random, or seen by no selector (frames of MD). A selector looks for
+# corners or centres of what was proposed, so an error on its picks says nothing about the rest.
+UNBIASED = (None, "random")
+
+
+def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
+    """Read the labels, hold out groups, fit, and judge the previous potential on the same held-out
+    set.
+    """
+    payload = spec.payload
+    name: str = payload["trainer"]
+    items, forced = _labelled(spec)
+    if not one_method(items):
+        return Outcome(
+            None, failure=Failure("mixed_methods", "the labels come from more than one DFT method")
+        )
+    train, test = group_split(
+        items,
+        plan.training.held_out_fraction,
+        plan.seed,
+        train_only=forced,
+        keep_test=_held_out_before(_potential(spec, "previous")),
+    )
+    if not train:
+        return Outcome(
+            None, failure=Failure("no_labels", "there is no labelled structure to train on")
+        )
+    job = TrainJob(
+        elements=plan.material.elements,
+        train=train,
+        test=test,
+        cutoff_a=plan.training.cutoff_a,
+        functions_per_element=_functions(plan, name),
+        max_iterations=plan.training.max_iterations,
+        warm_iterations=plan.training.warm_iterations,
+        kappa=plan.training.kappa,
+        seed=int(payload["seed"]),
+        masked_energy_weight=plan.embedding.energy_weight,
+        warm_start=_potential(spec, "warm_start"),
+        threads=plan.training.cores,
+    )
+    trainer = registry.trainer(name)
+    exit_code = run_prepared(trainer.prepare(job, folder), folder, plan.training.walltime_s)
+    trained = trainer.parse(job, folder, exit_code)
+    if isinstance(trained, Failure):
+        return Outcome(None, failure=trained)
+    metrics = {
+        **trained.metrics,
+        "previous_test": _previous_errors(_potential(spec, "previous"), name, test),
+    }
+    return Outcome({"trainer": name, "metrics": metrics, "labels": len(items)})
+
+
+def _labelled(spec: TaskSpec) -> tuple[list[LabelledStructure], set[str]]:
+    """The finished labels in the order of the payload, and the names of those that may not be held
+    out.
+    """
+    items: list[LabelledStructure] = []
+    forced: set[str] = set()
+    for task_id in spec.payload["labels"]:
+        folder = spec.input_folder(task_id)
+        candidate = Candidate.from_json(read_json(folder / "spec.json")["payload"]["candidate"])
+        label = Label.from_json(read_json(folder / "outcome.json")["result"])
+        items.append(
+            LabelledStructure(task_id, candidate.atoms, label, candidate.provenance, candidate.core)
+        )
+        if candidate.forced or candidate.provenance.parameters.get("picked") not in UNBIASED:
+            forced.add(task_id)
+    return items, forced
+
+
+def _potential(spec: TaskSpec, key: str) -> Path | None:
+    """Absolute folder of a potential that the payload names, or None."""
+    relative = spec.payload.get(key)
+    return None if relative is None else Path(spec.root) / relative
+
+
+def _functions(plan: Plan, trainer: str) -> int:
+    fast = trainer == plan.training.fast_trainer
+    return plan.training.fast_functions_per_element if fast else plan.training.functions_per_element
+
+
+def _held_out_before(previous: Path | None) -> set[str]:
+    """Names of the structures that the previous potential was tested on."""
+    file = None if previous is None else previous / "predictions.json"
+    if file is None or not file.is_file():
+        return set()
+    return {row["name"] for row in read_json(file)["test"]}
+
+
+def _previous_errors(
+    previous: Path | None, trainer: str, test: Sequence[LabelledStructure]
+) -> Json | None:
+    """Errors of the previous potential on this held-out set, by the calculator of the trainer that
+    made it.
+    """
+    if previous is None or not test:
+        return None
+    maker = read_json(previous / "metrics.json").get("trainer", trainer)
+    calculator = registry.trainer(maker).calculator(previous)
+    energies, forces = [], []
+    for item in test:
+        atoms = item.atoms.copy()
+        atoms.calc = calculator
+        energies.append(float(atoms.get_potential_energy()))
+        forces.append(atoms.get_forces())
+    return errors(test, energies, forces)

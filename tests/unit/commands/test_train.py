@@ -1,0 +1,66 @@
+"""Reading files of labelled structures: what is accepted and what is told to the user."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.commands.train import read_labelled, train_file
+
+
+def silicon(number: int) -> Atoms:
+    atoms = bulk("Si", cubic=True)
+    atoms.rattle(0.05, seed=number)
+    return atoms
+
+
+def test_energies_and_forces_come_from_results_or_arrays(tmp_path: Path) -> None:
+    forces = np.arange(24.0).reshape(8, 3)
+    calculated, plain = silicon(0), silicon(1)
+    calculated.calc = SinglePointCalculator(calculated, energy=-43.5, forces=forces)
+    plain.info["energy"], plain.arrays["force"] = -43.0, -forces
+    for name in ("a.extxyz", "a.extxyz.gz"):
+        ase.io.write(tmp_path / name, [calculated, plain], format="extxyz")
+        first, second = read_labelled(tmp_path / name)
+        assert first.label.energy_ev == -43.5
+        np.testing.assert_allclose(first.label.forces, forces)
+        assert second.label.energy_ev == -43.0
+        np.testing.assert_allclose(second.label.forces, -forces)
+        assert first.provenance.group != second.provenance.group
+
+
+@pytest.mark.parametrize("missing", ["energy", "forces"])
+def test_a_missing_label_names_the_structure(tmp_path: Path, missing: str) -> None:
+    good, bad = silicon(0), silicon(1)
+    good.calc = SinglePointCalculator(good, energy=-1.0, forces=np.zeros((8, 3)))
+    if missing == "energy":
+        bad.arrays["forces"] = np.zeros((8, 3))
+    else:
+        bad.info["energy"] = -1.0
+    ase.io.write(tmp_path / "a.extxyz", [good, bad], format="extxyz")
+    with pytest.raises(InputError, match=f"structure 1 has no usable {missing}"):
+        read_labelled(tmp_path / "a.extxyz")
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        read_labelled(tmp_path / "nowhere.extxyz")
+    (tmp_path / "noise.extxyz").write_text("this is\nnot a structure\n")
+    with pytest.raises(InputError, match=r"noise\.extxyz"):
+        read_labelled(tmp_path / "noise.extxyz")
+
+
+def test_a_test_set_of_strange_elements_is_refused(tmp_path: Path) -> None:
+    for name, symbol in (("train.extxyz", "Si"), ("test.extxyz", "Ge")):
+        atoms = bulk(symbol, cubic=True)
+        atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=np.zeros((8, 3)))
+        ase.io.write(tmp_path / name, [atoms, atoms], format="extxyz")
+    with pytest.raises(InputError, match="elements"):
+        train_file(tmp_path / "train.extxyz", tmp_path / "test.extxyz", tmp_path / "out", fast=True)

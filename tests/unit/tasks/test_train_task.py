@@ -1,0 +1,210 @@
+"""The train task: labels from attempt folders into a job, and the comparison with the previous
+potential.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.calculators.emt import EMT
+
+from mlip_autopipec.base.files import write_json
+from mlip_autopipec.base.labels import Label
+from mlip_autopipec.base.process import Prepared
+from mlip_autopipec.base.structures import Candidate, Provenance
+from mlip_autopipec.base.tasks import Failure, Task, TaskSpec
+from mlip_autopipec.engines import registry
+from mlip_autopipec.engines.ports import Trained, TrainJob
+from mlip_autopipec.tasks import train
+
+
+@dataclass
+class Recorder:
+    """A trainer that keeps the job and predicts by effective medium theory."""
+
+    jobs: list[TrainJob] = field(default_factory=list)
+    result: Failure | None = None
+
+    def prepare(self, job: TrainJob, folder: Path) -> Prepared:
+        self.jobs.append(job)
+        return Prepared({}, (sys.executable, "-c", "pass"))
+
+    def parse(self, job: TrainJob, folder: Path, exit_code: int) -> Trained | Failure:
+        return self.result or Trained(
+            folder / "potential", {"trainer": "recorder", "code": exit_code}
+        )
+
+    def calculator(self, potential: Path) -> EMT:
+        return EMT()
+
+
+PLAN: Any = SimpleNamespace(
+    seed=3,
+    material=SimpleNamespace(elements=("Cu",)),
+    embedding=SimpleNamespace(energy_weight=0.0),
+    training=SimpleNamespace(
+        held_out_fraction=0.2,
+        fast_trainer="linear",
+        trainer="pacemaker",
+        cutoff_a=5.0,
+        functions_per_element=150,
+        fast_functions_per_element=60,
+        max_iterations=7,
+        warm_iterations=3,
+        kappa=0.05,
+        cores=1,
+        walltime_s=60.0,
+    ),
+)
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    made = Recorder()
+    monkeypatch.setattr(registry, "trainer", lambda name: made)
+    return made
+
+
+def spec(
+    root: Path,
+    count: int = 12,
+    *,
+    methods: tuple[str, ...] = ("m",),
+    picked: Mapping[int, str] = MappingProxyType({}),
+    **payload: Any,
+) -> TaskSpec:
+    """Label folders as workers leave them; labels are EMT energies, 1 meV/atom and 0.01 eV/Å
+    off.
+    """
+    inputs = {}
+    for number in range(count):
+        atoms = bulk("Cu", cubic=True)
+        atoms.rattle(0.1, seed=number)
+        frame = atoms.copy()
+        frame.calc = EMT()
+        label = Label(
+            frame.get_potential_energy() + 0.001 * len(atoms),
+            frame.get_forces() + 0.01,
+            None,
+            methods[number % len(methods)],
+            1,
+            0.0,
+        )
+        candidate = Candidate(
+            atoms,
+            Provenance(
+                "rattle", f"g{number}", {"picked": picked[number]} if number in picked else {}
+            ),
+            forced=number < 2,
+            core=(0, 1) if number == 3 else None,
+        )
+        folder = root / f"tasks/label-{number}/attempt-1"
+        write_json(folder / "spec.json", {"payload": {"candidate": candidate.to_json()}})
+        write_json(folder / "outcome.json", {"result": label.to_json(), "failure": None})
+        inputs[f"label-{number}"] = f"tasks/label-{number}/attempt-1"
+    content = {
+        "round": 1,
+        "trainer": "linear",
+        "labels": list(inputs),
+        "warm_start": None,
+        "previous": None,
+        "seed": 11,
+        **payload,
+    }
+    return TaskSpec(Task("train", content, tuple(inputs)), 1, str(root), content, inputs)
+
+
+def test_every_label_reaches_the_job_once(recorder: Recorder, tmp_path: Path) -> None:
+    outcome = train.run(spec(tmp_path), PLAN, tmp_path / "attempt")
+    assert outcome.failure is None
+    assert outcome.result is not None
+    assert outcome.result["labels"] == 12
+    assert outcome.result["metrics"]["previous_test"] is None
+    (job,) = recorder.jobs
+    names = [item.name for item in (*job.train, *job.test)]
+    assert sorted(names) == sorted(f"label-{number}" for number in range(12))
+    assert job.test
+    assert not {"label-0", "label-1"} & {item.name for item in job.test}  # forced
+    by_name = {item.name: item for item in (*job.train, *job.test)}
+    assert by_name["label-3"].core == (0, 1)
+    assert by_name["label-4"].core is None
+    frame = by_name["label-5"].atoms.copy()
+    frame.calc = EMT()
+    np.testing.assert_allclose(
+        by_name["label-5"].label.forces, frame.get_forces() + 0.01, atol=1e-6
+    )
+    assert (job.max_iterations, job.warm_iterations, job.seed, job.functions_per_element) == (
+        7,
+        3,
+        11,
+        60,
+    )
+
+
+@pytest.mark.parametrize("reason", [None, "random", "forced", "farthest", "cluster", "d_optimal"])
+def test_only_what_chance_picked_may_be_held_out(
+    recorder: Recorder, tmp_path: Path, reason: str | None
+) -> None:
+    """Ten labels that are not forced: half have the reason, half were drawn at random."""
+    asked = range(2, 7)
+    picked = {number: "random" if number not in asked else reason for number in range(2, 12)}
+    plan = SimpleNamespace(**vars(PLAN))
+    plan.training = SimpleNamespace(**{**vars(PLAN.training), "held_out_fraction": 0.5})
+    given = spec(
+        tmp_path, picked={number: why for number, why in picked.items() if why is not None}
+    )
+    held_out: set[str] = set()
+    for seed in range(8):
+        plan.seed = seed
+        train.run(given, plan, tmp_path / f"attempt-{seed}")
+        held_out |= {item.name for item in recorder.jobs[-1].test}
+    unbiased = range(2, 12) if reason in (None, "random") else range(7, 12)
+    assert held_out == {f"label-{number}" for number in unbiased}
+
+
+def test_the_slow_trainer_has_its_own_basis(recorder: Recorder, tmp_path: Path) -> None:
+    train.run(spec(tmp_path, trainer="pacemaker"), PLAN, tmp_path / "attempt")
+    assert recorder.jobs[0].functions_per_element == 150
+
+
+def test_the_previous_potential_is_judged_on_the_same_held_out_set(
+    recorder: Recorder, tmp_path: Path
+) -> None:
+    previous = tmp_path / "potentials" / "001"
+    write_json(previous / "metrics.json", {"trainer": "recorder"})
+    (previous / "predictions.json").write_text(
+        json.dumps({"train": [], "test": [{"name": "label-7"}]})
+    )
+    given = spec(tmp_path, previous="potentials/001", warm_start="potentials/001")
+    outcome = train.run(given, PLAN, tmp_path / "attempt")
+    (job,) = recorder.jobs
+    assert job.warm_start == previous
+    assert "label-7" in {item.name for item in job.test}
+    assert outcome.result is not None
+    found = outcome.result["metrics"]["previous_test"]
+    assert found["n_structures"] == len(job.test)
+    assert found["force_rmse_mev_per_a"] == pytest.approx(10.0, rel=1e-3)
+    assert found["energy_rmse_mev_per_atom"] == pytest.approx(1.0, rel=1e-3)
+
+
+def test_two_methods_do_not_meet(recorder: Recorder, tmp_path: Path) -> None:
+    outcome = train.run(spec(tmp_path, methods=("a", "b")), PLAN, tmp_path / "attempt")
+    assert outcome.failure is not None
+    assert outcome.failure.kind == "mixed_methods"
+    assert recorder.jobs == []
+
+
+def test_a_failed_fit_is_a_failure_value(recorder: Recorder, tmp_path: Path) -> None:
+    recorder.result = Failure("fit_failed", "no")
+    outcome = train.run(spec(tmp_path), PLAN, tmp_path / "attempt")
+    assert outcome.result is None
+    assert outcome.failure == recorder.result
