@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mlip_autopipec.config.plan import Generation, StrategyPlan
+from mlip_autopipec.config.derive.material import kind_of, temperatures_k
+from mlip_autopipec.config.derive.reasons import Reasons
+from mlip_autopipec.config.input import UserInput
+from mlip_autopipec.config.plan import Embedding, Generation, Material, StrategyPlan
 from mlip_autopipec.science.generation.alloying import mixing_groups
 
-__all__ = ["Form", "default_generation", "form_of", "scaled"]
+__all__ = ["Form", "default_generation", "derive_generation", "form_of", "scaled"]
 
 Form = Literal["element", "compound", "solid_solution", "molecule"]
 
@@ -271,3 +274,39 @@ def _disorder(
             " crystal is wanted"
         )
     }
+
+
+def derive_generation(
+    user: UserInput, material: Material, embedding: Embedding, count: int, why: Reasons
+) -> Generation:
+    """The default strategies; the goal ``crystal`` leaves the melt out, ``liquid`` doubles it."""
+    kind, temperatures = kind_of(material), temperatures_k(user)
+    if user.goal == "crystal":
+        kind, temperatures = (
+            "insulator",
+            [min(t, 1500.0) for t in temperatures],
+        )  # the set without a melt
+    form = form_of(material.fractions, material.kind)
+    generation, reasons = default_generation(
+        kind, embedding.max_dft_atoms, temperatures, count, form
+    )
+    if user.goal == "crystal" and form != "molecule":
+        reasons["generation.batches.melt_quench"] = "left out: the goal is the crystal"
+    if user.goal == "liquid":
+        generation = Generation(
+            batches=[
+                [
+                    s.model_copy(update={"count": 2 * s.count}) if s.name == "melt_quench" else s
+                    for s in batch
+                ]
+                for batch in generation.batches
+            ]
+        )
+    present = {strategy.name for batch in generation.batches for strategy in batch}
+    for key, reason in reasons.items():
+        name = key.removeprefix("generation.batches").lstrip(".")
+        if not name or name in present:
+            why.found[key] = reason
+        else:
+            why.found["generation.batches"] += f"; {name} {reason}"
+    return generation

@@ -11,9 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlip_autopipec.base.errors import InputError, MissingProgramError
+from mlip_autopipec.config.derive.reasons import Reasons
+from mlip_autopipec.config.input import UserInput
+from mlip_autopipec.config.plan import Material, SurrogatePlan
 from mlip_autopipec.engines import registry
 
-__all__ = ["AUTO", "OFFLINE", "SurrogateChoice", "choose_surrogate"]
+__all__ = ["AUTO", "OFFLINE", "SurrogateChoice", "choose_surrogate", "derive_surrogate"]
+
+MOLECULE_SURROGATE = "gfn2"
 
 AUTO, PREFERRED, OFFLINE = "auto", "mace", "chgnet"
 
@@ -67,3 +72,24 @@ def choose_surrogate(
 def _offline(cause: str) -> SurrogateChoice:
     registry.surrogate(OFFLINE).require()
     return SurrogateChoice(OFFLINE, None, f"its weights come with its package; {cause}")
+
+
+def derive_surrogate(user: UserInput, material: Material, why: Reasons) -> SurrogatePlan:
+    asked = user.surrogate
+    if material.kind == "molecule" and asked.engine == AUTO:
+        reason = (
+            "GFN2-xTB is made for molecules; potentials learned from crystals have hardly seen one"
+        )
+        return SurrogatePlan(engine=why.because("surrogate.engine", MOLECULE_SURROGATE, reason))
+    chosen = choose_surrogate(asked.engine, material.elements, asked.model)
+    found = registry.surrogate(chosen.engine, chosen.model)
+    for element in material.elements:
+        if not found.supports([element]):
+            raise InputError(
+                f"the surrogate {chosen.engine} does not know {element}",
+                key="material",
+                value=element,
+            )
+    return SurrogatePlan(
+        engine=why.because("surrogate.engine", chosen.engine, chosen.reason), model=chosen.model
+    )

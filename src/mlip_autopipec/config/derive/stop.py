@@ -1,0 +1,41 @@
+"""Limits of the stop, and the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mlip_autopipec.config.derive.reasons import Reasons, given
+from mlip_autopipec.config.input import UserInput
+from mlip_autopipec.config.plan import Budget, Convergence
+
+__all__ = ["derive_budget", "derive_convergence"]
+
+
+def derive_convergence(why: Reasons) -> Convergence:
+    return Convergence(
+        force_rmse_change=why.because(
+            "convergence.force_rmse_change", 0.15, "few held-out labels scatter this much"
+        ),
+        energy_rmse_mev_per_atom=why.because(
+            "convergence.energy_rmse_mev_per_atom", 5.0, "held out; a fifth of kT at 300 K"
+        ),
+        force_rmse_mev_per_a=why.because(
+            "convergence.force_rmse_mev_per_a", 100.0, "held out; a tenth of thermal forces"
+        ),
+    )
+
+
+def derive_budget(user: UserInput, why: Reasons) -> Budget:
+    told: Mapping[str, str] = {
+        key: given(user.budget, key) for key in ("dft_calls", "wall_minutes")
+    }
+    return Budget(
+        dft_calls=why.because(
+            "budget.dft_calls", user.budget.dft_calls, f"{told['dft_calls']}; may be raised later"
+        ),
+        wall_minutes=why.because(
+            "budget.wall_minutes",
+            user.budget.wall_minutes,
+            f"{told['wall_minutes']}; may be raised later",
+        ),
+    )
