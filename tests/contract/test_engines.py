@@ -103,7 +103,7 @@ class TestLammps(MdEngineContract):
     engine = registry.md_engine("lammps")
 
     def job(self, folder: Path) -> MdJob:
-        from mlip_autopipec.testing.contracts.dft import execute
+        from mlip_autopipec.testing.contracts.running import execute
 
         trainer, work = registry.trainer("linear"), folder / "fit"
         work.mkdir()

@@ -6,12 +6,10 @@ No product module imports this one. A new backend proves itself with one line::
         engine = MyEngine()
 """
 
-from mlip_autopipec.testing.contracts.dft import (
-    DftEngineContract,
-    MdEngineContract,
-    TrainerContract,
-)
+from mlip_autopipec.testing.contracts.dft import DftEngineContract
+from mlip_autopipec.testing.contracts.md import MdEngineContract
 from mlip_autopipec.testing.contracts.surrogate import SurrogateContract
+from mlip_autopipec.testing.contracts.trainer import TrainerContract
 from mlip_autopipec.testing.simulated import (
     GradedEmt,
     SimulatedDft,
