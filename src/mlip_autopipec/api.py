@@ -32,6 +32,7 @@ from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.config.yaml import validate
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import MdJob
+from mlip_autopipec.engines.potential_folder import calculator_of
 
 __all__ = [
     "DFTFactory",
@@ -248,7 +249,7 @@ class PacemakerTrainer:
         """ASE calculator of a potential folder; ``results["gamma"]`` is the extrapolation grade of
         each atom.
         """
-        return registry.trainer(self.plan.training.trainer).calculator(Path(potential))
+        return calculator_of(Path(potential), otherwise=self.plan.training.trainer)
 
 
 class LammpsRunner:

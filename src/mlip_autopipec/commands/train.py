@@ -19,6 +19,7 @@ from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import TrainJob
+from mlip_autopipec.engines.potential_folder import sign
 from mlip_autopipec.science.dataset import group_split
 
 __all__ = ["read_labelled", "train_file"]
@@ -89,6 +90,7 @@ def _fit(name: str, job: TrainJob, out: Path, walltime_s: float | None) -> Json:
     if isinstance(trained, Failure):
         lines = "; ".join(item.text for item in trained.evidence[-2:])
         raise MlipError(f"{trained.message} ({work}): {lines}")
+    sign(trained.folder, name, job.elements)
     if out.exists():
         out.rmdir()
     shutil.move(trained.folder, out)

@@ -21,7 +21,7 @@ from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.base.tasks import Failure, Outcome, TaskSpec
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.engines import registry
+from mlip_autopipec.engines.potential_folder import calculator_of
 from mlip_autopipec.science.embedding import Cutout, Skipped, cut, find_crystal
 from mlip_autopipec.science.embedding.core import evaluate
 from mlip_autopipec.science.generation.context import in_a_box
@@ -53,7 +53,7 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     root, payload = Path(spec.root), spec.payload
     context = _Context(
         plan,
-        registry.trainer(plan.training.trainer).calculator(root / payload["potential"]),
+        calculator_of(root / payload["potential"]),
         _references(spec),
         Path(payload["potential"]).name,
         int(payload["seed"]),

@@ -19,6 +19,7 @@ from mlip_autopipec.base.values import Json
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import TrainJob
+from mlip_autopipec.engines.potential_folder import calculator_of, sign
 from mlip_autopipec.science.dataset import errors, group_split, one_method
 
 __all__ = ["run"]
@@ -69,9 +70,10 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     trained = trainer.parse(job, folder, exit_code)
     if isinstance(trained, Failure):
         return Outcome(None, failure=trained)
+    sign(trained.folder, name, job.elements)
     metrics = {
         **trained.metrics,
-        "previous_test": _previous_errors(_potential(spec, "previous"), name, test),
+        "previous_test": _previous_errors(_potential(spec, "previous"), test),
     }
     return Outcome({"trainer": name, "metrics": metrics, "labels": len(items)})
 
@@ -113,16 +115,11 @@ def _held_out_before(previous: Path | None) -> set[str]:
     return {row["name"] for row in read_json(file)["test"]}
 
 
-def _previous_errors(
-    previous: Path | None, trainer: str, test: Sequence[LabelledStructure]
-) -> Json | None:
-    """Errors of the previous potential on this held-out set, by the calculator of the trainer that
-    made it.
-    """
+def _previous_errors(previous: Path | None, test: Sequence[LabelledStructure]) -> Json | None:
+    """Errors of the previous potential on this held-out set."""
     if previous is None or not test:
         return None
-    maker = read_json(previous / "metrics.json").get("trainer", trainer)
-    calculator = registry.trainer(maker).calculator(previous)
+    calculator = calculator_of(previous)
     energies, forces = [], []
     for item in test:
         atoms = item.atoms.copy()

@@ -20,6 +20,7 @@ from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.base.tasks import Task, TaskSpec
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.engines.potential_folder import sign
 from mlip_autopipec.tasks import harvest
 from mlip_autopipec.testing import simulated_plan
 
@@ -62,10 +63,10 @@ class BlindTrainer:
         return Blind()
 
 
-def plan_of(trainer: str = "ShortSightedTrainer", **embedding: Any) -> Plan:
+def plan_of(**embedding: Any) -> Plan:
+    """The plan names another trainer than the one that made the potential."""
     plan = simulated_plan()
     data = plan.model_dump()
-    data["training"]["trainer"] = f"{__name__}:{trainer}"
     data["embedding"] = {
         "max_dft_atoms": 32,
         "core_radius_a": 2.9,
@@ -100,6 +101,7 @@ def harvested(root: Path, frames: list[Atoms], count: int = 10, plan: Plan | Non
         )
     start = Candidate(bulk("Cu", "fcc", 3.61, cubic=True), Provenance("prototypes", "fcc"))
     write_json(root / "tasks/generate-1/attempt-1/start.json", [start.to_json()])
+    sign(root / POTENTIAL, f"{__name__}:ShortSightedTrainer", ["Cu"])
     payload = {"batch": 0, "files": files, "potential": POTENTIAL, "count": count, "seed": 7}
     spec = TaskSpec(Task("harvest", payload), 1, str(root), payload)
     outcome = harvest.run(spec, plan or plan_of(), root)
@@ -186,11 +188,12 @@ def test_environment_too_large_for_the_cell_is_reported_not_hidden(tmp_path: Pat
 
 
 def test_a_potential_without_grades_is_a_failure(tmp_path: Path) -> None:
+    sign(tmp_path / POTENTIAL, f"{__name__}:BlindTrainer", ["Cu"])
     write_json(tmp_path / "a.json", Candidate(frame(1), Provenance("md", "g")).to_json())
     payload = {"batch": 0, "files": ["a.json"], "potential": POTENTIAL, "count": 3, "seed": 1}
     outcome = harvest.run(
         TaskSpec(Task("harvest", payload), 1, str(tmp_path), payload),
-        plan_of("BlindTrainer"),
+        plan_of(),
         tmp_path,
     )
     assert outcome.failure is not None

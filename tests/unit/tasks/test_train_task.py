@@ -24,6 +24,7 @@ from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.base.tasks import Failure, Task, TaskSpec
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import Trained, TrainJob
+from mlip_autopipec.engines.potential_folder import maker_of
 from mlip_autopipec.tasks import train
 
 
@@ -129,6 +130,7 @@ def test_every_label_reaches_the_job_once(recorder: Recorder, tmp_path: Path) ->
     assert outcome.result is not None
     assert outcome.result["labels"] == 12
     assert outcome.result["metrics"]["previous_test"] is None
+    assert maker_of(tmp_path / "attempt/potential") == "linear"
     (job,) = recorder.jobs
     names = [item.name for item in (*job.train, *job.test)]
     assert sorted(names) == sorted(f"label-{number}" for number in range(12))

@@ -1,0 +1,55 @@
+"""What the folder of a potential says of itself: who made it. Whoever needs a calculator of a
+potential asks the trainer that made it, whatever the plan names today.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ase.calculators.calculator import Calculator
+
+from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.base.files import read_json, write_json
+from mlip_autopipec.engines import registry
+
+__all__ = ["RECORD", "calculator_of", "maker_of", "sign"]
+
+RECORD = "potential.json"
+#: Folders from before the record: only the metrics name the trainer.
+OLDER_RECORD = "metrics.json"
+
+
+def sign(folder: Path, trainer: str, elements: Sequence[str]) -> None:
+    """Write ``potential.json``: the trainer by its name in the registry (or ``module:Class``), and
+    the elements.
+    """
+    write_json(folder / RECORD, {"trainer": trainer, "elements": sorted(elements)})
+
+
+def maker_of(folder: Path, otherwise: str | None = None) -> str:
+    """The trainer that made the potential in ``folder``; ``otherwise``: the answer where nothing
+    says so, else InputError.
+    """
+    for name in (RECORD, OLDER_RECORD):
+        if (folder / name).is_file():
+            trainer = read_json(folder / name).get("trainer")
+            if trainer is not None:
+                return str(trainer)
+    if otherwise is not None:
+        return otherwise
+    raise InputError(
+        "nothing says which trainer made this potential",
+        file=folder,
+        hint=f'write its name into {RECORD}, for example {{"trainer": "pacemaker"}}',
+    )
+
+
+def calculator_of(folder: Path, otherwise: str | None = None) -> Calculator:
+    """ASE calculator of the potential in ``folder`` by the trainer that made it (``otherwise``: by
+    this one where nothing says which).
+
+    Raises InputError where nothing says which that is, or where there is no such trainer any more;
+    MissingProgramError where its packages are absent.
+    """
+    return registry.trainer(maker_of(folder, otherwise)).calculator(folder)
