@@ -7,6 +7,7 @@ and time.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,13 +22,20 @@ __all__ = [
     "CampaignEnded",
     "DriverStarted",
     "Event",
-    "MdReported",
+    "MdBroke",
+    "MdEvent",
+    "MdNoted",
+    "MdProgressed",
+    "MdResumed",
+    "MdStreamed",
+    "MdSwapped",
     "PotentialPublished",
     "SettingsChecked",
     "TaskCancelled",
     "TaskPlanned",
     "Verdict",
     "from_record",
+    "md_event",
     "to_record",
 ]
 
@@ -168,27 +176,116 @@ class TaskCancelled:
 
 
 @dataclass(frozen=True, slots=True)
-class MdReported:
-    """A line that running MD streamed (see MdEngine). ``offset``: bytes of the stream read so
-    far.
+class _Md:
+    """A happening that running MD streamed as a line (see MdEngine).
+
+    ``offset``: bytes of the stream read so far, this line included. In the log each of them is a
+    row ``MdReported`` with the line as it stood in the stream.
     """
 
     task_id: str
     attempt: int
     offset: int
-    report: Json
+
+    def line(self) -> Json:
+        """The line of the stream; what is not known is left out."""
+        values = {name: getattr(self, name) for name in type(self).__slots__}
+        known = {name: value for name, value in values.items() if value is not None}
+        return {"type": _MD_WORDS[type(self)], **known}
 
     def data(self) -> Json:
         return {
             "task": self.task_id,
             "attempt": self.attempt,
             "offset": self.offset,
-            "report": self.report,
+            "report": self.line(),
         }
 
-    @classmethod
-    def parse(cls, data: Mapping[str, Any]) -> MdReported:
-        return cls(data["task"], data["attempt"], data["offset"], data["report"])
+
+@dataclass(frozen=True, slots=True)
+class MdProgressed(_Md):
+    """MD goes on, or waits for a better potential than ``potential``.
+
+    ``ps`` in all and ``clean_ps`` since the last unknown environment, in ps; ``gamma_max``: the
+    largest extrapolation grade since the progress before. None: the engine does not say.
+    """
+
+    step: int
+    state: str = "running"
+    ps: float | None = None
+    clean_ps: float | None = None
+    gamma_max: float | None = None
+    potential: str | None = None
+
+    @property
+    def waiting(self) -> bool:
+        return self.state == "waiting"
+
+
+@dataclass(frozen=True, slots=True)
+class MdStreamed(_Md):
+    """A frame in which MD extrapolated by ``gamma``; ``file`` lies in the attempt's folder."""
+
+    file: str
+    gamma: float
+    step: int
+    potential: str
+
+
+@dataclass(frozen=True, slots=True)
+class MdBroke(_Md):
+    """``gamma`` was past the limit: MD went back to its last trusted frame and waits."""
+
+    gamma: float
+    step: int
+    potential: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MdSwapped(_Md):
+    """MD took over the potential ``new`` in place of ``old`` and went on."""
+
+    old: str
+    new: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class MdResumed(_Md):
+    """MD went on after it had waited, or from the snapshot of a killed run."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class MdNoted(_Md):
+    """A line that this version does not know: kept as it is, without effect."""
+
+    report: Json
+
+    def line(self) -> Json:
+        return self.report
+
+
+MdEvent = MdProgressed | MdStreamed | MdBroke | MdSwapped | MdResumed | MdNoted
+_MD_KINDS: dict[str, type[MdProgressed | MdStreamed | MdBroke | MdSwapped | MdResumed]] = {
+    "progress": MdProgressed,
+    "candidate": MdStreamed,
+    "break": MdBroke,
+    "swap": MdSwapped,
+    "resume": MdResumed,
+}
+_MD_WORDS: dict[type, str] = {cls: word for word, cls in _MD_KINDS.items()}
+
+
+def md_event(task_id: str, attempt: int, offset: int, line: Mapping[str, Any]) -> MdEvent:
+    """The happening in a line of MD's stream; a line of another make is an :class:`MdNoted`."""
+    cls = _MD_KINDS.get(line.get("type", ""))
+    if cls is not None:
+        given = {name: line[name] for name in cls.__slots__ if name in line}
+        with suppress(TypeError):  # it lacks what such a line has to say
+            return cls(task_id, attempt, offset, **given)
+    return MdNoted(task_id, attempt, offset, dict(line))
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,11 +324,12 @@ Event = (
     | AttemptSubmitted
     | AttemptEnded
     | TaskCancelled
-    | MdReported
+    | MdEvent
     | PotentialPublished
     | CampaignEnded
 )
-_KINDS: dict[str, type[Event]] = {
+_MD_ROW = "MdReported"
+_KINDS: dict[str, Any] = {
     cls.__name__: cls
     for cls in (
         DriverStarted,
@@ -241,7 +339,6 @@ _KINDS: dict[str, type[Event]] = {
         AttemptSubmitted,
         AttemptEnded,
         TaskCancelled,
-        MdReported,
         PotentialPublished,
         CampaignEnded,
     )
@@ -249,8 +346,11 @@ _KINDS: dict[str, type[Event]] = {
 
 
 def to_record(event: Event) -> tuple[str, Json]:
-    return type(event).__name__, event.data()
+    return _MD_ROW if isinstance(event, _Md) else type(event).__name__, event.data()
 
 
 def from_record(kind: str, data: Mapping[str, Any]) -> Event:
-    return _KINDS[kind].parse(data)
+    if kind == _MD_ROW:
+        return md_event(data["task"], data["attempt"], data["offset"], data["report"])
+    event: Event = _KINDS[kind].parse(data)
+    return event

@@ -17,7 +17,12 @@ from mlip_autopipec.campaign.events import (
     CampaignEnded,
     DriverStarted,
     Event,
-    MdReported,
+    MdBroke,
+    MdEvent,
+    MdProgressed,
+    MdResumed,
+    MdStreamed,
+    MdSwapped,
     PotentialPublished,
     SettingsChecked,
     TaskCancelled,
@@ -48,7 +53,7 @@ class Attempt:
     stream_offset: int = 0
     waiting: bool = False
     potential: str | None = None
-    progress: Json = field(default_factory=dict)
+    progress: MdProgressed | None = None
 
 
 @dataclass(slots=True)
@@ -227,14 +232,14 @@ class CampaignState:
                 self._attempt_ended(event)
             case TaskCancelled(task_id, _):
                 self._move(task_id, "cancelled")
-            case MdReported():
-                self._md_reported(event)
             case PotentialPublished(task_id, potential):
                 if task_id not in self.published_from:
                     self.potentials.append(potential)
                     self.published_from[task_id] = potential.name
             case CampaignEnded():
                 self.end = event
+            case _:
+                self._md_reported(event)
 
     def _reopen(self) -> None:
         """A new driver means that a person may have mended what only a person can: those tasks are
@@ -282,28 +287,28 @@ class CampaignState:
             }
             self._move(event.task_id, statuses[event.verdict])
 
-    def _md_reported(self, event: MdReported) -> None:
+    def _md_reported(self, event: MdEvent) -> None:
         attempt = self._attempt(event.task_id, event.attempt)
         attempt.stream_offset = event.offset
-        report = event.report
-        attempt.potential = report.get("new") or report.get("potential") or attempt.potential
-        match report["type"]:
-            case "candidate":
-                file = f"tasks/{event.task_id}/attempt-{event.attempt}/{report['file']}"
+        match event:
+            case MdStreamed():
+                file = f"tasks/{event.task_id}/attempt-{event.attempt}/{event.file}"
+                attempt.potential = event.potential
                 self.md_candidates.append(
-                    MdCandidate(file, event.task_id, report["gamma"], report["potential"])
+                    MdCandidate(file, event.task_id, event.gamma, event.potential)
                 )
-            case "swap":
+            case MdSwapped():
                 self.swaps += 1
-                attempt.waiting = False
-            case "break":
+                attempt.potential, attempt.waiting = event.new, False
+            case MdBroke():
                 self.breaks += 1
+                attempt.potential = event.potential or attempt.potential
                 attempt.waiting = True
-            case "resume":
+            case MdResumed():
                 attempt.waiting = False
-            case "progress":
-                attempt.progress = report
-                attempt.waiting = report.get("state") == "waiting"
+            case MdProgressed():
+                attempt.progress, attempt.waiting = event, event.waiting
+                attempt.potential = event.potential or attempt.potential
 
 
 def _calculation(label: Task) -> str:

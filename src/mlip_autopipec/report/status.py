@@ -20,7 +20,10 @@ from mlip_autopipec.campaign.events import (
     CampaignEnded,
     DriverStarted,
     Event,
-    MdReported,
+    MdBroke,
+    MdEvent,
+    MdStreamed,
+    MdSwapped,
     PotentialPublished,
     SettingsChecked,
     TaskCancelled,
@@ -164,8 +167,8 @@ def describe(event: Event, state: CampaignState) -> str | None:
             )
         case CampaignEnded(end_state, reason):
             return f"{end_state}: {reason}"
-        case MdReported():
-            return _describe_report(event, state.tasks[event.task_id])
+        case MdSwapped() | MdBroke() | MdStreamed():
+            return _describe_md(event, state.tasks[event.task_id])
     return None
 
 
@@ -180,23 +183,18 @@ def _describe_end(event: AttemptEnded, record: TaskRecord) -> str:
     return f"{what} failed, {failure.kind}: {failure.message}; next: {event.cure or 'same again'}"
 
 
-def _describe_report(event: MdReported, record: TaskRecord) -> str | None:
-    report, name = event.report, record.task.payload["condition"]["name"]
-    match report["type"]:
-        case "swap":
+def _describe_md(event: MdEvent, record: TaskRecord) -> str | None:
+    name = record.task.payload["condition"]["name"]
+    match event:
+        case MdSwapped():
+            return f"MD {name}: swapped {event.old} for {event.new} at step {event.step}"
+        case MdBroke():
             return (
-                f"MD {name}: swapped {report['old']} for {report['new']} at step {report['step']}"
+                f"MD {name}: gamma {event.gamma:.1f} at step {event.step}, rewound, waits for a"
+                " potential"
             )
-        case "break":
-            return (
-                f"MD {name}: gamma {report['gamma']:.1f} at step {report['step']}, rewound, waits"
-                " for a potential"
-            )
-        case "candidate":
-            return (
-                f"MD {name}: unknown environment, gamma {report['gamma']:.1f} at step"
-                f" {report['step']}"
-            )
+        case MdStreamed():
+            return f"MD {name}: unknown environment, gamma {event.gamma:.1f} at step {event.step}"
     return None
 
 
@@ -294,7 +292,8 @@ def _condition(plan: Plan, state: CampaignState, index: int) -> Json:
     condition = plan.exploration.conditions[index]
     records = visits(state, condition)
     newest = records[-1] if records else None
-    latest = newest.attempts[-1].progress if newest and newest.attempts else {}
+    progress = newest.attempts[-1].progress if newest and newest.attempts else None
+    latest = progress.line() if progress else {}
     if newest is not None and newest.status == "done":
         latest = {**latest, **newest.result}
     if passed(plan, state, condition):

@@ -14,7 +14,12 @@ from mlip_autopipec.campaign.events import (
     AttemptEnded,
     AttemptPlanned,
     Event,
-    MdReported,
+    MdBroke,
+    MdEvent,
+    MdProgressed,
+    MdResumed,
+    MdStreamed,
+    MdSwapped,
     PotentialPublished,
     TaskCancelled,
 )
@@ -136,12 +141,15 @@ def _gamma(history: History) -> dict[str, list[float]]:
     """Extrapolation grades that MD reported, by the potential in force."""
     found: dict[str, list[float]] = {}
     for _, event in history:
-        if not isinstance(event, MdReported):
-            continue
-        report = event.report
-        gamma = report.get("gamma", report.get("gamma_max"))
-        if gamma and report.get("potential"):  # 0: nothing was evaluated yet
-            found.setdefault(report["potential"], []).append(float(gamma))
+        match event:
+            case MdProgressed():
+                gamma = event.gamma_max
+            case MdStreamed() | MdBroke():
+                gamma = event.gamma
+            case _:
+                continue
+        if gamma and event.potential:  # 0: nothing was evaluated yet
+            found.setdefault(event.potential, []).append(gamma)
     return found
 
 
@@ -166,8 +174,10 @@ def _timeline(state: CampaignState, history: History) -> tuple[Json, ...]:
                 _close(open_rows.pop(task_id, None), when, outcome.ok)
             case TaskCancelled(task_id, _):
                 _close(open_rows.pop(task_id, None), when, True)
-            case MdReported(task_id, _, _, report) if task_id in open_rows:
-                _mark_wait(open_rows[task_id]["waits"], when, report)
+            case (
+                MdProgressed(task_id) | MdBroke(task_id) | MdSwapped(task_id) | MdResumed(task_id)
+            ) if task_id in open_rows:
+                _mark_wait(open_rows[task_id]["waits"], when, event)
     for row in open_rows.values():
         _close(row, history[-1][0], True)
     return tuple(rows)
@@ -180,9 +190,10 @@ def _close(row: Json | None, when: float, ok: bool) -> None:
             row["waits"][-1][1] = when
 
 
-def _mark_wait(waits: list[list[float | None]], when: float, report: Json) -> None:
+def _mark_wait(waits: list[list[float | None]], when: float, event: MdEvent) -> None:
     waiting = bool(waits) and waits[-1][1] is None
-    if (report["type"] == "break" or report.get("state") == "waiting") and not waiting:
-        waits.append([when, None])
-    elif report["type"] in ("swap", "resume") and waiting:
-        waits[-1][1] = when
+    match event:
+        case MdBroke() | MdProgressed(waiting=True) if not waiting:
+            waits.append([when, None])
+        case MdSwapped() | MdResumed() if waiting:
+            waits[-1][1] = when

@@ -7,21 +7,21 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from mlip_autopipec.campaign.events import MdReported
+from mlip_autopipec.campaign.events import MdEvent, MdProgressed, md_event
 
 __all__ = ["read_stream"]
 
 
-def read_stream(path: Path, task_id: str, attempt: int, offset: int) -> list[MdReported]:
-    """Reports past byte ``offset``, each with the offset after it; of progress lines only the
-    newest is kept.
+def read_stream(path: Path, task_id: str, attempt: int, offset: int) -> list[MdEvent]:
+    """Happenings past byte ``offset``, each with the offset after it; of progress in a row
+    only the newest is kept.
     """
     if not path.exists():
         return []
     with path.open("rb") as file:
         file.seek(offset)
         raw = file.read()
-    events: list[MdReported] = []
+    events: list[MdEvent] = []
     for line in raw.splitlines(keepends=True):
         if not line.endswith(b"\n"):
             break
@@ -30,7 +30,10 @@ def read_stream(path: Path, task_id: str, attempt: int, offset: int) -> list[MdR
             report = json.loads(line)
         except ValueError:
             continue  # a line torn by a kill, completed by the next writer
-        if report["type"] == "progress" and events and events[-1].report["type"] == "progress":
+        if not isinstance(report, dict):
+            continue
+        event = md_event(task_id, attempt, offset, report)
+        if isinstance(event, MdProgressed) and events and isinstance(events[-1], MdProgressed):
             events.pop()
-        events.append(MdReported(task_id, attempt, offset, report))
+        events.append(event)
     return events

@@ -29,7 +29,9 @@ from mlip_autopipec.campaign.events import (
     AttemptSubmitted,
     CampaignEnded,
     Event,
-    MdReported,
+    MdProgressed,
+    MdStreamed,
+    MdSwapped,
     PotentialPublished,
     TaskCancelled,
     TaskPlanned,
@@ -124,16 +126,10 @@ class World:
         current = self.state.current
         assert current is not None
         if int(current.name) < self.unknown_until:
-            report = {
-                "type": "candidate",
-                "file": "c.json",
-                "gamma": 5.0,
-                "step": 1,
-                "potential": current.name,
-            }
+            attempt = record.attempts[-1].number
             for number in range(4):
-                report = {**report, "file": f"c{number}.json"}
-                self.record(MdReported(record.task.id, record.attempts[-1].number, number, report))
+                where = (record.task.id, attempt, number, f"c{number}.json")
+                self.record(MdStreamed(*where, gamma=5.0, step=1, potential=current.name))
 
     def answer(self, record: TaskRecord) -> Json:
         payload: Json = record.task.payload
@@ -182,14 +178,14 @@ class SleepyWorld(World):
         if self.asleep(record):
             return
         if attempt.potential not in (None, current.name):
-            swap = {"type": "swap", "old": attempt.potential, "new": current.name, "step": 2}
-            self.record(MdReported(task, attempt.number, 0, swap))
+            self.record(MdSwapped(task, attempt.number, 0, attempt.potential, current.name, step=2))
         if int(current.name) >= self.unknown_until:
             super().finish(record)
             return
         self.stream(record)
-        report = {"type": "progress", "state": "waiting", "potential": current.name, "step": 2}
-        self.record(MdReported(task, attempt.number, 0, report))
+        self.record(
+            MdProgressed(task, attempt.number, 0, step=2, state="waiting", potential=current.name)
+        )
 
 
 def plan_for_tests(**changes: Any) -> Plan:
