@@ -14,7 +14,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from mlip_autopipec.base.values import content_hash
 from mlip_autopipec.config.dft_plan import DftPlan
-from mlip_autopipec.config.section import Count, Positive, Section, complaint
+from mlip_autopipec.base.section import Count, Positive, Section, complaint
 
 __all__ = [
     "Budget",
