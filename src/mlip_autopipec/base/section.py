@@ -1,5 +1,5 @@
-"""What the sections of a plan have in common: closed, frozen, and errors that reach the user as
-they are.
+"""What the sections of a plan, and the settings that an engine brings, have in common: closed,
+frozen, and errors that reach the user as they are.
 """
 
 from __future__ import annotations

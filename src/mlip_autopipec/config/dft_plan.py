@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from mlip_autopipec.base.values import Json, content_hash
 from mlip_autopipec.base.section import Count, Positive, Section, complaint
+from mlip_autopipec.base.values import Json, content_hash
 
 __all__ = ["ASE_CALCULATOR", "QUANTUM_ESPRESSO", "DftPlan"]
 

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from mlip_autopipec.base.section import Count, Positive, Section, complaint
 from mlip_autopipec.base.values import content_hash
 from mlip_autopipec.config.dft_plan import DftPlan
-from mlip_autopipec.base.section import Count, Positive, Section, complaint
 
 __all__ = [
     "Budget",

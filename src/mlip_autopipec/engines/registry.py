@@ -7,42 +7,61 @@ imported before it is asked for, so ``--help`` never loads torch, TensorFlow or 
 
 from __future__ import annotations
 
-import importlib
 import inspect
-from collections.abc import Callable
-from importlib.metadata import entry_points
 from typing import Any, Literal, cast
 
-from mlip_autopipec.base.errors import InputError, nearest
+from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.base.plugins import Plugins
 from mlip_autopipec.engines.ports import DftEngine, MdEngine, Surrogate, Trainer
 
-__all__ = ["BUILT_IN", "dft_engine", "known", "load", "md_engine", "surrogate", "trainer"]
+__all__ = ["PORTS", "dft_engine", "known", "load", "md_engine", "surrogate", "trainer"]
 
 Port = Literal["dft", "train", "surrogate", "md"]
 
-BUILT_IN: dict[Port, dict[str, str]] = {
-    "dft": {
-        "quantum_espresso": "mlip_autopipec.engines.dft.quantum_espresso.engine:QuantumEspresso",
-        "ase_calculator": "mlip_autopipec.engines.dft.ase_calculator.engine:AseCalculator",
-    },
-    "train": {
-        "pacemaker": "mlip_autopipec.engines.train.pacemaker.engine:Pacemaker",
-        "linear": "mlip_autopipec.engines.train.pacemaker.engine:LinearAce",
-    },
-    "surrogate": {
-        "chgnet": "mlip_autopipec.engines.surrogate.chgnet.engine:Chgnet",
-        "mace": "mlip_autopipec.engines.surrogate.mace.engine:Mace",
-        "sevennet": "mlip_autopipec.engines.surrogate.sevennet.engine:SevenNet",
-        "gfn2": "mlip_autopipec.engines.surrogate.gfn2.engine:Gfn2",
-    },
-    "md": {"lammps": "mlip_autopipec.engines.md.lammps.engine:Lammps"},
+PORTS: dict[Port, Plugins] = {
+    "dft": Plugins(
+        "DFT engine",
+        "dft.engine",
+        "mlip_autopipec.dft",
+        {
+            "quantum_espresso": (
+                "mlip_autopipec.engines.dft.quantum_espresso.engine:QuantumEspresso"
+            ),
+            "ase_calculator": "mlip_autopipec.engines.dft.ase_calculator.engine:AseCalculator",
+        },
+    ),
+    "train": Plugins(
+        "trainer",
+        "training.trainer",
+        "mlip_autopipec.train",
+        {
+            "pacemaker": "mlip_autopipec.engines.train.pacemaker.engine:Pacemaker",
+            "linear": "mlip_autopipec.engines.train.pacemaker.engine:LinearAce",
+        },
+    ),
+    "surrogate": Plugins(
+        "surrogate",
+        "surrogate.engine",
+        "mlip_autopipec.surrogate",
+        {
+            "chgnet": "mlip_autopipec.engines.surrogate.chgnet.engine:Chgnet",
+            "mace": "mlip_autopipec.engines.surrogate.mace.engine:Mace",
+            "sevennet": "mlip_autopipec.engines.surrogate.sevennet.engine:SevenNet",
+            "gfn2": "mlip_autopipec.engines.surrogate.gfn2.engine:Gfn2",
+        },
+    ),
+    "md": Plugins(
+        "MD engine",
+        "exploration.engine",
+        "mlip_autopipec.md",
+        {"lammps": "mlip_autopipec.engines.md.lammps.engine:Lammps"},
+    ),
 }
 
 
 def known(port: Port) -> dict[str, str]:
     """Every name of a port with the object it stands for."""
-    found = {point.name: point.value for point in entry_points(group=f"mlip_autopipec.{port}")}
-    return {**BUILT_IN[port], **found}
+    return PORTS[port].known()
 
 
 def load(port: Port, name: str) -> Any:
@@ -50,31 +69,7 @@ def load(port: Port, name: str) -> Any:
 
     Raises InputError with the nearest known name when there is none.
     """
-    return _maker(port, name)()
-
-
-def _maker(port: Port, name: str) -> Callable[..., Any]:
-    target = name if ":" in name else known(port).get(name)
-    if target is None:
-        raise InputError(
-            f"unknown {port} engine",
-            key=f"{port}.engine",
-            value=name,
-            hint=nearest(name, known(port)),
-        )
-    module, _, attribute = target.partition(":")
-    try:
-        return cast(Callable[..., Any], getattr(importlib.import_module(module), attribute))
-    except (ModuleNotFoundError, AttributeError) as error:
-        if (
-            isinstance(error, ModuleNotFoundError)
-            and error.name
-            and not module.startswith(error.name)
-        ):
-            raise
-        raise InputError(
-            f"no {port} engine at {target!r}", key=f"{port}.engine", value=name
-        ) from error
+    return PORTS[port].find(name)()
 
 
 def dft_engine(name: str) -> DftEngine:
@@ -91,7 +86,7 @@ def surrogate(name: str, model: str | None = None) -> Surrogate:
     """
     if model is None:
         return cast(Surrogate, load("surrogate", name))
-    maker = _maker("surrogate", name)
+    maker = PORTS["surrogate"].find(name)
     if "model" not in inspect.signature(maker).parameters:
         raise InputError(
             f"the surrogate {name} has one model only", key="surrogate.model", value=model
