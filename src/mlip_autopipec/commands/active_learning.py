@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlip_autopipec.base.errors import CampaignStateError, InputError
-from mlip_autopipec.base.files import atomic_write, read_json
+from mlip_autopipec.base.files import atomic_write
 from mlip_autopipec.base.labels import LabelJob, PotentialRef
 from mlip_autopipec.base.progress import Progress
 from mlip_autopipec.base.tasks import Failure
@@ -17,6 +17,7 @@ from mlip_autopipec.campaign.decide import decide
 from mlip_autopipec.campaign.events import Event
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.commands.dft_check.made import check_made
+from mlip_autopipec.config.label_plan import read_plan
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.config.yaml import write_plan
 from mlip_autopipec.engines import registry
@@ -73,7 +74,7 @@ class ActiveLearning:
             hint = "start it with mlip-auto run or WorkflowManager"
             raise InputError("the convergence check was not made", key="dft.convergence", hint=hint)
         path = root / layout.PLAN_JSON
-        begun = Plan.model_validate(read_json(path)) if path.exists() else None
+        begun = read_plan(path) if path.exists() else None
         if begun is not None and begun.hash != self.plan.hash:
             raise CampaignStateError(
                 f"{root} was begun with another plan; choose another name, or remove the folder"

@@ -15,6 +15,7 @@ from mlip_autopipec.commands.active_learning import run_campaign
 from mlip_autopipec.commands.dft_check.cell import start_cell
 from mlip_autopipec.commands.dft_check.series import Labeller, converge_cell
 from mlip_autopipec.config import dft_check, load
+from mlip_autopipec.config.begun import keep_question
 from mlip_autopipec.config.load import PreparedPlan
 from mlip_autopipec.config.yaml import write_plan
 from mlip_autopipec.runtime import layout
@@ -36,6 +37,8 @@ def run(prepared: PreparedPlan, *, progress: Progress | None = None) -> Json:
             "end_state": "needs_attention",
             "reason": f"the convergence check failed, {found.kind}: {found.message}",
         }
+    if not (found.root / layout.PLAN_JSON).exists():
+        keep_question(found.root, found.question)
     return run_campaign(found.plan, found.reasons, found.root)
 
 

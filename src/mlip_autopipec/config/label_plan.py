@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mlip_autopipec.base.errors import CampaignStateError, InputError
+from mlip_autopipec.base.files import read_json
 from mlip_autopipec.config.plan import DftPlan, ExecutorPlan, Plan
+from mlip_autopipec.config.upgrade import upgraded
+from mlip_autopipec.config.yaml import validate
 
 __all__ = ["LabelBudget", "LabelPlan", "read_plan"]
 
@@ -44,10 +48,15 @@ class LabelPlan(_Model):
         return self.dft.method_hash
 
 
-def read_plan(data: Mapping[str, Any]) -> Plan | LabelPlan:
-    """The plan of a run folder (``plan.json``), of either kind."""
-    return (
-        LabelPlan.model_validate(data)
-        if data.get("kind") == "labels"
-        else Plan.model_validate(data)
-    )
+def read_plan(path: Path) -> Plan | LabelPlan:
+    """The plan of a run folder (``plan.json``), of either kind and of any version so far.
+
+    Raises CampaignStateError where it is of a later version than this program knows, or no plan.
+    """
+    data = upgraded(read_json(path), path)
+    try:
+        if data.get("kind") == "labels":
+            return validate(LabelPlan, data, path)
+        return validate(Plan, data, path)
+    except InputError as error:
+        raise CampaignStateError(f"not a plan that can be gone on with: {error}") from None

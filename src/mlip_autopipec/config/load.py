@@ -5,17 +5,16 @@ folder.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.files import read_json
-from mlip_autopipec.config import dft_check
+from mlip_autopipec.base.values import Json
+from mlip_autopipec.config import begun, dft_check
 from mlip_autopipec.config.derive import derive
-from mlip_autopipec.config.derive.surrogate import AUTO
 from mlip_autopipec.config.input import parse_user_input
+from mlip_autopipec.config.label_plan import read_plan
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.config.yaml import (
     is_plan,
@@ -23,13 +22,11 @@ from mlip_autopipec.config.yaml import (
     load_plan,
     load_reasons,
     read_yaml_mapping,
-    validate,
 )
 
 __all__ = [
     "PreparedPlan",
     "check_same_plan",
-    "differences",
     "load",
     "may_write",
     "with_stored_check",
@@ -40,12 +37,16 @@ __all__ = [
 class PreparedPlan:
     """A plan, the reasons for its numbers, the run folder it belongs to and the file it was made
     from.
+
+    ``question``: what a person asked for (see :mod:`mlip_autopipec.config.begun`); None where the
+    file was a plan.
     """
 
     plan: Plan
     reasons: dict[str, str]
     root: Path
     source: Path
+    question: Json | None = None
 
 
 def load(path: Path, *, runs_dir: Path, cores: int | None) -> PreparedPlan:
@@ -57,7 +58,7 @@ def load(path: Path, *, runs_dir: Path, cores: int | None) -> PreparedPlan:
     """
     data = read_yaml_mapping(path)
     if is_plan(data):
-        plan, reasons = validate(Plan, data, path), load_reasons(path)
+        plan, reasons = load_plan(path), load_reasons(path)
         folder = path.resolve().parent
         own = path.name == "plan.yaml" and folder.name == plan.name
         root = folder if own else (runs_dir / plan.name).resolve()
@@ -76,25 +77,39 @@ def load(path: Path, *, runs_dir: Path, cores: int | None) -> PreparedPlan:
                 error.message, file=path, key=error.key, value=error.value, hint=error.hint
             )
         ) from None
-    prepared = PreparedPlan(plan, reasons, (runs_dir / plan.name).resolve(), path)
-    return with_stored_check(
-        prepared if user.surrogate.engine != AUTO else _with_begun_surrogate(prepared)
-    )
+    root = (runs_dir / plan.name).resolve()
+    prepared = PreparedPlan(plan, reasons, root, path, begun.question_of(user))
+    return _as_begun(prepared) or with_stored_check(prepared)
 
 
-def _with_begun_surrogate(prepared: PreparedPlan) -> PreparedPlan:
-    """The plan with the surrogate that its run began with: what is installed here may have changed
-    since.
+def _as_begun(prepared: PreparedPlan) -> PreparedPlan | None:
+    """The plan that the run folder was begun with, under today's limits; None where nothing was
+    begun there, or something else was asked for.
     """
-    path = prepared.root / "plan.yaml"
-    if not (path.exists() and (prepared.root / "plan.json").exists()):
-        return prepared
-    surrogate = load_plan(path).surrogate
-    if surrogate == prepared.plan.surrogate:
-        return prepared
-    reasons = {**prepared.reasons, "surrogate.engine": "chosen when the run began"}
+    path = prepared.root / "plan.json"
+    stored = read_plan(path) if path.exists() else None
+    if not isinstance(stored, Plan):
+        return None
+    yaml_file = prepared.root / "plan.yaml"
+    reasons = load_reasons(yaml_file) if yaml_file.exists() else {}
+    known, question = begun.stored_question(prepared.root)
+    same = (
+        question == prepared.question
+        if known
+        else begun.same_choices(stored, reasons, prepared.plan, prepared.reasons)
+    )
+    if not same:
+        return None
+    limits = {name: getattr(prepared.plan, name) for name in begun.LIMITS}
+    limits_reasons = {
+        key: reason
+        for key, reason in prepared.reasons.items()
+        if key.partition(".")[0] in begun.LIMITS
+    }
     return replace(
-        prepared, plan=prepared.plan.model_copy(update={"surrogate": surrogate}), reasons=reasons
+        prepared,
+        plan=stored.model_copy(update=limits),
+        reasons={**(reasons or prepared.reasons), **limits_reasons},
     )
 
 
@@ -118,16 +133,16 @@ def check_same_plan(prepared: PreparedPlan) -> None:
 
     A plan.yaml that was derived, but neither edited nor begun, may be replaced.
     """
-    path, begun = prepared.root / "plan.yaml", (prepared.root / "plan.json").exists()
+    path, is_begun = prepared.root / "plan.yaml", (prepared.root / "plan.json").exists()
     if (
         not path.exists()
         or path.resolve() == prepared.source.resolve()
-        or (not begun and is_untouched(path))
+        or (not is_begun and is_untouched(path))
     ):
         return
     old = load_plan(path)
     if old.hash != prepared.plan.hash:
-        changed = differences(old, prepared.plan)
+        changed = _changed(old, prepared)
         shown = ", ".join(changed[:3]) + (
             f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         )
@@ -138,24 +153,16 @@ def check_same_plan(prepared: PreparedPlan) -> None:
         )
 
 
+def _changed(old: Plan, prepared: PreparedPlan) -> list[str]:
+    """Dotted keys that a person changed, where that is known; else those in which the plans
+    differ.
+    """
+    _, asked = begun.stored_question(prepared.root)
+    if asked is not None and prepared.question is not None and asked != prepared.question:
+        return begun.differences(asked, prepared.question)
+    return begun.differences(*(plan.model_dump(mode="json") for plan in (old, prepared.plan)))
+
+
 def may_write(path: Path) -> bool:
     """True where no plan.yaml lies yet, or one that nobody edited."""
     return not path.exists() or is_untouched(path)
-
-
-def differences(old: Plan, new: Plan) -> list[str]:
-    """Dotted keys in which two plans differ, apart from budget and executor."""
-    left, right = (
-        _flat(plan.model_dump(mode="json", exclude={"budget", "executor"})) for plan in (old, new)
-    )
-    return [key for key in {**left, **right} if left.get(key) != right.get(key)]
-
-
-def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        if isinstance(value, dict) and value:
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

@@ -23,6 +23,7 @@ from mlip_autopipec.base.errors import InputError, nearest
 from mlip_autopipec.base.files import atomic_write
 from mlip_autopipec.base.values import content_hash
 from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.config.upgrade import upgraded
 
 __all__ = [
     "is_plan",
@@ -163,7 +164,7 @@ def plan_text(plan: Plan, reasons: Mapping[str, str]) -> str:
     data.yaml_set_start_comment(
         f"Plan of the campaign {plan.name!r}: `mlip-auto run` executes what stands here.\n"
         "Every number may be changed; a run folder belongs to one plan (budget and cores apart).\n"
-        f"{_FINGERPRINT} {_fingerprint(plan)}\n"
+        f"{_FINGERPRINT} {_fingerprint(plan.model_dump(mode='json'))}\n"
     )
     writer = YAML()
     writer.width = 100_000
@@ -232,16 +233,21 @@ def write_plan(plan: Plan, reasons: Mapping[str, str], path: Path) -> None:
 def is_untouched(path: Path) -> bool:
     """True when no number of a plan.yaml was changed since :func:`write_plan`."""
     found = re.search(rf"^# {_FINGERPRINT} (\w+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
-    return found is not None and found[1] == _fingerprint(load_plan(path))
+    return found is not None and found[1] == _fingerprint(read_yaml_mapping(path))
 
 
-def _fingerprint(plan: Plan) -> str:
-    return content_hash(plan.model_dump(mode="json"))
+def _fingerprint(content: Mapping[str, Any]) -> str:
+    """Of what stands in the file, in whichever version's form."""
+    return content_hash(content)
 
 
 def load_plan(path: Path) -> Plan:
-    """The plan in a ``plan.yaml``. Raises InputError, one line, for anything that is not a plan."""
-    return validate(Plan, read_yaml_mapping(path), path)
+    """The plan in a ``plan.yaml`` of any version so far.
+
+    Raises InputError, one line, for anything that is not a plan, and CampaignStateError for a plan
+    of a later version than this program knows.
+    """
+    return validate(Plan, upgraded(read_yaml_mapping(path), path), path)
 
 
 def load_reasons(path: Path) -> dict[str, str]:

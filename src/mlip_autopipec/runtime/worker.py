@@ -44,7 +44,7 @@ def perform(folder: Path, handlers: Mapping[TaskKind, Handler]) -> Outcome:
     spec = TaskSpec.from_json(read_json(folder / layout.SPEC))
     started = time.time()
     try:
-        plan = read_plan(read_json(Path(spec.root) / layout.PLAN_JSON))
+        plan = read_plan(Path(spec.root) / layout.PLAN_JSON)
         outcome = handlers[spec.task.kind](spec, plan, folder)
     except MlipError as error:
         outcome = Outcome(None, Failure("person", str(error)))

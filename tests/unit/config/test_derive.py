@@ -269,7 +269,7 @@ def test_a_run_folder_belongs_to_one_plan(tmp_path: Path) -> None:
     _write_input(tmp_path, "material: Si\nseed: 5\n")
     changed = load.load(path, runs_dir=tmp_path / "runs", cores=2)
     load.check_same_plan(changed)  # derived, never begun, never edited: may be replaced
-    (first.root / "plan.json").write_text("{}")  # the driver began
+    (first.root / "plan.json").write_text(first.plan.model_dump_json())  # the driver began
     with pytest.raises(InputError, match="seed differ"):
         load.check_same_plan(changed)
     _write_input(tmp_path, "material: Si\nbudget: {dft_calls: 200}\n")

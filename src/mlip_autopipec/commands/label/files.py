@@ -13,7 +13,7 @@ from typing import Any
 from ase import Atoms
 
 from mlip_autopipec.base.errors import CampaignStateError, InputError
-from mlip_autopipec.base.files import atomic_write, read_json
+from mlip_autopipec.base.files import atomic_write
 from mlip_autopipec.base.progress import Progress
 from mlip_autopipec.base.structures import atoms_to_json
 from mlip_autopipec.base.tasks import Failure, Task
@@ -27,7 +27,7 @@ from mlip_autopipec.commands.label.outputs import PARAMETERS
 from mlip_autopipec.commands.label.structures import Structure, as_calculated, read_structures
 from mlip_autopipec.commands.label.work import Labelling, given, label_task
 from mlip_autopipec.config.dft_plan import ASE_CALCULATOR
-from mlip_autopipec.config.label_plan import LabelPlan
+from mlip_autopipec.config.label_plan import LabelPlan, read_plan
 from mlip_autopipec.config.plan import DftPlan, ExecutorPlan
 from mlip_autopipec.engines.dft.quantum_espresso import config, pseudos
 from mlip_autopipec.runtime import layout
@@ -218,12 +218,12 @@ def _begun(root: Path) -> LabelPlan | None:
     path = root / layout.PLAN_JSON
     if not path.exists():
         return None
-    data = read_json(path)
-    if data.get("kind") != "labels":
+    plan = read_plan(path)
+    if not isinstance(plan, LabelPlan):
         raise CampaignStateError(
             f"{root} holds a campaign, not labels; choose another folder with --out"
         )
-    return LabelPlan.model_validate(data)
+    return plan
 
 
 def _kept(

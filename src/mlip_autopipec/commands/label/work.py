@@ -72,7 +72,7 @@ class Labelling:
         Raises CampaignStateError when the folder was begun with another method.
         """
         plan_file = root / layout.PLAN_JSON
-        if plan_file.exists() and read_plan(read_json(plan_file)).hash != self.plan.hash:
+        if plan_file.exists() and read_plan(plan_file).hash != self.plan.hash:
             raise CampaignStateError(
                 f"{root} was begun with another method; choose another folder with --out"
             )
