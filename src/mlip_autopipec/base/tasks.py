@@ -72,10 +72,12 @@ class Task:
     needs: tuple[str, ...] = ()
     cores: int = 1
     priority: int = 50
+    # Computed once: it is asked for far more often than tasks are made.
+    id: str = field(init=False, repr=False, compare=False)
 
-    @property
-    def id(self) -> str:
-        return f"{self.kind}-{content_hash([self.kind, self.payload, list(self.needs)])}"
+    def __post_init__(self) -> None:
+        content = content_hash([self.kind, self.payload, list(self.needs)])
+        object.__setattr__(self, "id", f"{self.kind}-{content}")
 
     def to_json(self) -> Json:
         return {

@@ -1,27 +1,18 @@
-"""Judgements: what follows from a failed attempt, and whether the campaign has converged."""
+"""What follows from an attempt that ended: done, tried again, or given up."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from mlip_autopipec.base.labels import LabelJob, PotentialRef
+from mlip_autopipec.base.labels import LabelJob
 from mlip_autopipec.base.tasks import Failure, Outcome
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.campaign.events import AttemptEnded
-from mlip_autopipec.campaign.exploring import passed
-from mlip_autopipec.campaign.state import PERSON, CampaignState, TaskRecord
+from mlip_autopipec.campaign.state import PERSON, TaskRecord
 from mlip_autopipec.config.label_plan import LabelPlan
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.science.stopping import (
-    ConditionProgress,
-    Limits,
-    Property,
-    Round,
-    Verdict,
-    judge,
-)
 
-__all__ = ["LOST", "STOPPED", "Repair", "convergence", "judge_attempt", "validation_of"]
+__all__ = ["LOST", "STOPPED", "Repair", "judge_attempt"]
 
 Repair = Callable[[LabelJob, Sequence[Failure]], LabelJob | None]
 
@@ -83,67 +74,3 @@ def _judge_label(
 def _difference(old: LabelJob, new: LabelJob) -> str:
     changed = {key: value for key, value in new.numerics.items() if old.numerics.get(key) != value}
     return ", ".join(f"{key}={value}" for key, value in changed.items()) or "same again"
-
-
-def validation_of(state: CampaignState, potential: PotentialRef) -> Json | None:
-    """Result of the validation of a potential, if it was done."""
-    for record in state.of_kind("validate"):
-        if record.status == "done" and record.task.payload["potential"] == potential.folder:
-            return record.result
-    return None
-
-
-def convergence(plan: Plan, state: CampaignState) -> Verdict:
-    """The verdict of :mod:`mlip_autopipec.science.stopping` on the potentials of the released
-    kind.
-    """
-    limits = Limits(
-        force_rmse_change=plan.convergence.force_rmse_change,
-        energy_rmse_mev_per_atom=plan.convergence.energy_rmse_mev_per_atom,
-        force_rmse_mev_per_a=plan.convergence.force_rmse_mev_per_a,
-        tolerances={}
-        if plan.validation.modes
-        else {
-            "lattice_constant_a": plan.validation.lattice_tolerance,
-            "bulk_modulus_gpa": plan.validation.bulk_modulus_tolerance,
-        },
-        ceilings={}
-        if not plan.validation.modes
-        else {
-            "geometry_rmsd_a": (plan.validation.geometry_tolerance_a, "Å"),
-            "frequency_rmse_per_cm": (plan.validation.frequency_tolerance_per_cm, "1/cm"),
-        },
-        property_change=plan.convergence.property_change,
-        rounds=plan.convergence.rounds,
-    )
-    released = [
-        potential for potential in state.potentials if potential.trainer == plan.training.trainer
-    ]
-    conditions = [
-        ConditionProgress(c.name, bool(released) and passed(plan, state, c))
-        for c in plan.exploration.conditions
-    ]
-    return judge([_round(state, potential) for potential in released], conditions, limits)
-
-
-def _round(state: CampaignState, potential: PotentialRef) -> Round:
-    test = potential.metrics.get("test") or {}
-    previous = potential.metrics.get("previous_test") or {}
-    validation = validation_of(state, potential) or {}
-    properties: dict[str, Property] = {
-        name: Property(validation[name]["potential"], validation[name]["dft"])
-        for name in ("lattice_constant_a", "bulk_modulus_gpa")
-        if name in validation
-    }
-    return Round(
-        potential.name,
-        test.get("force_rmse_mev_per_a"),
-        test.get("energy_rmse_mev_per_atom"),
-        previous.get("force_rmse_mev_per_a"),
-        properties,
-        {
-            name: validation[name]
-            for name in ("geometry_rmsd_a", "frequency_rmse_per_cm")
-            if name in validation
-        },
-    )

@@ -14,9 +14,12 @@ import math
 import numpy as np
 
 from mlip_autopipec.base.tasks import Task
-from mlip_autopipec.base.values import Json, content_hash
+from mlip_autopipec.base.values import Json
 from mlip_autopipec.campaign.attempts import LOST, STOPPED
-from mlip_autopipec.campaign.first_set import PRIORITY_EOS_LABEL, generated, label_task, room
+from mlip_autopipec.campaign.budget import room
+from mlip_autopipec.campaign.first_set import generated
+from mlip_autopipec.campaign.labels import label_task
+from mlip_autopipec.campaign.schedule import PRIORITY, PRIORITY_AUDIT_LABEL
 from mlip_autopipec.campaign.state import PERSON, CampaignState, TaskRecord
 from mlip_autopipec.config.plan import Plan
 
@@ -25,8 +28,6 @@ __all__ = ["AUDIT", "LARGEST_AUDIT", "audited_labels", "hit_rate", "hit_rate_of"
 #: Purpose of a label that checks the screen. It is never trained on and never held out.
 AUDIT = "audit"
 LARGEST_AUDIT, AUDIT_SHARE = 3, 0.05
-# After everything that the first fit and its validation wait for.
-PRIORITY_AUDIT_LABEL, PRIORITY_HIT_RATE = PRIORITY_EOS_LABEL + 10, PRIORITY_EOS_LABEL + 20
 # Kinds of failures that say nothing of the structure.
 NOT_ITS_FAULT = (LOST, STOPPED, PERSON, "error")
 
@@ -44,7 +45,7 @@ def audited_labels(plan: Plan, state: CampaignState) -> list[Task]:
     offered: list[Json] = [
         item for record in generated(state) for item in record.result.get("audit", [])
     ]
-    if not offered:  # as a rule: then nothing is hashed, again and again, to find the first labels
+    if not offered:
         return []
     count = min(LARGEST_AUDIT, math.ceil(AUDIT_SHARE * len(_first_labels(state))), len(offered))
     drawn = np.random.default_rng(plan.seed).permutation(len(offered))[:count]
@@ -72,7 +73,7 @@ def hit_rate(plan: Plan, state: CampaignState) -> list[Task]:
     if not accepted:
         return []
     payload = {"accepted": accepted, "audited": rejected}
-    return [Task("hit_rate", payload, (*accepted, *rejected), priority=PRIORITY_HIT_RATE)]
+    return [Task("hit_rate", payload, (*accepted, *rejected), priority=PRIORITY["hit_rate"])]
 
 
 def hit_rate_of(state: CampaignState) -> Json | None:
@@ -98,5 +99,4 @@ def _first_labels(state: CampaignState) -> list[TaskRecord]:
     selections = state.of_kind("select")
     if not selections or selections[0].status != "done":
         return []
-    wanted = {content_hash(item) for item in selections[0].result["candidates"]}
-    return [r for r in state.labels("train") if content_hash(r.task.payload["candidate"]) in wanted]
+    return state.labels_of(selections[0])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mlip_autopipec.campaign.auditing import AUDIT, hit_rate
+from mlip_autopipec.campaign.budget import room
 from mlip_autopipec.campaign.commands import CancelTask, Command, EndCampaign, PlanTask
-from mlip_autopipec.campaign.first_set import room
 from mlip_autopipec.campaign.state import PERSON, CampaignState
 from mlip_autopipec.campaign.training import final_training, validate
 from mlip_autopipec.config.plan import Plan
@@ -22,8 +22,9 @@ SPARED = ("train", AUDIT)
 
 def trouble(plan: Plan, state: CampaignState) -> str | None:
     """Why a person must act, or None."""
-    for record in state.tasks.values():
-        if record.status == "quarantined" and record.failures[-1].kind == PERSON:
+    quarantined = sorted(state.with_status("quarantined"), key=lambda record: record.order)
+    for record in quarantined:
+        if record.failures[-1].kind == PERSON:
             return record.failures[-1].message
     # Not those that check the screen: it rejected them because DFT might fail.
     ended = [

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mlip_autopipec.base.tasks import Task
-from mlip_autopipec.campaign.first_set import PRIORITY, room
+from mlip_autopipec.campaign.budget import room
+from mlip_autopipec.campaign.schedule import PRIORITY
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.config.plan import Condition, Plan
 

@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
+from mlip_autopipec.base.tasks import TaskKind
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 
-__all__ = ["startable"]
+__all__ = [
+    "PRIORITY",
+    "PRIORITY_AUDIT_LABEL",
+    "PRIORITY_HARVEST_LABEL",
+    "PRIORITY_LABEL",
+    "PRIORITY_VALIDATION_LABEL",
+    "startable",
+]
+
+# Smaller runs first. A fit is what everything waits for; MD comes next, so that it runs while
+# labels are made. Labels are between the tasks that choose them and those that judge: what MD met
+# first, what checks the screen last, after everything that the first fit and its validation wait
+# for.
+PRIORITY: dict[TaskKind, int] = {
+    "train": 4,
+    "explore": 5,
+    "generate": 10,
+    "select": 10,
+    "harvest": 12,
+    "validate": 20,
+    "hit_rate": 80,
+}
+PRIORITY_HARVEST_LABEL = 30
+PRIORITY_LABEL = 50
+PRIORITY_VALIDATION_LABEL = 60
+PRIORITY_AUDIT_LABEL = 70
 
 
 def startable(state: CampaignState, cores: int) -> list[TaskRecord]:

@@ -37,6 +37,9 @@ PERSON = "person"
 ``needs_attention``.
 """
 
+# Tasks whose result holds candidates that are to be labelled.
+_SOURCES: tuple[TaskKind, ...] = ("select", "harvest")
+
 TaskStatus = Literal["queued", "running", "done", "quarantined", "cancelled"]
 
 
@@ -58,7 +61,11 @@ class Attempt:
 
 @dataclass(slots=True)
 class TaskRecord:
-    """A task with all its attempts. ``payload`` is that of the next or current attempt."""
+    """A task with all its attempts. ``payload`` is that of the next or current attempt.
+
+    ``offered``: what a finished selection or harvest proposed, by the hash of the candidate;
+    ``unlabelled``: those of them that no label task was planned for.
+    """
 
     task: Task
     order: int
@@ -66,6 +73,8 @@ class TaskRecord:
     payload: Json = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
     salvage_attempt: int | None = None
+    offered: dict[str, Json] = field(default_factory=dict, repr=False)
+    unlabelled: dict[str, Json] = field(default_factory=dict, repr=False)
 
     @property
     def result(self) -> Json:
@@ -120,6 +129,8 @@ class CampaignState:
     _statuses: dict[TaskStatus, dict[str, TaskRecord]] = field(
         default_factory=dict, repr=False, compare=False
     )
+    _purposes: dict[str, list[TaskRecord]] = field(default_factory=dict, repr=False, compare=False)
+    _label_of: dict[str, TaskRecord] = field(default_factory=dict, repr=False, compare=False)
     _queue: list[tuple[int, int, str]] = field(default_factory=list, repr=False, compare=False)
     _label_attempts: int = 0
     _calculations: set[str] = field(default_factory=set, repr=False, compare=False)
@@ -143,9 +154,20 @@ class CampaignState:
 
     def labels(self, purpose: str) -> list[TaskRecord]:
         """Label tasks made for ``train``, ``validate`` or ``audit``, oldest first."""
-        return [
-            record for record in self.of_kind("label") if record.task.payload["purpose"] == purpose
-        ]
+        return list(self._purposes.get(purpose, ()))
+
+    def unlabelled(self, source: TaskKind) -> list[Json]:
+        """Candidates that finished tasks of a kind (``select``, ``harvest``) proposed and that no
+        label to be trained on was planned for, in the order of the tasks.
+        """
+        return [item for record in self.of_kind(source) for item in record.unlabelled.values()]
+
+    def labels_of(self, source: TaskRecord) -> list[TaskRecord]:
+        """Labels to be trained on that were planned for what a finished task proposed, oldest
+        first.
+        """
+        found = (self._label_of[name] for name in source.offered if name in self._label_of)
+        return sorted(found, key=lambda record: record.order)
 
     def is_planned(self, label: Task) -> bool:
         """Whether a label of the same calculation and purpose was planned, whatever its candidate's
@@ -254,9 +276,27 @@ class CampaignState:
         self.tasks[name] = record
         self._kinds.setdefault(record.task.kind, []).append(record)
         if record.task.kind == "label":
-            self._calculations.add(_calculation(record.task))
+            self._plan_label(record)
         self._statuses.setdefault("queued", {})[name] = record
         bisect.insort(self._queue, (record.task.priority, record.order, name))
+
+    def _plan_label(self, record: TaskRecord) -> None:
+        self._calculations.add(_calculation(record.task))
+        purpose = record.task.payload["purpose"]
+        self._purposes.setdefault(purpose, []).append(record)
+        if purpose != "train":
+            return
+        candidate = content_hash(record.task.payload.get("candidate"))
+        self._label_of[candidate] = record
+        for kind in _SOURCES:
+            for source in self._kinds.get(kind, ()):
+                source.unlabelled.pop(candidate, None)
+
+    def _offer(self, source: TaskRecord) -> None:
+        source.offered = {content_hash(item): item for item in source.result["candidates"]}
+        source.unlabelled = {
+            name: item for name, item in source.offered.items() if name not in self._label_of
+        }
 
     def _move(self, name: str, status: TaskStatus) -> None:
         record = self.tasks[name]
@@ -286,6 +326,8 @@ class CampaignState:
                 "quarantined": "quarantined",
             }
             self._move(event.task_id, statuses[event.verdict])
+            if event.verdict == "done" and record.task.kind in _SOURCES:
+                self._offer(record)
 
     def _md_reported(self, event: MdEvent) -> None:
         attempt = self._attempt(event.task_id, event.attempt)

@@ -6,7 +6,7 @@ from mlip_autopipec.base.labels import PotentialRef
 from mlip_autopipec.base.tasks import Task
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.campaign.exploring import unpassed_conditions
-from mlip_autopipec.campaign.first_set import PRIORITY
+from mlip_autopipec.campaign.schedule import PRIORITY
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.campaign.validating import source_of_modes, validation_labels
 from mlip_autopipec.config.plan import Plan

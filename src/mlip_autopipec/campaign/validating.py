@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from mlip_autopipec.base.labels import LabelJob
 from mlip_autopipec.base.structures import Candidate, Provenance, atoms_from_json
 from mlip_autopipec.base.tasks import Task
 from mlip_autopipec.base.values import Json
-from mlip_autopipec.campaign.first_set import (
-    PRIORITY_EOS_LABEL,
-    PRIORITY_LABEL,
-    equation_of_state,
-    generated,
-    label_task,
-)
+from mlip_autopipec.campaign.first_set import generated
+from mlip_autopipec.campaign.labels import label_task
+from mlip_autopipec.campaign.schedule import PRIORITY_LABEL, PRIORITY_VALIDATION_LABEL
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.science.dft_rules import kmesh
 from mlip_autopipec.science.properties import molecule
+from mlip_autopipec.science.properties.equation_of_state import strained_cells
 
 __all__ = ["source_of_modes", "validation_labels"]
 
@@ -30,7 +29,37 @@ AT_REST, VIBRATION = "molecule_at_rest", "vibration"
 
 def validation_labels(plan: Plan, state: CampaignState) -> list[Task]:
     """What of the validation's calculations can be planned now."""
-    return _molecule(plan, state) if plan.validation.modes else equation_of_state(plan, state)
+    return _molecule(plan, state) if plan.validation.modes else _equation_of_state(plan, state)
+
+
+def _equation_of_state(plan: Plan, state: CampaignState) -> list[Task]:
+    """Strained cells of the ground state, all on the k-point mesh of the unstrained one; used for
+    validation only.
+    """
+    done = [record for record in state.of_kind("generate") if record.status == "done"]
+    if not done or state.labels("validate"):
+        return []
+    crystal = atoms_from_json(done[0].result["ground_state"])
+    periodic = tuple(bool(flag) for flag in crystal.pbc)
+    mesh = kmesh(crystal.cell.array, periodic, plan.dft.kspacing_per_a, plan.dft.kmesh_shifted)
+    tasks = []
+    for strain, atoms in zip(
+        plan.validation.eos_strains,
+        strained_cells(crystal, plan.validation.eos_strains),
+        strict=True,
+    ):
+        provenance = Provenance("equation_of_state", "validation", {"volumetric_strain": strain})
+        job = LabelJob(atoms, plan.dft.method(), kmesh=mesh)
+        tasks.append(
+            label_task(
+                plan,
+                Candidate(atoms, provenance).to_json(),
+                "validate",
+                PRIORITY_VALIDATION_LABEL,
+                job=job,
+            )
+        )
+    return tasks
 
 
 def source_of_modes(state: CampaignState) -> TaskRecord | None:
@@ -62,4 +91,6 @@ def _molecule(plan: Plan, state: CampaignState) -> list[Task]:
         for sign, atoms in ((1, plus), (-1, minus)):
             parameters: Json = {"mode": mode, "sign": sign, "coordinate_a_amu12": coordinate}
             found.append(Candidate(atoms, Provenance(VIBRATION, "validation", parameters)))
-    return [label_task(plan, item.to_json(), "validate", PRIORITY_EOS_LABEL) for item in found]
+    return [
+        label_task(plan, item.to_json(), "validate", PRIORITY_VALIDATION_LABEL) for item in found
+    ]

@@ -8,7 +8,6 @@ from pathlib import Path
 from mlip_autopipec.base.labels import PotentialRef
 from mlip_autopipec.base.structures import atoms_from_json
 from mlip_autopipec.base.values import Json
-from mlip_autopipec.campaign.attempts import convergence, validation_of
 from mlip_autopipec.campaign.auditing import AUDIT, hit_rate_of
 from mlip_autopipec.campaign.events import (
     AttemptEnded,
@@ -23,11 +22,12 @@ from mlip_autopipec.campaign.events import (
     PotentialPublished,
     TaskCancelled,
 )
+from mlip_autopipec.campaign.labelled import labelled_structures
 from mlip_autopipec.campaign.state import CampaignState
+from mlip_autopipec.campaign.stopping import validation_of, verdict
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.report import status as snapshot
 from mlip_autopipec.report.result_folder import CampaignSummary, write_result
-from mlip_autopipec.runtime.dataset_db import labelled_structures
 
 __all__ = ["campaign_summary", "write_campaign_result"]
 
@@ -72,7 +72,7 @@ def campaign_summary(
         timeline=_timeline(state, history),
         core_hours=snapshot.core_hours(state),
         conditions=tuple(status["conditions"]),
-        checks=convergence(plan, state).to_json(),
+        checks=verdict(plan, state).to_json(),
         ground_state=atoms_from_json(done[0].result["ground_state"]) if done else None,
     )
 

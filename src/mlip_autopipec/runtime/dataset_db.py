@@ -21,26 +21,11 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 
 from mlip_autopipec.base.files import atomic_write
-from mlip_autopipec.base.labels import Label, LabelledStructure
-from mlip_autopipec.base.structures import Candidate
-from mlip_autopipec.campaign.state import CampaignState, TaskRecord
+from mlip_autopipec.base.labels import LabelledStructure
+from mlip_autopipec.campaign.labelled import labelled_structure
+from mlip_autopipec.campaign.state import TaskRecord
 
-__all__ = ["add", "labelled_structure", "labelled_structures", "names", "with_results"]
-
-
-def labelled_structure(record: TaskRecord) -> LabelledStructure:
-    """The structure and label of a finished label task."""
-    candidate = Candidate.from_json(record.task.payload["candidate"])
-    label = Label.from_json(record.result)
-    return LabelledStructure(
-        record.task.id, candidate.atoms, label, candidate.provenance, candidate.core
-    )
-
-
-def labelled_structures(state: CampaignState, purpose: str) -> list[LabelledStructure]:
-    return [
-        labelled_structure(record) for record in state.labels(purpose) if record.status == "done"
-    ]
+__all__ = ["add", "names", "with_results"]
 
 
 def add(path: Path, records: Iterable[TaskRecord], known: set[str]) -> None:

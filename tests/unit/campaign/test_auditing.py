@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 from ase.build import bulk
-from test_decide import World, plan_for_tests
+from world import World, plan_for_tests
 
 from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.base.tasks import Failure, Outcome
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.campaign.auditing import AUDIT, hit_rate_of
 from mlip_autopipec.campaign.events import AttemptPlanned
-from mlip_autopipec.campaign.first_set import PRIORITY_EOS_LABEL
+from mlip_autopipec.campaign.schedule import PRIORITY_VALIDATION_LABEL
 from mlip_autopipec.campaign.state import TaskRecord
 from mlip_autopipec.config.plan import Plan
 
@@ -84,7 +84,7 @@ def test_they_wait_for_everything_that_the_first_fit_waits_for(world: Screened) 
     first = state.of_kind("hit_rate")[0].task.payload["accepted"]
     assert len(first) == 24 and max(begun.index(name) for name in first) < min(audited)
     assert max(begun.index(record.task.id) for record in state.labels("validate")) < min(audited)
-    assert all(record.task.priority > PRIORITY_EOS_LABEL for record in state.labels(AUDIT))
+    assert all(record.task.priority > PRIORITY_VALIDATION_LABEL for record in state.labels(AUDIT))
 
 
 def test_the_surrogate_is_judged_once_by_the_first_labels_and_the_audited_ones(

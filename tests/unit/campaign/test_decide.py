@@ -1,201 +1,28 @@
-"""The loop without processes: a world that answers every task at once shows what ``decide`` makes
-of it.
-"""
+"""The loop without processes: what ``decide`` makes of a world that answers every task at once."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
+import pytest
 from ase.build import bulk
+from world import SleepyWorld, World, plan_for_tests
 
-from mlip_autopipec.base.labels import Label, PotentialRef
-from mlip_autopipec.base.structures import Candidate, Provenance, atoms_from_json, atoms_to_json
+from mlip_autopipec.base.structures import Candidate, Provenance, atoms_from_json
 from mlip_autopipec.base.tasks import Failure, Outcome
 from mlip_autopipec.base.values import Json
-from mlip_autopipec.campaign.attempts import judge_attempt
-from mlip_autopipec.campaign.commands import (
-    CancelTask,
-    Command,
-    EndCampaign,
-    PlanTask,
-    PublishPotential,
-)
+from mlip_autopipec.campaign import labels
+from mlip_autopipec.campaign.commands import PlanTask
 from mlip_autopipec.campaign.decide import decide
 from mlip_autopipec.campaign.events import (
-    AttemptPlanned,
-    AttemptSubmitted,
-    CampaignEnded,
-    Event,
-    MdProgressed,
-    MdStreamed,
-    MdSwapped,
     PotentialPublished,
-    TaskCancelled,
     TaskPlanned,
     from_record,
     to_record,
 )
-from mlip_autopipec.campaign.schedule import startable
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord, fold
-from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.testing import SimulatedDft, simulated_plan
-
-Answer = Callable[[TaskRecord], Outcome | None]
-
-
-class World:
-    """Carries out commands in memory. ``fail`` may answer a task with an outcome of its own."""
-
-    def __init__(
-        self, plan: Plan, fail: Answer = lambda record: None, minutes_per_task: float = 0.01
-    ) -> None:
-        self.plan, self.fail, self.minutes = plan, fail, minutes_per_task
-        self.state, self.log, self.elapsed_s = CampaignState(), [], 0.0  # type: ignore[var-annotated]
-        self.unknown_until = 3  # potentials below this number meet unknown environments
-
-    def record(self, *events: Event) -> None:
-        for event in events:
-            self.log.append(event)
-            self.state.apply(event)
-
-    def run(self, rounds: int = 3000) -> CampaignState:
-        for _ in range(rounds):
-            if self.state.end:
-                return self.state
-            commands = decide(self.plan, self.state, self.elapsed_s)
-            for command in commands:
-                self.execute(command)
-            started = startable(self.state, self.plan.executor.cores)
-            for record in started:
-                number = len(record.attempts) + 1
-                self.record(
-                    AttemptPlanned(record.task.id, number),
-                    AttemptSubmitted(record.task.id, number, "job"),
-                )
-            running = [record for record, _ in self.state.running()]
-            assert commands or running, "nothing to do, yet no end"
-            if running:
-                # the longest-waiting non-MD task ends first, so that MD overlaps with it
-                running.sort(key=lambda r: (r.task.kind == "explore", self.asleep(r), r.order))
-                self.finish(running[0])
-        raise AssertionError("the campaign does not end")
-
-    def execute(self, command: Command) -> None:
-        match command:
-            case PlanTask(task):
-                assert task.id not in self.state.tasks
-                self.record(TaskPlanned(task))
-            case CancelTask(task_id, reason):
-                self.record(TaskCancelled(task_id, reason))
-            case PublishPotential(task_id):
-                number = len(self.state.potentials)
-                result = self.state.tasks[task_id].result
-                name = f"{number:03d}"
-                self.record(
-                    PotentialPublished(
-                        task_id,
-                        PotentialRef(
-                            name,
-                            f"potentials/{name}",
-                            result["trainer"],
-                            ("Cu",),
-                            1,
-                            result["metrics"],
-                        ),
-                    )
-                )
-            case EndCampaign(end_state, reason):
-                self.record(CampaignEnded(end_state, reason))
-
-    def asleep(self, record: TaskRecord) -> bool:
-        current = self.state.current
-        attempt = record.attempts[-1]
-        return current is not None and attempt.waiting and attempt.potential == current.name
-
-    def finish(self, record: TaskRecord) -> None:
-        self.elapsed_s += self.minutes * 60
-        if record.task.kind == "explore":
-            self.stream(record)
-        outcome = self.fail(record) or Outcome(self.answer(record))
-        self.record(judge_attempt(self.plan, record, outcome, SimulatedDft().repair))
-
-    def stream(self, record: TaskRecord) -> None:
-        current = self.state.current
-        assert current is not None
-        if int(current.name) < self.unknown_until:
-            attempt = record.attempts[-1].number
-            for number in range(4):
-                where = (record.task.id, attempt, number, f"c{number}.json")
-                self.record(MdStreamed(*where, gamma=5.0, step=1, potential=current.name))
-
-    def answer(self, record: TaskRecord) -> Json:
-        payload: Json = record.task.payload
-        match record.task.kind:
-            case "generate":
-                return {"ground_state": atoms_to_json(bulk("Cu", cubic=True)), "accepted": 20}
-            case "select" | "harvest":
-                count = payload["count"]
-                return {"candidates": [self.candidate(record, i) for i in range(count)], "of": 20}
-            case "label":
-                n = len(payload["candidate"]["atoms"]["numbers"])
-                return Label(-1.0 * n, np.zeros((n, 3)), np.zeros(6), "hash", 5, 1.0).to_json()
-            case "train":
-                test = {"energy_rmse_mev_per_atom": 1.0, "force_rmse_mev_per_a": 20.0}
-                return {
-                    "trainer": payload["trainer"],
-                    "labels": len(payload["labels"]),
-                    "metrics": {"test": test, "train": test, "previous_test": test},
-                }
-            case "explore":
-                current = self.state.current
-                assert current is not None
-                return {"clean": int(current.name) >= self.unknown_until, "potential": current.name}
-            case _:
-                pair = {"potential": 1.0, "dft": 1.0}
-                return {"lattice_constant_a": pair, "bulk_modulus_gpa": pair, "eos": {}}
-
-    def candidate(self, record: TaskRecord, i: int) -> Json:
-        atoms = bulk("Cu", cubic=True)
-        atoms.positions[0, 0] += 0.001 * (i + 1) + 0.01 * record.order
-        core = (0,) if record.task.kind == "harvest" else None
-        return Candidate(atoms, Provenance("rattle", f"g{i}"), core=core).to_json()
-
-
-class SleepyWorld(World):
-    """MD that meets something unknown streams it and waits for the next potential, as the real
-    engine does.
-    """
-
-    def finish(self, record: TaskRecord) -> None:
-        current = self.state.current
-        if record.task.kind != "explore" or current is None:
-            super().finish(record)
-            return
-        attempt, task = record.attempts[-1], record.task.id
-        if self.asleep(record):
-            return
-        if attempt.potential not in (None, current.name):
-            self.record(MdSwapped(task, attempt.number, 0, attempt.potential, current.name, step=2))
-        if int(current.name) >= self.unknown_until:
-            super().finish(record)
-            return
-        self.stream(record)
-        self.record(
-            MdProgressed(task, attempt.number, 0, step=2, state="waiting", potential=current.name)
-        )
-
-
-def plan_for_tests(**changes: Any) -> Plan:
-    base = simulated_plan()
-    training = {
-        **base.training.model_dump(mode="json"),
-        "fast_trainer": "linear",
-        "trainer": "pacemaker",
-    }
-    return simulated_plan(**{"training": training, **changes})
+from mlip_autopipec.testing import simulated_plan
 
 
 def test_a_campaign_converges_through_every_stage() -> None:
@@ -495,3 +322,39 @@ def test_the_log_alone_rebuilds_the_state() -> None:
 def test_same_plan_gives_the_same_tasks() -> None:
     first, second = (list(World(plan_for_tests()).run().tasks) for _ in range(2))
     assert first == second
+
+
+def test_a_decision_makes_no_task_again_that_is_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each event of a campaign of thousands of labels would cost a second."""
+    made = []
+    label_task = labels.label_task
+    monkeypatch.setattr(labels, "label_task", lambda *args: made.append(1) or label_task(*args))
+    world = World(plan_for_tests())
+    state = world.run()
+    trained = len(state.labels("train"))
+    assert len(made) == trained > 10
+    assert state.unlabelled("select") == state.unlabelled("harvest") == []
+    first = state.of_kind("select")[0]
+    assert [r.task.payload["candidate"] for r in state.labels_of(first)] == first.result[
+        "candidates"
+    ]
+
+
+def test_what_the_budget_left_unlabelled_is_labelled_when_it_is_raised() -> None:
+    def planned(calls: int, state: CampaignState) -> list[str]:
+        plan = plan_for_tests(budget={"dft_calls": calls, "wall_minutes": 60})
+        tasks = [item.task for item in decide(plan, state, 0.0) if isinstance(item, PlanTask)]
+        return [
+            task.payload["candidate"]["provenance"]["group"]
+            for task in tasks
+            if task.kind == "label" and task.payload["purpose"] == "train"
+        ]
+
+    world = World(plan_for_tests())
+    while not world.state.of_kind("select") or not world.state.of_kind("select")[0].ended:
+        world.run(rounds=1, to_the_end=False)
+    state, owed = world.state, world.plan.validation.calls
+    assert planned(owed + 3, state) == ["g0", "g1", "g2"]
+    for task in labels.selected_labels(world.plan, state)[:3]:
+        world.record(TaskPlanned(task))
+    assert planned(owed + 5, state) == planned(owed + 5, fold(world.log)) == ["g3", "g4"]

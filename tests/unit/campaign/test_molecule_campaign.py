@@ -17,8 +17,8 @@ import pytest
 from ase import Atoms
 from ase.build import molecule as g2_molecule
 from ase.calculators.emt import EMT
-from test_decide import World
 from threadpoolctl import threadpool_limits
+from world import World
 
 from mlip_autopipec.base.labels import Label
 from mlip_autopipec.base.structures import atoms_from_json, atoms_to_json

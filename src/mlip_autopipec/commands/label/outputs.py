@@ -14,12 +14,13 @@ from ase.io import write
 from mlip_autopipec.base.files import atomic_write, read_json, write_json
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.campaign.attempts import STOPPED
+from mlip_autopipec.campaign.labelled import labelled_structure
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.config.label_plan import LabelPlan
 from mlip_autopipec.report import status
 from mlip_autopipec.report.failures import healing
 from mlip_autopipec.runtime import layout
-from mlip_autopipec.runtime.dataset_db import labelled_structure, with_results
+from mlip_autopipec.runtime.dataset_db import with_results
 
 __all__ = [
     "EXTXYZ",

@@ -1,0 +1,61 @@
+"""More of the generated candidates: another batch, when MD meets nothing new or a core is idle."""
+
+from __future__ import annotations
+
+from mlip_autopipec.base.tasks import Task
+from mlip_autopipec.base.values import Json, content_hash
+from mlip_autopipec.campaign.budget import room
+from mlip_autopipec.campaign.first_set import generated
+from mlip_autopipec.campaign.schedule import PRIORITY
+from mlip_autopipec.campaign.state import CampaignState
+from mlip_autopipec.config.plan import Plan
+
+__all__ = ["fill", "widen"]
+
+
+def fill(plan: Plan, state: CampaignState) -> list[Task]:
+    """:func:`widen` for a core that would stand idle while a large label runs; asked for while
+    errors are too large.
+
+    A cutout takes minutes, a small cell seconds. One batch for each potential, so that the budget
+    is spent on what the next one still lacks.
+    """
+    current = state.current
+    if current is None or current.trainer != plan.training.trainer or state.with_status("queued"):
+        return []
+    if (
+        state.active("train")
+        or state.of_kind("select")[-1].order > state.of_kind("train")[-1].order
+    ):
+        return []
+    labelling = any(record.task.payload["purpose"] == "train" for record in state.active("label"))
+    return widen(plan, state) if labelling and state.cores_in_use < plan.executor.cores else []
+
+
+def widen(plan: Plan, state: CampaignState) -> list[Task]:
+    """Another batch of generated candidates, by ``selection.later_method``: asked for when MD meets
+    nothing new.
+    """
+    labelled = tuple(record.task.id for record in state.labels("train") if record.status == "done")
+    count = min(plan.selection.batch_count, room(plan, state))
+    pool_is_empty = any(
+        record.status == "done" and not record.result["candidates"]
+        for record in state.of_kind("select")
+    )
+    if not labelled or count <= 0 or pool_is_empty:
+        return []
+    batch = len(state.of_kind("select"))
+    payload: Json = {
+        "count": count,
+        "method": plan.selection.later_method,
+        "random_fraction": plan.selection.random_fraction,
+        "seed": plan.seed + batch,
+        "existing": list(labelled),
+        "refused": [
+            content_hash(record.task.payload["candidate"]["atoms"])
+            for record in state.labels("train")
+            if record.status == "quarantined"
+        ],
+    }
+    pool = tuple(record.task.id for record in generated(state))
+    return [Task("select", payload, (*pool, *labelled), priority=PRIORITY["select"])]
