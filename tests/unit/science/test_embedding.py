@@ -2,50 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from ase.calculators.calculator import Calculator
-from ase.calculators.lj import LennardJones
 from ase.neighborlist import neighbor_list
+from embedding_examples import CRYSTALS, REPEATS, Graded, cut_one, one_hot
 
-from mlip_autopipec.science.embedding import Cutout, Skipped, cut, find_crystal, primitive_cell
+from mlip_autopipec.science.embedding import Skipped, cut, find_crystal, primitive_cell
 from mlip_autopipec.science.embedding.pieces import merge_overlaps, shortest_bond
 from mlip_autopipec.science.embedding.seam import relax_seam
 from mlip_autopipec.science.embedding.supercells import cosets, hermite_forms, shortest_vectors
 
-CRYSTALS = {
-    "diamond": bulk("Si", "diamond", 5.47, cubic=True),
-    "fcc": bulk("Al", "fcc", 4.04, cubic=True),
-    "bcc": bulk("Fe", "bcc", 2.83, cubic=True),
-    "hcp": bulk("Mg", "hcp", 3.2, 5.2),
-    "rocksalt": bulk("NaCl", "rocksalt", 5.64, cubic=True),
-}
-REPEATS = {"diamond": 2, "fcc": 3, "bcc": 4, "hcp": 4, "rocksalt": 3}
 SHEAR = np.array([[1.03, 0.02, 0.0], [0.0, 0.98, 0.03], [0.01, 0.0, 1.01]])
-
-
-def one_hot(n: int, atom: int, value: float = 9.0) -> np.ndarray:
-    gamma = np.full(n, 0.5)
-    gamma[atom] = value
-    return gamma
-
-
-def cut_one(parent: Atoms, atom: int, **changes: Any) -> Cutout:
-    options: dict[str, Any] = {
-        "gamma_select": 2.0,
-        "max_atoms": 32,
-        "core_radius_a": 3.0,
-        "buffer_a": 1.6,
-        "environment_a": 3.0,
-    }
-    found = cut(parent, one_hot(len(parent), atom), **(options | changes))
-    assert len(found) == 1
-    assert isinstance(found[0], Cutout), found[0]
-    return found[0]
 
 
 class Shells:
@@ -290,101 +261,6 @@ def test_box_of_an_ionic_melt_keeps_whole_formula_units(liquid: Atoms) -> None:
     for atom in (3, 40, 77):
         cutout = cut_one(salt, atom, core_radius_a=3.0, buffer_a=2.5, environment_a=3.2)
         assert (cutout.atoms.numbers == 11).sum() == (cutout.atoms.numbers == 17).sum() > 0
-
-
-class Graded(Calculator):  # type: ignore[misc]
-    """Lennard-Jones whose gamma and local energies depend on the neighbours within its cutoff
-    alone.
-    """
-
-    implemented_properties: ClassVar[list[str]] = ["energy", "forces", "energies"]
-
-    def __init__(self, cutoff_a: float, sigma_a: float) -> None:
-        super().__init__()
-        self.pair = LennardJones(
-            sigma=sigma_a, epsilon=0.2, rc=cutoff_a, smooth=True, ro=0.8 * cutoff_a
-        )
-        self.cutoff_a = cutoff_a
-
-    def calculate(self, atoms: Atoms, properties: Any, system_changes: Any) -> None:
-        super().calculate(atoms, properties, system_changes)
-        self.pair.calculate(atoms, properties, system_changes)
-        i, d = neighbor_list("id", atoms, self.cutoff_a)
-        gamma = np.bincount(i, weights=np.exp(-d), minlength=len(atoms)) * 20
-        self.results = {**self.pair.results, "gamma": gamma}
-
-
-@pytest.mark.parametrize("name", ["diamond", "fcc"])
-def test_core_forces_are_the_parents_when_the_cutoff_fits_the_environment(name: str) -> None:
-    """A pair force needs the neighbours within the cutoff: with those in place the core cannot feel
-    the cut at all.
-    """
-    reference = CRYSTALS[name]
-    parent = reference * ((REPEATS[name],) * 3)
-    parent.rattle(0.1, seed=4)
-    pair = Graded(cutoff_a=3.0, sigma_a=2.0)
-    atoms, core_radius_a = (32, 3.0) if name == "diamond" else (64, 3.4)
-    cutout = cut_one(
-        parent,
-        30,
-        primitive=reference,
-        environment_a=3.1,
-        max_atoms=atoms,
-        core_radius_a=core_radius_a,
-        buffer_a=3.0,
-    )
-    inside, outside = (
-        pair.get_forces(cutout.atoms),
-        pair.get_forces(parent)[list(cutout.parent_indices)],
-    )
-    core = list(cutout.core)
-    assert len(core) >= 5
-    np.testing.assert_allclose(inside[core], outside[core], atol=1e-9)
-    buffer = np.setdiff1d(np.arange(len(cutout.atoms)), core)
-    assert np.abs(inside[buffer] - outside[buffer]).max() > 1e-2
-
-
-def test_check_by_the_potential_demotes_atoms_it_can_tell_apart() -> None:
-    """With a longer cutoff the centre's four bonds see strangers and their grades betray them, but
-    not the centre's.
-    """
-    reference = CRYSTALS["diamond"]
-    parent = reference * (2, 2, 2)
-    parent.rattle(0.15, seed=0)
-    unchecked = cut_one(parent, 9, primitive=reference)
-    blind = cut_one(parent, 9, primitive=reference, calculator=Graded(3.0, 2.0))
-    sharp = cut_one(parent, 9, primitive=reference, calculator=Graded(4.7, 2.0))
-    assert len(unchecked.core) == len(blind.core) == 5
-    assert not unchecked.checks["checked_by_potential"]
-    assert blind.checks["demoted"] == 0
-    assert sharp.checks["demoted"] == 5 - len(sharp.core)
-    assert sharp.centre in sharp.core
-    assert sharp.checks["core_difference"] <= 0.05
-
-
-class FarSighted(Graded):
-    """Grades every atom by how many there are: no cutout can look like its parent to it."""
-
-    def calculate(self, atoms: Atoms, properties: Any, system_changes: Any) -> None:
-        super().calculate(atoms, properties, system_changes)
-        self.results["gamma"] = np.full(len(atoms), float(len(atoms)))
-
-
-def test_embedding_that_changes_the_centre_is_reported() -> None:
-    reference = CRYSTALS["diamond"]
-    found = cut(
-        reference * (2, 2, 2),
-        one_hot(64, 9),
-        gamma_select=2.0,
-        max_atoms=32,
-        core_radius_a=3.0,
-        buffer_a=1.6,
-        environment_a=3.0,
-        calculator=FarSighted(3.0, 2.0),
-        primitive=reference,
-    )
-    assert isinstance(found[0], Skipped)
-    assert "local energy or gamma of the centre differs by 50 %" in found[0].reason
 
 
 def test_seam_is_relaxed_with_the_core_held() -> None:

@@ -120,3 +120,17 @@ def test_each_candidate_is_evaluated_once() -> None:
 
     screen([_candidate(_copper(dx=0.1 * n)) for n in range(3)], Counting(), Limits())
     assert Counting.calls == 3
+
+
+def test_energies_are_compared_by_the_atom_whatever_the_size_of_the_cell() -> None:
+    """The same strained crystal in cells of 4 and 32 atoms lies as far above the relaxed one."""
+    strained = bulk("Cu", cubic=True)
+    strained.set_cell(strained.cell * 1.15, scale_atoms=True)
+    cells = [bulk("Cu", cubic=True), strained, strained * (2, 2, 2)]
+    limits = Limits(0.5, max_energy_above_lowest_ev_per_atom=1.0)
+    result = screen([_candidate(atoms) for atoms in cells], EMT(), limits)
+    assert [verdict.kind for verdict in result.verdicts] == [None, None, None]
+    _, small, large = (verdict.energy_ev_per_atom for verdict in result.verdicts)
+    assert small == pytest.approx(large)
+    strained.calc = EMT()
+    assert small == pytest.approx(strained.get_potential_energy() / 4)
