@@ -6,12 +6,14 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help setup run test live lint format doctor plugin surrogate-mace surrogate-sevennet
+.PHONY: help setup run test live lint format doctor plugin coverage mutants surrogate-mace surrogate-sevennet
 
 help:
 	@echo 'make run [INPUT=$(INPUT)]   a whole campaign: input file in, potential and report out'
 	@echo 'make test      the test suite          make live   tests that run for longer'
 	@echo 'make lint      ruff, mypy, imports     make format ruff format'
+	@echo 'make coverage  how much of the package the tests without outside programs reach'
+	@echo 'make mutants   deliberate faults in a copy of the tree: which of them do the tests notice?'
 	@echo 'make doctor    does everything here work?           make setup  install only'
 	@echo 'make surrogate-mace, make surrogate-sevennet   an environment for each of these surrogates (1.4 GB)'
 	@echo 'make plugin    compile the pair style that mlip-auto lammps uses (needs g++)'
@@ -27,6 +29,12 @@ test: setup
 
 live: setup surrogate-mace surrogate-sevennet
 	$(BIN)/python -m pytest tests/live
+
+coverage: setup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not real' --cov --cov-report=term:skip-covered
+
+mutants: setup
+	$(BIN)/python -m benchmarks.mutants
 
 lint: setup
 	$(BIN)/ruff check .

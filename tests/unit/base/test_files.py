@@ -37,7 +37,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_file_and_nothing_else(
         with pytest.raises(OSError, match="no space"):
             atomic_write(path, "new")
     assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["value.json"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("flush", [True, False])
