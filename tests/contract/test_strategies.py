@@ -20,9 +20,9 @@ from ase.calculators.lj import LennardJones
 
 from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.science import generation
+from mlip_autopipec.science.contacts import BUILT_LIMIT, closest_contact
 from mlip_autopipec.science.generation import melt_quench
-from mlip_autopipec.science.generation.context import MIN_CONTACT, Context
-from mlip_autopipec.science.screening import closest_contact
+from mlip_autopipec.science.generation.context import Context
 
 CHEAP: dict[str, dict[str, float]] = {
     "melt_quench": {"every_steps": 1, "max_atoms": 4, "melt_k": 6000.0},
@@ -127,7 +127,7 @@ def _assert_sane(item: Candidate, name: str, context: Context) -> None:
         assert periodic.min() > 1.5 and atoms.get_volume() / len(atoms) > 5.0
         assert np.linalg.det(atoms.cell.array) > 0
     limit = provenance.parameters.get(
-        "min_contact", min(MIN_CONTACT, 0.9 * closest_contact(context.starts[0].atoms))
+        "min_contact", min(BUILT_LIMIT, 0.9 * closest_contact(context.starts[0].atoms))
     )
     assert closest_contact(atoms) >= limit - 1e-9
     _assert_composition(item, context)

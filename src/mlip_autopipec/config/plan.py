@@ -15,6 +15,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from mlip_autopipec.base.section import Count, Positive, Section, complaint
 from mlip_autopipec.base.values import content_hash
 from mlip_autopipec.config.dft_plan import DftPlan
+from mlip_autopipec.science.contacts import SCREEN_LIMIT
 
 __all__ = [
     "Budget",
@@ -85,7 +86,7 @@ class SurrogatePlan(Section):
     model: str | None = None
     max_force_ev_per_a: Positive = 25.0
     max_energy_above_lowest_ev_per_atom: Positive = 2.0
-    min_distance_factor: Positive = 0.7
+    min_distance_factor: Positive = SCREEN_LIMIT
 
     @model_serializer(mode="wrap")
     def _only_what_counts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

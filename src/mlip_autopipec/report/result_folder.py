@@ -266,10 +266,10 @@ def _write_examples(
     repeat = max(1, round((EXAMPLE_ATOMS / len(crystal)) ** (1 / 3)))
     try:
         from mlip_autopipec.engines.md.lammps.examples import export
-        from mlip_autopipec.science.lattices import supercell
+        from mlip_autopipec.science.lattices import md_cell
 
         if not crystal.pbc.any():  # one molecule is the system itself; it needs room to turn
-            crystal, repeat = supercell(crystal, len(crystal)), 1
+            crystal, repeat = md_cell(crystal, len(crystal)), 1
 
         folder = campaign.potential.path(root).parent
         temperature_k, step_fs = (

@@ -1,7 +1,4 @@
-"""The training set: which structures are held out, and how far predictions are from labels.
-
-Pure functions on labelled structures; energies eV, forces eV/Å, errors in meV/atom and meV/Å.
-"""
+"""The training set: which structures are held out, and which forces count."""
 
 from __future__ import annotations
 
@@ -10,14 +7,12 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from mlip_autopipec.base.labels import LabelledStructure
-from mlip_autopipec.base.values import Json
 
-__all__ = ["Split", "core_mask", "errors", "group_split", "one_method", "rmse"]
+__all__ = ["Split", "core_mask", "group_split", "one_method"]
 
-FloatArray = NDArray[np.float64]
 MOST_HELD_OUT = 0.6
 Split = tuple[tuple[LabelledStructure, ...], tuple[LabelledStructure, ...]]
 
@@ -106,34 +101,3 @@ def core_mask(item: LabelledStructure) -> NDArray[np.bool_]:
     if item.core is not None:
         mask[list(item.core)] = True
     return mask
-
-
-def rmse(differences: ArrayLike) -> float | None:
-    """Root mean square; None when there is nothing to average."""
-    values = np.asarray(differences, dtype=float)
-    return float(np.sqrt(np.mean(values**2))) if values.size else None
-
-
-def errors(
-    items: Sequence[LabelledStructure], energies_ev: Sequence[float], forces: Sequence[FloatArray]
-) -> Json:
-    """Errors of predicted total energies (n_structures,) and forces (n_atoms, 3) each, in eV and
-    eV/Å.
-
-    ``n_structures``, ``energy_rmse_mev_per_atom`` (whole cells only) and ``force_rmse_mev_per_a``
-    (components of unmasked atoms); None where nothing is left to average.
-    """
-    energy = [
-        1000.0 * (predicted - item.label.energy_ev) / len(item.atoms)
-        for item, predicted in zip(items, energies_ev, strict=True)
-        if item.core is None
-    ]
-    force = [
-        1000.0 * (np.asarray(predicted) - item.label.forces)[core_mask(item)].ravel()
-        for item, predicted in zip(items, forces, strict=True)
-    ]
-    return {
-        "n_structures": len(items),
-        "energy_rmse_mev_per_atom": rmse(energy),
-        "force_rmse_mev_per_a": rmse(np.concatenate(force) if force else []),
-    }

@@ -1,31 +1,102 @@
-"""Cells that repeat a crystal: its conventional cell, and the MD cell made of it."""
+"""Cells and lattices: standard cells, sublattices and how far their images are apart, the MD cell.
+
+Every sublattice of index n has one Hermite normal form, so all of them can be looked at (Hart &
+Forcade, Phys. Rev. B 77, 224115, 2008): the best are rarely multiples of the unit cell.
+"""
 
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
-import spglib
 from ase import Atoms
+from ase.geometry import minkowski_reduce
+from numpy.typing import NDArray
 
-__all__ = ["conventional_cell", "supercell"]
+from mlip_autopipec.base.values import FloatArray
 
+__all__ = [
+    "bare",
+    "heights_a",
+    "hermite_forms",
+    "md_cell",
+    "separation_a",
+    "standard_cell",
+    "widest_a",
+]
+
+SYMPREC_A = 0.01
 VACUUM_A = 8.0
 
 
-def conventional_cell(atoms: Atoms, symprec_a: float = 0.01) -> Atoms:
-    """The standardised conventional cell (spglib); the structure itself when spglib finds no
-    symmetry.
+def bare(atoms: Atoms) -> Atoms:
+    """A copy with numbers, positions, cell, periodicity and moments alone: no calculator,
+    constraint or velocity.
     """
-    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    found = spglib.standardize_cell(cell, to_primitive=False, no_idealize=False, symprec=symprec_a)
+    plain = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    if atoms.has("initial_magmoms"):
+        plain.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
+    return plain
+
+
+def standard_cell(atoms: Atoms, *, primitive: bool, symprec_a: float = SYMPREC_A) -> Atoms:
+    """The idealised standard cell (spglib), conventional or primitive; not fully periodic
+    structures are returned.
+    """
+    import spglib
+
+    if not atoms.pbc.all():
+        return bare(atoms)
+    spec: Any = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    found = spglib.standardize_cell(
+        spec, to_primitive=primitive, no_idealize=False, symprec=symprec_a
+    )
     if found is None:
-        return Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=True)
-    lattice, scaled, numbers = found
-    return Atoms(numbers=numbers, scaled_positions=scaled, cell=lattice, pbc=True)
+        return bare(atoms)
+    cell, positions, numbers = found
+    return Atoms(numbers=numbers, scaled_positions=positions, cell=cell, pbc=True)
 
 
-def supercell(atoms: Atoms, md_atoms: int) -> Atoms:
+def heights_a(cell: FloatArray) -> FloatArray:
+    """Distances (Å) between opposite faces of a cell."""
+    return np.asarray(
+        abs(np.linalg.det(cell))
+        / np.linalg.norm(np.cross(cell[[1, 2, 0]], cell[[2, 0, 1]]), axis=1)
+    )
+
+
+def hermite_forms(index: int) -> NDArray[np.int64]:
+    """All lower-triangular Hermite normal forms of a determinant, (k, 3, 3)."""
+    found = []
+    for a in _divisors(index):
+        for c in _divisors(index // a):
+            f = index // a // c
+            found += [
+                [[a, 0, 0], [b, c, 0], [d, e, f]]
+                for b, d, e in itertools.product(range(a), range(a), range(c))
+            ]
+    return np.array(found, dtype=np.int64)
+
+
+def _divisors(n: int) -> list[int]:
+    return [i for i in range(1, n + 1) if n % i == 0]
+
+
+def widest_a(volume: float) -> float:
+    """Largest possible shortest vector (Å) of a lattice of this cell volume (Å³): that of fcc, the
+    densest packing.
+    """
+    return float((np.sqrt(2.0) * volume) ** (1 / 3))
+
+
+def separation_a(cell: FloatArray) -> float:
+    """Shortest lattice vector (Å): the distance of an atom's nearest image."""
+    reduced = minkowski_reduce(cell)[0]
+    return float(np.linalg.norm(reduced, axis=1).min())
+
+
+def md_cell(atoms: Atoms, md_atoms: int) -> Atoms:
     """The repetition of the conventional cell nearest to ``md_atoms`` atoms and, among those,
     nearest to a cube.
 
@@ -45,10 +116,8 @@ def supercell(atoms: Atoms, md_atoms: int) -> Atoms:
             boxed.center(vacuum=VACUUM_A, axis=int(axis))
         boxed.pbc = True
         return boxed
-    unit = conventional_cell(atoms)
-    heights = unit.cell.volume / np.linalg.norm(
-        np.cross(unit.cell[[1, 2, 0]], unit.cell[[2, 0, 1]]), axis=1
-    )
+    unit = standard_cell(atoms, primitive=False)
+    heights = heights_a(unit.cell.array)
 
     def cost(repeats: tuple[int, ...]) -> float:
         sides = heights * np.array(repeats)

@@ -14,10 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator
-from ase.data import covalent_radii
-from ase.neighborlist import neighbor_list
 
 from mlip_autopipec.base.structures import Candidate
+from mlip_autopipec.science.contacts import SCREEN_LIMIT, closest_contact
 
 __all__ = [
     "Evaluation",
@@ -26,15 +25,12 @@ __all__ = [
     "Verdict",
     "audit_sample",
     "by_own_limit",
-    "closest_contact",
     "composition",
     "evaluate",
     "judge",
     "screen",
 ]
 
-# Hydrogen bends the rule of covalent radii most (H3+, hot protons): its pairs get a shorter limit.
-HYDROGEN_SLACK = 0.8
 # Kinds of rejection that rest on the surrogate's energy and forces.
 BY_SURROGATE = ("large_force", "high_energy")
 
@@ -43,7 +39,7 @@ BY_SURROGATE = ("large_force", "high_energy")
 class Limits:
     """Limits of the screen; the names are those of the plan's surrogate section."""
 
-    min_distance_factor: float = 0.7
+    min_distance_factor: float = SCREEN_LIMIT
     max_force_ev_per_a: float = 25.0
     max_energy_above_lowest_ev_per_atom: float = 2.0
 
@@ -92,21 +88,6 @@ class Screened:
         """How many were rejected for each kind of reason."""
         kinds = [verdict.kind or "" for verdict in self.rejected]
         return {kind: kinds.count(kind) for kind in sorted(set(kinds))}
-
-
-def closest_contact(atoms: Atoms) -> float:
-    """Smallest pair distance over the pair's sum of covalent radii, periodic images included.
-
-    Pairs with hydrogen count 1/0.8 longer (a looser limit). Infinity when no pair is nearer than
-    1.2 of it.
-    """
-    radii = covalent_radii[atoms.numbers]
-    i, j, distance = neighbor_list("ijd", atoms, cutoff=1.2 * radii)
-    if len(distance) == 0:
-        return float("inf")
-    with_hydrogen = (atoms.numbers[i] == 1) | (atoms.numbers[j] == 1)
-    ratio = distance / (radii[i] + radii[j]) / np.where(with_hydrogen, HYDROGEN_SLACK, 1.0)
-    return float(ratio.min())
 
 
 def composition(atoms: Atoms) -> str:

@@ -20,7 +20,7 @@ from mlip_autopipec.config.plan import Condition, Plan
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import MdJob
 from mlip_autopipec.runtime import layout
-from mlip_autopipec.science.lattices import supercell
+from mlip_autopipec.science.lattices import md_cell
 
 __all__ = ["run"]
 
@@ -57,7 +57,7 @@ def _start_cell(spec: TaskSpec, md_atoms: int) -> Atoms:
     starts = read_json(path)
     if not starts:
         raise CampaignStateError(f"{path} holds no start structure")
-    return supercell(Candidate.from_json(starts[0]).atoms, md_atoms)
+    return md_cell(Candidate.from_json(starts[0]).atoms, md_atoms)
 
 
 def _take_over(spec: TaskSpec, folder: Path) -> None:

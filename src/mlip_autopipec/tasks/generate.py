@@ -32,9 +32,9 @@ from mlip_autopipec.proposing.pieces import (
 )
 from mlip_autopipec.proposing.pool import opened
 from mlip_autopipec.science.generation import starts
-from mlip_autopipec.science.generation.context import standard_cell
 from mlip_autopipec.science.generation.normal_modes import normal_modes
 from mlip_autopipec.science.generation.start_ranking import Start
+from mlip_autopipec.science.lattices import standard_cell
 from mlip_autopipec.science.properties.molecule import modes_to_json
 from mlip_autopipec.science.screening import Screened, audit_sample
 

@@ -22,10 +22,10 @@ from mlip_autopipec.base.tasks import Failure, Outcome, TaskSpec
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines.potential_folder import calculator_of
+from mlip_autopipec.science.contacts import closest_contact
 from mlip_autopipec.science.embedding import Cutout, Skipped, cut, find_crystal
 from mlip_autopipec.science.embedding.core import evaluate
 from mlip_autopipec.science.generation.context import in_a_box
-from mlip_autopipec.science.screening import closest_contact
 from mlip_autopipec.science.selection import farthest_points
 from mlip_autopipec.science.whole_molecule import put_together
 

@@ -10,10 +10,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import numpy as np
 from ase import Atoms
-from ase.data import covalent_radii
-from ase.neighborlist import neighbor_list
 
 from mlip_autopipec.base.files import atomic_write
 from mlip_autopipec.base.labels import Label, LabelJob
@@ -24,12 +21,10 @@ from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import Continues, Watches
 from mlip_autopipec.runtime.executors.parsl import block
 from mlip_autopipec.runtime.layout import OUTCOME
+from mlip_autopipec.science import contacts
 
-__all__ = ["CLOSEST_FACTOR", "KEPT_IN_SCRATCH", "run", "too_close"]
+__all__ = ["KEPT_IN_SCRATCH", "run", "too_close"]
 
-#: Pairs closer than this times the sum of covalent radii are refused (dimer curves go down to about
-#: 0.55).
-CLOSEST_FACTOR = 0.4
 #: Files of a scratch folder that stay after success.
 KEPT_IN_SCRATCH = (".xml",)
 #: The failure whose state is worth keeping for the next attempt.
@@ -101,16 +96,11 @@ def _unreported(spec: TaskSpec, folder: Path) -> list[Path]:
 
 def too_close(atoms: Atoms) -> Failure | None:
     """A ``geometry`` failure when two atoms (or an atom and its image) sit nearly on one place."""
-    radii = CLOSEST_FACTOR * covalent_radii[atoms.numbers]
-    first, second, distance = neighbor_list("ijd", atoms, radii, self_interaction=False)
-    if not len(distance):
+    found = contacts.too_close(atoms, contacts.LABEL_LIMIT)
+    if found is None:
         return None
-    worst = int(np.argmin(distance))
-    i, j = int(first[worst]), int(second[worst])
-    return Failure(
-        "geometry",
-        f"atoms {i} and {j} are {distance[worst]:.3f} Å apart: refused before the calculation",
-    )
+    pair = f"atoms {found.first} and {found.second} are {found.distance_a:.3f} Å apart"
+    return Failure("geometry", f"{pair}: refused before the calculation")
 
 
 def _drop_large_files(folder: Path) -> None:

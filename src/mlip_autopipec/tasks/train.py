@@ -20,7 +20,8 @@ from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import TrainJob
 from mlip_autopipec.engines.potential_folder import calculator_of, sign
-from mlip_autopipec.science.dataset import errors, group_split, one_method
+from mlip_autopipec.science.dataset import group_split, one_method
+from mlip_autopipec.science.predictions import errors, prediction
 
 __all__ = ["run"]
 
@@ -120,10 +121,9 @@ def _previous_errors(previous: Path | None, test: Sequence[LabelledStructure]) -
     if previous is None or not test:
         return None
     calculator = calculator_of(previous)
-    energies, forces = [], []
+    rows = []
     for item in test:
         atoms = item.atoms.copy()
         atoms.calc = calculator
-        energies.append(float(atoms.get_potential_energy()))
-        forces.append(atoms.get_forces())
-    return errors(test, energies, forces)
+        rows.append(prediction(item, atoms.get_potential_energy(), atoms.get_forces()))
+    return errors(rows)

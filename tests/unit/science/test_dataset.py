@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from ase import Atoms
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlip_autopipec.base.labels import Label, LabelledStructure
 from mlip_autopipec.base.structures import Provenance
-from mlip_autopipec.science.dataset import errors, group_split, one_method, rmse
+from mlip_autopipec.science.dataset import group_split, one_method
 
 
 def structure(
@@ -107,28 +106,6 @@ def test_training_keeps_a_group_even_when_all_draw_low() -> None:
         train, test = group_split(family(2), 0.49, seed, keep_test={"0-0", "1-0"})
         assert train
         assert test
-
-
-def test_errors_count_unmasked_atoms_and_whole_cells_only() -> None:
-    whole, masked = structure("a", "a"), structure("b", "b", core=(0,))
-    off = whole.label.forces + np.array([[0.1, 0, 0], [0, 0, 0]])
-    far = masked.label.forces + np.array(
-        [[0, 0.2, 0], [50.0, 50.0, 50.0]]
-    )  # the second atom is buffer
-    result = errors([whole, masked], [-2.0 + 0.004, 99.0], [off, far])
-    assert result["n_structures"] == 2
-    assert result["energy_rmse_mev_per_atom"] == pytest.approx(2.0)
-    assert result["force_rmse_mev_per_a"] == pytest.approx(1000 * np.sqrt((0.1**2 + 0.2**2) / 9))
-
-
-def test_errors_of_nothing_are_none() -> None:
-    assert errors([], [], []) == {
-        "n_structures": 0,
-        "energy_rmse_mev_per_atom": None,
-        "force_rmse_mev_per_a": None,
-    }
-    assert rmse([]) is None
-    assert rmse([3.0, -4.0]) == pytest.approx(np.sqrt(12.5))
 
 
 def test_two_methods_are_seen() -> None:

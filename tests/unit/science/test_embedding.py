@@ -14,7 +14,8 @@ from embedding_examples import CRYSTALS, REPEATS, Graded, cut_one, one_hot
 from mlip_autopipec.science.embedding import Skipped, cut, find_crystal, primitive_cell
 from mlip_autopipec.science.embedding.pieces import merge_overlaps, shortest_bond
 from mlip_autopipec.science.embedding.seam import relax_seam
-from mlip_autopipec.science.embedding.supercells import cosets, hermite_forms, shortest_vectors
+from mlip_autopipec.science.embedding.supercells import cosets, shortest_vectors
+from mlip_autopipec.science.lattices import hermite_forms
 
 SHEAR = np.array([[1.03, 0.02, 0.0], [0.0, 0.98, 0.03], [0.01, 0.0, 1.01]])
 

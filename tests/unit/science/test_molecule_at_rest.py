@@ -194,7 +194,7 @@ def test_a_box_fits_the_molecule_however_it_was_turned() -> None:
 
 def test_a_molecule_has_room_to_turn_in_its_md_box() -> None:
     chain = g2_molecule("trans-butane")
-    cell = lattices.supercell(chain, 14)
+    cell = lattices.md_cell(chain, 14)
     assert len(cell) == len(chain) and cell.pbc.all()
     longest = chain.get_all_distances().max()
     assert cell.cell.lengths() == pytest.approx([longest + 2 * lattices.VACUUM_A] * 3)
@@ -202,7 +202,7 @@ def test_a_molecule_has_room_to_turn_in_its_md_box() -> None:
 
 def test_a_molecule_cut_by_the_faces_of_its_box_is_put_together() -> None:
     ethanol = g2_molecule("CH3CH2OH")
-    cell = lattices.supercell(ethanol, 9)
+    cell = lattices.md_cell(ethanol, 9)
     cell.positions += [0.5, 0.45, 0.52] * cell.cell.lengths()
     cell.wrap()
     assert np.ptp(cell.positions, axis=0).max() > 10.0

@@ -11,7 +11,8 @@ from ase.calculators.emt import EMT
 from ase.data import covalent_radii
 
 from mlip_autopipec.base.structures import Candidate, Provenance
-from mlip_autopipec.science.screening import Limits, closest_contact, composition, screen
+from mlip_autopipec.science.contacts import closest_contact
+from mlip_autopipec.science.screening import Limits, composition, screen
 
 
 def _candidate(atoms: Atoms, name: str = "x") -> Candidate:

@@ -16,8 +16,8 @@ from mlip_autopipec.base.structures import Candidate
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.commands.generate.pictures import draw_sheet
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.science.generation.context import bare
 from mlip_autopipec.science.generation.start_ranking import Start
+from mlip_autopipec.science.lattices import bare
 
 __all__ = ["FILES", "Generated", "spacegroup", "summary_of", "write_files"]
 

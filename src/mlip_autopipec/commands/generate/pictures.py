@@ -10,7 +10,7 @@ from pathlib import Path
 from ase import Atoms
 
 from mlip_autopipec.base.files import atomic_write
-from mlip_autopipec.science.generation.context import bare, standard_cell
+from mlip_autopipec.science.lattices import bare, standard_cell
 
 __all__ = ["draw_sheet"]
 

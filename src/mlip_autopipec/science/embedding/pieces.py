@@ -11,12 +11,12 @@ from math import gcd
 
 import numpy as np
 from ase import Atoms
-from ase.geometry import minkowski_reduce
 from ase.neighborlist import neighbor_list
 
 from mlip_autopipec.science.embedding.lattice import Crystal, fold
 from mlip_autopipec.science.embedding.model import FloatArray, IntArray, Piece
 from mlip_autopipec.science.embedding.supercells import best_supercells, cosets
+from mlip_autopipec.science.lattices import separation_a
 
 __all__ = ["MERGE_FACTOR", "box_piece", "crystal_pieces", "merge_overlaps", "shortest_bond"]
 
@@ -156,7 +156,7 @@ def box_piece(parent: Atoms, centre: int, *, max_atoms: int, image_distance_a: f
     kept, dropped = _whole_formula_units(atoms, kept, middle, parent)
     piece = atoms[kept]
     piece.wrap()
-    distance = float(np.linalg.norm(minkowski_reduce(piece.cell.array)[0], axis=1).min())
+    distance = separation_a(piece.cell.array)
     notes = {"merged": merged, "dropped_for_stoichiometry": dropped}
     return Piece(piece, indices[kept], kept.index(middle), "box", distance, notes)
 

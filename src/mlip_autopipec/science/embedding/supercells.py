@@ -15,30 +15,9 @@ import numpy as np
 from ase.geometry import minkowski_reduce
 
 from mlip_autopipec.science.embedding.model import FloatArray, IntArray
+from mlip_autopipec.science.lattices import hermite_forms, widest_a
 
-__all__ = ["best_supercells", "cosets", "hermite_forms", "shortest_vectors"]
-
-
-def hermite_forms(index: int) -> IntArray:
-    """All lower-triangular Hermite normal forms of a determinant, (k, 3, 3)."""
-    found = []
-    for a in _divisors(index):
-        for c in _divisors(index // a):
-            f = index // a // c
-            found += [
-                [[a, 0, 0], [b, c, 0], [d, e, f]]
-                for b, d, e in itertools.product(range(a), range(a), range(c))
-            ]
-    return np.array(found, dtype=np.int64)
-
-
-def _divisors(n: int) -> list[int]:
-    return [i for i in range(1, n + 1) if n % i == 0]
-
-
-def _bound(volume: float) -> float:
-    """Largest possible shortest vector of a lattice of this cell volume."""
-    return float((np.sqrt(2.0) * volume) ** (1 / 3))
+__all__ = ["best_supercells", "cosets", "shortest_vectors"]
 
 
 def shortest_vectors(forms: IntArray, vectors: FloatArray) -> tuple[FloatArray, IntArray]:
@@ -46,7 +25,7 @@ def shortest_vectors(forms: IntArray, vectors: FloatArray) -> tuple[FloatArray, 
     (k,).
     """
     index = round(np.linalg.det(forms[0]))
-    limit = _bound(abs(np.linalg.det(vectors)) * index) * 1.0001
+    limit = widest_a(abs(np.linalg.det(vectors)) * index) * 1.0001
     reach = np.ceil(limit * np.linalg.norm(np.linalg.inv(vectors), axis=0)).astype(int)
     grid = np.array(list(itertools.product(*(range(-r, r + 1) for r in reach))), dtype=np.int64)
     lengths = np.linalg.norm(grid @ vectors, axis=1)
@@ -94,7 +73,7 @@ def best_supercells(
         small = None
     best: tuple[float, IntArray] | None = small
     for index in range(max_index, 0, -1):
-        if best is not None and _bound(volume * index) <= best[0] * 1.0001:
+        if best is not None and widest_a(volume * index) <= best[0] * 1.0001:
             break
         trial = _best_of(index, vectors)
         if best is None or trial[0] >= best[0] * 1.0001:

@@ -17,14 +17,8 @@ from ase.data import atomic_numbers, covalent_radii
 from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
-from mlip_autopipec.science.generation.context import (
-    Context,
-    FloatArray,
-    bare,
-    deformed,
-    standard_cell,
-    supercell,
-)
+from mlip_autopipec.science.generation.context import Context, FloatArray, deformed, supercell
+from mlip_autopipec.science.lattices import bare, standard_cell
 
 __all__ = [
     "Correlations",

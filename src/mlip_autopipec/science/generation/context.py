@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -13,12 +12,12 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
 from mlip_autopipec.base.structures import Candidate
-from mlip_autopipec.science.screening import closest_contact
+from mlip_autopipec.science.contacts import BUILT_LIMIT, closest_contact
+from mlip_autopipec.science.lattices import bare, heights_a, standard_cell
 
 __all__ = [
-    "MIN_CONTACT",
+    "BUILT_LIMIT",
     "Context",
-    "bare",
     "contact_limit",
     "deformed",
     "half_and_full_cells",
@@ -26,16 +25,11 @@ __all__ = [
     "lindemann_a",
     "random_strain",
     "rattled",
-    "standard_cell",
     "supercell",
 ]
 
 FloatArray = NDArray[np.float64]
 
-# A rattled pair may come this near, in sums of covalent radii; a bit above the screen's limit of
-# 0.7.
-MIN_CONTACT = 0.75
-SYMPREC_A = 0.01
 # Empty space between a molecule and the faces of its box (Å). Forces on ethanol in such a box,
 # images corrected for, against one with 6 Å and no correction: 1.9 meV/Å (0.3 meV/atom) apart, at a
 # third of the cost.
@@ -73,34 +67,6 @@ class Context:
         return tuple(sorted(self.fractions))
 
 
-def bare(atoms: Atoms) -> Atoms:
-    """A copy with numbers, positions, cell, periodicity and moments alone: no calculator,
-    constraint or velocity.
-    """
-    plain = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    if atoms.has("initial_magmoms"):
-        plain.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
-    return plain
-
-
-def standard_cell(atoms: Atoms, *, primitive: bool, symprec_a: float = SYMPREC_A) -> Atoms:
-    """The idealised standard cell (spglib), conventional or primitive; not fully periodic
-    structures are returned.
-    """
-    import spglib
-
-    if not atoms.pbc.all():
-        return bare(atoms)
-    spec: Any = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    found = spglib.standardize_cell(
-        spec, to_primitive=primitive, no_idealize=False, symprec=symprec_a
-    )
-    if found is None:
-        return bare(atoms)
-    cell, positions, numbers = found
-    return Atoms(numbers=numbers, scaled_positions=positions, cell=cell, pbc=True)
-
-
 def supercell(atoms: Atoms, max_atoms: int) -> Atoms:
     """The largest compact supercell of at most ``max_atoms`` atoms.
 
@@ -119,7 +85,7 @@ def supercell(atoms: Atoms, max_atoms: int) -> Atoms:
             size = a * b * c * len(unit)
             if size > max_atoms:
                 continue
-            heights = _heights(unit.cell.array * np.array(n)[:, None])
+            heights = heights_a(unit.cell.array * np.array(n)[:, None])
             near = size >= 0.75 * max_atoms
             # Sorted: near the wanted size, conventional, largest, most compact, then the last axis
             # the long one.
@@ -162,14 +128,6 @@ def in_a_box(atoms: Atoms, margin_a: float = BOX_MARGIN_A) -> Atoms:
     boxed = Atoms(numbers=atoms.numbers, positions=arms @ axes.T)
     boxed.center(vacuum=margin_a)
     return boxed
-
-
-def _heights(cell: FloatArray) -> FloatArray:
-    """Distances (Å) between opposite faces of a cell."""
-    return np.asarray(
-        abs(np.linalg.det(cell))
-        / np.linalg.norm(np.cross(cell[[1, 2, 0]], cell[[2, 0, 1]]), axis=1)
-    )
 
 
 def deformed(atoms: Atoms, strain: FloatArray) -> Atoms:
@@ -220,7 +178,7 @@ def contact_limit(atoms: Atoms) -> float:
     """How near (sums of covalent radii) atoms may come: 0.75, in a molecule also 0.9 of what a
     triple bond has.
     """
-    return min(MIN_CONTACT, closest_contact(atoms) * (1.0 if atoms.pbc.any() else 0.9))
+    return min(BUILT_LIMIT, closest_contact(atoms) * (1.0 if atoms.pbc.any() else 0.9))
 
 
 def rattled(atoms: Atoms, sigma_a: float, rng: np.random.Generator, tries: int = 20) -> Atoms:

@@ -14,9 +14,9 @@ from ase.build import make_supercell
 from ase.geometry import minkowski_reduce
 from numpy.typing import NDArray
 
-from mlip_autopipec.science.generation.context import FloatArray, bare, standard_cell
+from mlip_autopipec.science.lattices import bare, hermite_forms, standard_cell, widest_a
 
-__all__ = ["SEPARATION_A", "defect_cell", "separation_a"]
+__all__ = ["SEPARATION_A", "defect_cell"]
 
 # Images of a defect farther apart than this hardly see each other.
 SEPARATION_A = 8.0
@@ -41,9 +41,9 @@ def defect_cell(atoms: Atoms, max_atoms: int) -> Atoms:
     # beats the best so far.
     enough = max(1, int(np.ceil(SEPARATION_A**3 / 2**0.5 / unit.get_volume() - 1e-9)))
     for size in (*range(enough, limit + 1), *range(min(enough - 1, limit), 0, -1)):
-        if best is not None and (2**0.5 * size * unit.get_volume()) ** (1 / 3) < best[0]:
+        if best is not None and widest_a(size * unit.get_volume()) < best[0]:
             break
-        forms = _hermite_forms(size)
+        forms = hermite_forms(size)
         # A lattice vector belongs to the superlattice when its coordinates there are integers.
         inside = np.einsum("kc,mcd->mkd", points, np.linalg.inv(forms))
         held = (np.abs(inside - np.round(inside)) < 1e-6).all(axis=2)
@@ -64,13 +64,7 @@ def defect_cell(atoms: Atoms, max_atoms: int) -> Atoms:
     return bare(cell)
 
 
-def separation_a(cell: FloatArray) -> float:
-    """Shortest lattice vector (Å): the distance of an atom's nearest image."""
-    reduced = minkowski_reduce(cell)[0]
-    return float(np.linalg.norm(reduced, axis=1).min())
-
-
-def _lattice_points(cell: FloatArray) -> NDArray[np.int64]:
+def _lattice_points(cell: NDArray[np.float64]) -> NDArray[np.int64]:
     """Integer coordinates (k, 3) of all lattice vectors up to SEPARATION_A and some beyond, one of
     each pair v, -v.
     """
@@ -78,21 +72,3 @@ def _lattice_points(cell: FloatArray) -> NDArray[np.int64]:
     grid = np.array(list(itertools.product(*(range(-n, n + 1) for n in reach))))
     grid = grid[[tuple(point) > (0, 0, 0) for point in grid]]
     return np.asarray(grid[np.linalg.norm(grid @ cell, axis=1) <= 1.5 * SEPARATION_A])
-
-
-def _hermite_forms(size: int) -> NDArray[np.int64]:
-    """Matrices (m, 3, 3) of every superlattice of ``size`` cells: lower triangular, below the
-    diagonal reduced.
-    """
-    forms = [
-        [[a, 0, 0], [b, c, 0], [d, e, f]]
-        for a in range(1, size + 1)
-        if size % a == 0
-        for c in range(1, size // a + 1)
-        if (size // a) % c == 0
-        for f in (size // a // c,)
-        for b in range(a)
-        for d in range(a)
-        for e in range(c)
-    ]
-    return np.array(forms, dtype=np.int64)

@@ -14,17 +14,12 @@ from ase import Atoms
 
 from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.base.values import Json
+from mlip_autopipec.science.contacts import BUILT_LIMIT, closest_contact
 from mlip_autopipec.science.generation.alloying import mixing_partners
-from mlip_autopipec.science.generation.context import (
-    MIN_CONTACT,
-    Context,
-    bare,
-    rattled,
-    supercell,
-)
-from mlip_autopipec.science.generation.defect_cells import SEPARATION_A, defect_cell, separation_a
+from mlip_autopipec.science.generation.context import Context, rattled, supercell
+from mlip_autopipec.science.generation.defect_cells import SEPARATION_A, defect_cell
 from mlip_autopipec.science.generation.relaxing import loosely_relaxed, separated
-from mlip_autopipec.science.screening import closest_contact
+from mlip_autopipec.science.lattices import bare, separation_a
 
 __all__ = ["antisites", "divacancies", "family", "substitutions", "vacancies"]
 
@@ -252,7 +247,7 @@ def family(
             index, vain = index + 1, vain + 1
             continue
         defect = loosely_relaxed(separated(built[0]), context.calculator, relax_steps)
-        if closest_contact(defect) < MIN_CONTACT:  # no room for it in a cell this small
+        if closest_contact(defect) < BUILT_LIMIT:  # no room for it in a cell this small
             index, vain = index + 1, vain + 1
             continue
         vain = 0

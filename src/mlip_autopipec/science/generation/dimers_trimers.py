@@ -17,6 +17,7 @@ from ase.data import atomic_numbers, covalent_radii
 
 from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.base.values import Json
+from mlip_autopipec.science.contacts import DIMER_LIMIT
 from mlip_autopipec.science.generation.context import WIDE_MARGIN_A, Context, in_a_box
 
 __all__ = ["CONTACTS", "generate"]
@@ -24,8 +25,6 @@ __all__ = ["CONTACTS", "generate"]
 # Distances in sums of covalent radii. Pseudopotentials overlap below; above, PBE's atoms have no
 # bond left.
 CONTACTS = (0.55, 2.0)
-# What the calculation itself can stand is about 0.4; a margin for H, whose limit the screen scales.
-OWN_CONTACT_LIMIT = 0.5
 
 
 def generate(
@@ -51,7 +50,7 @@ def generate(
 
     def add(atoms: Atoms, parameters: Json) -> None:
         group = f"cluster:{context.seed}:{len(made)}"
-        known = {"atoms": len(atoms), "min_contact": OWN_CONTACT_LIMIT, **parameters}
+        known = {"atoms": len(atoms), "min_contact": DIMER_LIMIT, **parameters}
         made.append(
             Candidate(
                 in_a_box(atoms, WIDE_MARGIN_A),

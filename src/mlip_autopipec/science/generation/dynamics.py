@@ -10,7 +10,7 @@ from ase.calculators.calculator import CalculationFailed
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
-from mlip_autopipec.science.generation.context import bare
+from mlip_autopipec.science.lattices import bare
 
 __all__ = ["Run", "timestep_fs"]
 

@@ -13,7 +13,7 @@ from ase.neighborlist import neighbor_list
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.science.generation.aflow import prototypes_of
-from mlip_autopipec.science.generation.context import bare
+from mlip_autopipec.science.lattices import bare
 
 __all__ = ["SIMPLE", "elemental", "lattice_of", "reference_crystal", "simple_lattice", "touching"]
 

@@ -15,8 +15,9 @@ from scipy.spatial import Voronoi
 
 from mlip_autopipec.base.structures import Candidate
 from mlip_autopipec.base.values import Json
-from mlip_autopipec.science.generation.context import Context, FloatArray, bare, standard_cell
+from mlip_autopipec.science.generation.context import Context, FloatArray
 from mlip_autopipec.science.generation.defects import family
+from mlip_autopipec.science.lattices import bare, standard_cell
 
 __all__ = ["generate", "voids"]
 

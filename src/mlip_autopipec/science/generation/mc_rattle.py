@@ -17,17 +17,17 @@ from ase import Atoms
 from ase.data import covalent_radii
 
 from mlip_autopipec.base.structures import Candidate, Provenance
+from mlip_autopipec.science.contacts import closest_contact
 from mlip_autopipec.science.generation.context import (
     Context,
     FloatArray,
-    bare,
     contact_limit,
     deformed,
     half_and_full_cells,
     lindemann_a,
     random_strain,
 )
-from mlip_autopipec.science.screening import closest_contact
+from mlip_autopipec.science.lattices import bare
 
 __all__ = ["generate", "mc_rattled"]
 

@@ -10,7 +10,8 @@ from ase.data.vdw_alvarez import vdw_radii
 from scipy.spatial.transform import Rotation
 
 from mlip_autopipec.base.structures import Candidate, Provenance
-from mlip_autopipec.science.generation.context import Context, FloatArray, bare, in_a_box, rattled
+from mlip_autopipec.science.generation.context import Context, FloatArray, in_a_box, rattled
+from mlip_autopipec.science.lattices import bare
 
 __all__ = ["generate"]
 

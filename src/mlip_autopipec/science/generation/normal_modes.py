@@ -17,16 +17,16 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 
 from mlip_autopipec.base.structures import Candidate, Provenance
+from mlip_autopipec.science.contacts import closest_contact
 from mlip_autopipec.science.generation.context import (
     Context,
     FloatArray,
-    bare,
     contact_limit,
     deformed,
     random_strain,
     supercell,
 )
-from mlip_autopipec.science.screening import closest_contact
+from mlip_autopipec.science.lattices import bare
 
 __all__ = ["PER_CM", "Modes", "drawn", "generate", "hessian", "normal_modes", "temperatures_k"]
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 import numpy as np
 
 from mlip_autopipec.base.structures import Candidate, Provenance
-from mlip_autopipec.science.generation.context import Context, bare, deformed, standard_cell
+from mlip_autopipec.science.generation.context import Context, deformed
+from mlip_autopipec.science.lattices import bare, standard_cell
 
 __all__ = ["generate"]
 

@@ -14,12 +14,13 @@ from ase.filters import FrechetCellFilter
 from ase.neighborlist import neighbor_list
 from ase.optimize import BFGS
 
-from mlip_autopipec.science.generation.context import MIN_CONTACT, bare
+from mlip_autopipec.science.contacts import BUILT_LIMIT
+from mlip_autopipec.science.lattices import bare
 
 __all__ = ["loosely_relaxed", "separated"]
 
 
-def separated(atoms: Atoms, *, min_contact: float = MIN_CONTACT + 0.02, sweeps: int = 25) -> Atoms:
+def separated(atoms: Atoms, *, min_contact: float = BUILT_LIMIT + 0.02, sweeps: int = 25) -> Atoms:
     """Pairs nearer than ``min_contact`` sums of covalent radii moved apart along their bond, half
     each, until none is.
 

@@ -15,13 +15,14 @@ from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.science.generation import sqs
 from mlip_autopipec.science.generation.alloying import Correlations, Parent, Sublattice
-from mlip_autopipec.science.generation.context import bare, supercell
+from mlip_autopipec.science.generation.context import supercell
 from mlip_autopipec.science.generation.elements import (
     lattice_of,
     reference_crystal,
     simple_lattice,
     touching,
 )
+from mlip_autopipec.science.lattices import bare
 
 __all__ = ["atoms_of_each", "disordered", "neighbours", "parent_lattices", "pure_elements"]
 

@@ -18,7 +18,7 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 
 from mlip_autopipec.base.structures import Candidate
-from mlip_autopipec.science.generation.context import FloatArray, bare, standard_cell
+from mlip_autopipec.science.generation.context import FloatArray
 from mlip_autopipec.science.generation.matching import same_structure
 from mlip_autopipec.science.generation.start_relaxation import (
     TIGHT_FORCE_EV_PER_A,
@@ -27,6 +27,7 @@ from mlip_autopipec.science.generation.start_relaxation import (
     relaxed_with_energy,
     scanned,
 )
+from mlip_autopipec.science.lattices import bare, standard_cell
 from mlip_autopipec.science.screening import composition
 
 __all__ = ["Start", "ranked", "unranked"]

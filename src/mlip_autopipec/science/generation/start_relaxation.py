@@ -14,8 +14,8 @@ from ase.constraints import FixSymmetry
 from ase.filters import FrechetCellFilter, UnitCellFilter
 from ase.optimize import BFGS
 
-from mlip_autopipec.science.generation.context import bare
-from mlip_autopipec.science.screening import closest_contact
+from mlip_autopipec.science.contacts import START_LIMIT, closest_contact
+from mlip_autopipec.science.lattices import bare
 
 __all__ = [
     "TIGHT_FORCE_EV_PER_A",
@@ -31,7 +31,6 @@ TIGHT_FORCE_EV_PER_A = 0.005
 # Linear factors of the first volumes that are tried; the scan goes on outward until the lowest is
 # bracketed.
 SCALES, SCALE_STEP, SCALE_RANGE = (0.93, 1.0, 1.07), 1.07, (0.7, 1.5)
-MIN_CONTACT = 0.65
 
 # Stiffness (eV/Å²) of a soft bond: what forces promise of the energy that relaxation will gain.
 SOFT_EV_PER_A2 = 10.0
@@ -119,7 +118,7 @@ def _energy(atoms: Atoms, calculator: Calculator) -> float:
 
 
 def _tried(atoms: Atoms, calculator: Calculator) -> Tried | None:
-    if closest_contact(atoms) < MIN_CONTACT:
+    if closest_contact(atoms) < START_LIMIT:
         return None
     moving = bare(atoms)
     moving.calc = calculator

@@ -19,12 +19,12 @@ from ase.formula import Formula
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.science.generation import aflow, molecule_names, solid_solution
-from mlip_autopipec.science.generation.context import bare
 from mlip_autopipec.science.generation.elements import elemental, touching
 from mlip_autopipec.science.generation.matching import same_crystal
 from mlip_autopipec.science.generation.start_ranking import Start, ranked, unranked
 from mlip_autopipec.science.generation.start_relaxation import Evaluate
 from mlip_autopipec.science.generation.structure_files import HINT, read_frames
+from mlip_autopipec.science.lattices import bare
 
 __all__ = ["System", "counts", "find", "proposals", "prototypes", "read_structure"]
 

@@ -10,8 +10,9 @@ from ase.build import surface
 from ase.geometry import minkowski_reduce
 
 from mlip_autopipec.base.structures import Candidate, Provenance
-from mlip_autopipec.science.generation.context import Context, bare, rattled, standard_cell
+from mlip_autopipec.science.generation.context import Context, rattled
 from mlip_autopipec.science.generation.relaxing import loosely_relaxed
+from mlip_autopipec.science.lattices import bare, standard_cell
 
 __all__ = ["generate", "slabs"]
 

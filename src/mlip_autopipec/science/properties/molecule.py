@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from mlip_autopipec.base.values import Json
-from mlip_autopipec.science.generation.context import bare
 from mlip_autopipec.science.generation.normal_modes import PER_CM, Modes
+from mlip_autopipec.science.lattices import bare
 
 __all__ = [
     "Probe",

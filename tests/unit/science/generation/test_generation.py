@@ -14,6 +14,7 @@ from ase.calculators.emt import EMT
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.science import generation
+from mlip_autopipec.science.contacts import closest_contact
 from mlip_autopipec.science.generation.context import (
     Context,
     deformed,
@@ -22,7 +23,6 @@ from mlip_autopipec.science.generation.context import (
     supercell,
 )
 from mlip_autopipec.science.generation.melt_quench import LIQUID_RATIO, lindemann_ratio
-from mlip_autopipec.science.screening import closest_contact
 
 SILICON = Candidate(bulk("Si", a=5.46), Provenance("start", "reference:Si"))
 COPPER = Candidate(bulk("Cu", a=3.59), Provenance("start", "reference:Cu"))

@@ -17,12 +17,13 @@ from ase.spacegroup import crystal
 
 from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.science import generation
+from mlip_autopipec.science.contacts import closest_contact
 from mlip_autopipec.science.generation.context import Context
-from mlip_autopipec.science.generation.defect_cells import _hermite_forms, defect_cell, separation_a
+from mlip_autopipec.science.generation.defect_cells import defect_cell
 from mlip_autopipec.science.generation.interstitials import voids
 from mlip_autopipec.science.generation.relaxing import separated
 from mlip_autopipec.science.generation.surfaces import slabs
-from mlip_autopipec.science.screening import closest_contact
+from mlip_autopipec.science.lattices import hermite_forms, separation_a
 
 
 def _context(*starts: Atoms, max_atoms: int = 32, relax: bool = False) -> Context:
@@ -42,7 +43,7 @@ STILL = {"sigma_min_a": 0.0, "sigma_max_a": 0.0, "copies": 1}
 
 def test_images_of_a_defect_are_far_apart_where_that_is_affordable() -> None:
     # 2, 3, 4 cells: 7, 13 and 35 superlattices (Hart & Forcade, table I).
-    assert [len(_hermite_forms(n)) for n in (1, 2, 3, 4)] == [1, 7, 13, 35]
+    assert [len(hermite_forms(n)) for n in (1, 2, 3, 4)] == [1, 7, 13, 35]
     for start, most in [(bulk("Na", a=4.2), 16), (bulk("Si", a=5.43), 32), (SALT, 32)]:
         cell = defect_cell(start, most)
         assert len(cell) <= most and separation_a(cell.cell.array) >= 8.0 - 1e-6

@@ -15,10 +15,10 @@ from ase.calculators.emt import EMT
 
 from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.science import generation
-from mlip_autopipec.science.generation.context import MIN_CONTACT, Context
+from mlip_autopipec.science.contacts import BUILT_LIMIT, closest_contact
+from mlip_autopipec.science.generation.context import Context
 from mlip_autopipec.science.generation.mc_rattle import mc_rattled
 from mlip_autopipec.science.generation.normal_modes import drawn, hessian, normal_modes
-from mlip_autopipec.science.screening import closest_contact
 
 SPRING_EV_PER_A2 = 12.0
 
@@ -205,7 +205,7 @@ def test_a_free_atom_goes_as_far_as_asked_and_a_crowded_one_does_not_touch() -> 
     crystal = bulk("Si", a=5.43, cubic=True)
     for seed in range(10):
         moved = mc_rattled(crystal, 0.5, np.random.default_rng(seed))
-        assert closest_contact(moved) >= MIN_CONTACT
+        assert closest_contact(moved) >= BUILT_LIMIT
         assert moved.positions.mean(axis=0) == pytest.approx(crystal.positions.mean(axis=0))
         assert 0.1 < np.sqrt(((moved.positions - crystal.positions) ** 2).mean()) < 0.5
 
@@ -220,4 +220,4 @@ def test_guarded_displacements_of_equal_size_leave_more_room() -> None:
         plain.positions += np.random.default_rng(seed).normal(size=(8, 3)) * size
         contacts["guarded"].append(closest_contact(guarded))
         contacts["plain"].append(closest_contact(plain))
-    assert min(contacts["guarded"]) >= MIN_CONTACT > np.quantile(contacts["plain"], 0.25)
+    assert min(contacts["guarded"]) >= BUILT_LIMIT > np.quantile(contacts["plain"], 0.25)

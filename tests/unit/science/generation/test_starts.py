@@ -20,6 +20,7 @@ from ase.neighborlist import neighbor_list
 
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.structures import Candidate, Provenance
+from mlip_autopipec.science.contacts import closest_contact
 from mlip_autopipec.science.generation import (
     aflow,
     elements,
@@ -28,11 +29,11 @@ from mlip_autopipec.science.generation import (
     start_ranking,
     starts,
 )
-from mlip_autopipec.science.generation.context import Context, standard_cell
+from mlip_autopipec.science.generation.context import Context
 from mlip_autopipec.science.generation.matching import same_crystal, same_structure
 from mlip_autopipec.science.generation.start_ranking import ranked
 from mlip_autopipec.science.generation.start_relaxation import one_by_one, relaxed, scanned
-from mlip_autopipec.science.screening import closest_contact
+from mlip_autopipec.science.lattices import standard_cell
 
 COPPER = Candidate(bulk("Cu", a=3.59), Provenance("start", "reference:Cu"))
 

@@ -15,8 +15,6 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.data import covalent_radii
-from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
 from mlip_autopipec.base.errors import InputError
@@ -25,13 +23,12 @@ from mlip_autopipec.base.structures import Candidate, Provenance, atoms_from_jso
 from mlip_autopipec.base.values import Json, content_hash
 from mlip_autopipec.engines.md.lammps.simulation import Frame
 from mlip_autopipec.engines.ports import MdJob
+from mlip_autopipec.science import contacts
 
-__all__ = ["CLOSEST_PAIR_FACTOR", "Pointer", "Stream", "is_sane", "job_identity", "read_pointer"]
+__all__ = ["Pointer", "Stream", "is_sane", "job_identity", "read_pointer"]
 
 FloatArray = NDArray[np.float64]
 
-CLOSEST_PAIR_FACTOR = 0.6
-"""Pairs closer than this part of the sum of covalent radii are not worth a DFT calculation."""
 PROGRESS_EVERY_S = 2.0
 SNAPSHOT_EVERY_S = 3.0
 
@@ -56,16 +53,14 @@ def read_pointer(path: Path) -> Pointer:
     return Pointer(str(data["name"]), Path(data["folder"]))
 
 
-def is_sane(atoms: Atoms, factor: float = CLOSEST_PAIR_FACTOR) -> bool:
-    """Finite, and no pair (periodic images included) closer than ``factor`` x the sum of covalent
-    radii.
-    """
+def is_sane(atoms: Atoms) -> bool:
+    """Finite, and no pair closer than what is streamed."""
     if (
         not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all())
         or atoms.cell.volume <= 0
     ):
         return False
-    return len(neighbor_list("i", atoms, factor * covalent_radii[atoms.numbers])) == 0
+    return contacts.too_close(atoms, contacts.STREAM_LIMIT) is None
 
 
 def job_identity(job: MdJob) -> str:

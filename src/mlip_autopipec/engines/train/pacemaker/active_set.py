@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlip_autopipec.base.labels import LabelledStructure
-from mlip_autopipec.engines.train.pacemaker.data import core_mask
+from mlip_autopipec.science.dataset import core_mask
 
 __all__ = ["learned_projections", "write_active_set"]
 

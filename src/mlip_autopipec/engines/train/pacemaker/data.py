@@ -14,10 +14,10 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from mlip_autopipec.base.labels import LabelledStructure
+from mlip_autopipec.science.dataset import core_mask
 
 __all__ = [
     "FitRows",
-    "core_mask",
     "counts",
     "fit_rows",
     "fittable_functions",
@@ -48,17 +48,6 @@ class FitRows:
     forces: list[FloatArray]
     energy_weights: FloatArray
     force_weights: list[FloatArray]
-
-
-def core_mask(item: LabelledStructure) -> BoolArray:
-    """(n_atoms,) True where forces may be learned: core atoms of a cutout, every atom of a whole
-    cell.
-    """
-    if item.core is None:
-        return np.ones(len(item.atoms), dtype=bool)
-    mask = np.zeros(len(item.atoms), dtype=bool)
-    mask[list(item.core)] = True
-    return mask
 
 
 def counts(atoms: Atoms, elements: Sequence[str]) -> FloatArray:

@@ -20,7 +20,7 @@ from ase.neighborlist import neighbor_list
 from mlip_autopipec.base.files import atomic_write
 from mlip_autopipec.base.labels import LabelledStructure
 from mlip_autopipec.engines.train.pacemaker.config import ASI, YACE, YAML
-from mlip_autopipec.engines.train.pacemaker.data import core_mask
+from mlip_autopipec.science.dataset import core_mask
 
 __all__ = [
     "add_core_repulsion",

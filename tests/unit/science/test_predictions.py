@@ -1,0 +1,37 @@
+"""Rows of predictions and their errors: what is masked neither counts nor is written."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from test_dataset import structure
+
+from mlip_autopipec.science.predictions import errors, prediction
+
+
+def test_errors_count_unmasked_atoms_and_whole_cells_only() -> None:
+    whole, masked = structure("a", "a"), structure("b", "b", core=(0,))
+    off = whole.label.forces + np.array([[0.1, 0, 0], [0, 0, 0]])
+    # the second atom is buffer
+    far = masked.label.forces + np.array([[0, 0.2, 0], [50.0, 50.0, 50.0]])
+    result = errors([prediction(whole, -2.0 + 0.004, off), prediction(masked, 99.0, far)])
+    assert result["n_structures"] == 2
+    assert result["energy_rmse_mev_per_atom"] == pytest.approx(2.0)
+    assert result["force_rmse_mev_per_a"] == pytest.approx(1000 * np.sqrt((0.1**2 + 0.2**2) / 9))
+
+
+def test_errors_of_nothing_are_none() -> None:
+    nothing = {"energy_rmse_mev_per_atom": None, "force_rmse_mev_per_a": None}
+    assert errors([]) == {"n_structures": 0, **nothing}
+    masked = structure("b", "b", core=(0,))
+    row = prediction(masked, 1.0, masked.label.forces)
+    assert errors([row])["energy_rmse_mev_per_atom"] is None
+    assert errors([row])["force_rmse_mev_per_a"] == 0.0
+
+
+def test_the_grade_of_a_row_is_the_largest_of_the_atoms_that_count() -> None:
+    whole, masked = structure("a", "a"), structure("b", "b", core=(0,))
+    gamma = np.array([1.5, 40.0])
+    assert prediction(whole, 0.0, whole.label.forces, gamma)["gamma_max"] == 40.0
+    assert prediction(masked, 0.0, masked.label.forces, gamma)["gamma_max"] == 1.5
+    assert prediction(masked, 0.0, masked.label.forces)["gamma_max"] is None
