@@ -344,8 +344,9 @@ class WorkflowManager:
     def status(self) -> Json:
         """What the campaign is doing. Raises InputError before it has begun."""
         from mlip_autopipec.report.status_page import collect
+        from mlip_autopipec.report.values import to_json
 
-        return collect(self.root)
+        return to_json(collect(self.root))
 
 
 def _spec(kind: Any, payload: Json, root: Path, attempt: int = 1) -> TaskSpec:

@@ -158,9 +158,10 @@ def report(
 ) -> None:
     """Show which failures were met, which cures were tried and worked, and the core-hours lost."""
     from mlip_autopipec.commands.label import healing_table as page
+    from mlip_autopipec.report.values import to_json
 
     found = page.report(folder)
-    print(json.dumps(found, indent=1) if as_json else page.table(found))
+    print(json.dumps(to_json(found), indent=1) if as_json else page.table(found))
 
 
 @dft_app.command()

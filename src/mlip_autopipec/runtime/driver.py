@@ -291,9 +291,9 @@ class Driver:
             return
         self._save_labels(self._unsaved)
         self._unsaved.clear()
-        status = self.work.status(self.state, self.history, self.elapsed_s)
+        status, line = self.work.shown(self.state, self.history, self.elapsed_s)
         write_json(self.root / layout.STATUS, status)
-        self.progress.line(self.work.line(status))
+        self.progress.line(line)
         now = time.monotonic()
         self._next_show = now + max(STATUS_EVERY_S, (now - begun) / SHOW_SHARE)
 

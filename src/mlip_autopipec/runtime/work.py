@@ -73,10 +73,8 @@ class Work(Protocol):
         """An event in a line, or None."""
         ...
 
-    def status(self, state: CampaignState, history: History, elapsed_s: float) -> Json: ...
-
-    def line(self, status: Json) -> str:
-        """The progress line."""
+    def shown(self, state: CampaignState, history: History, elapsed_s: float) -> tuple[Json, str]:
+        """The content of ``status.json``, and the progress line."""
         ...
 
     def write_result(

@@ -39,7 +39,8 @@ from mlip_autopipec.commands.label.options import (
 from mlip_autopipec.commands.label.structures import as_calculated, read_structures
 from mlip_autopipec.config.label_plan import LabelBudget, LabelPlan
 from mlip_autopipec.config.plan import DftPlan, ExecutorPlan
-from mlip_autopipec.report.failures import healing
+from mlip_autopipec.report.failures import failure_rows
+from mlip_autopipec.report.rows import Cure
 from mlip_autopipec.runtime import dataset_db
 from mlip_autopipec.science.kpoints import choose_grid
 
@@ -249,22 +250,22 @@ def test_the_table_of_failures_counts_cures_and_core_hours() -> None:
         *ended(TASKS[1], "quarantined", unconverged, 2),
         *ended(TASKS[2], "retry", Failure("stopped", "by the user"), 1),
     )
-    first, second = healing(state)
+    first, second = failure_rows(state)
     assert (
-        first["class"],
-        first["met"],
-        first["tasks"],
-        first["healed"],
-        first["quarantined"],
+        first.kind,
+        first.met,
+        first.tasks,
+        first.healed,
+        first.quarantined,
     ) == ("scf_not_converged", 3, 2, 1, 1)
-    assert first["cures"] == [
-        {"cure": "beta=0.3", "tried": 1, "worked": 0},
-        {"cure": "beta=0.1", "tried": 1, "worked": 1},
-    ]
-    assert first["core_hours_lost"] == pytest.approx(0.3)
-    assert (second["class"], second["cures"]) == (
+    assert first.cures == (
+        Cure(cure="beta=0.3", tried=1, worked=0),
+        Cure(cure="beta=0.1", tried=1, worked=1),
+    )
+    assert first.core_hours_lost == pytest.approx(0.3)
+    assert (second.kind, second.cures) == (
         "interrupted",
-        [{"cure": "same again", "tried": 1, "worked": 0}],
+        (Cure(cure="same again", tried=1, worked=0),),
     )
 
 

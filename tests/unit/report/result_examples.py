@@ -5,6 +5,7 @@ effective-medium theory.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,10 @@ from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.base.tasks import Outcome, Task, TaskSpec
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.report.result_folder import CampaignSummary
+from mlip_autopipec.report.findings import Findings
+from mlip_autopipec.report.rows import ConditionRow, Cure, FailureRow, Screen
+from mlip_autopipec.report.timeline import TimelineRow
+from mlip_autopipec.science.hit_rate import HitRate
 from mlip_autopipec.science.properties.equation_of_state import strained_cells
 from mlip_autopipec.science.stopping import ConditionProgress, Limits, Property, Round, judge
 from mlip_autopipec.testing import GradedEmt, SimulatedTrainer
@@ -119,31 +123,30 @@ def metrics(energy: float, force: float) -> Json:
     return {"energy_rmse_mev_per_atom": energy, "force_rmse_mev_per_a": force, "n_structures": 3}
 
 
-def screen(**changes: Any) -> Json:
+def screen(**changes: Any) -> Screen:
     """What the surrogate's screen was worth; ``changes`` of its hit rate."""
-    found = {
-        "n_accepted": 8,
-        "n_hits": 7,
-        "n_audited": 1,
-        "n_false_rejections": 0,
-        "energy_rmse_mev_per_atom": 14.2,
-        "force_rmse_mev_per_a": 211.0,
-        "force_correlation": 0.934,
-        "geometry_only": False,
-        "reason": "",
-        **changes,
-    }
-    counts = {
-        "surrogate": "chgnet",
-        "model": None,
-        "proposed": 60,
-        "accepted": 51,
-        "geometry_only": False,
-    }
-    return {**counts, "hit_rate": found}
+    found = HitRate(
+        n_accepted=8,
+        n_hits=7,
+        n_audited=1,
+        n_false_rejections=0,
+        energy_rmse_mev_per_atom=14.2,
+        force_rmse_mev_per_a=211.0,
+        force_correlation=0.934,
+        geometry_only=False,
+        reason="",
+    )
+    return Screen(
+        surrogate="chgnet",
+        model=None,
+        proposed=60,
+        accepted=51,
+        geometry_only=False,
+        hit_rate=replace(found, **changes),
+    )
 
 
-def campaign(root: Path, **changes: Any) -> CampaignSummary:
+def campaign(root: Path, **changes: Any) -> Findings:
     """Eight whole cells (two of them held out), three cutouts, seven points of an equation of
     state, two potentials.
     """
@@ -182,16 +185,6 @@ def campaign(root: Path, **changes: Any) -> CampaignSummary:
                 "test": predictions_of(whole[6:], 0.06),
             },
         )
-    rounds = [
-        {
-            "round": i,
-            "potential": p.name,
-            "labels": p.labels,
-            "train": p.metrics["train"],
-            "test": p.metrics["test"],
-        }
-        for i, p in enumerate(potentials)
-    ]
     verdict = judge(
         [Round("001-abc", 71.5, 3.2, 73.0, {"lattice_constant_a": Property(3.592, 3.590)})],
         [ConditionProgress("300K", True), ConditionProgress("900K", False)],
@@ -213,69 +206,57 @@ def campaign(root: Path, **changes: Any) -> CampaignSummary:
         "audit": (labelled("label-a0", rattled(9)[8], "rattle"),),
         "screen": screen(),
         "failures": (
-            {
-                "task": "label-3",
-                "kind": "scf_not_converged",
-                "message": "convergence NOT achieved after 100 iterations <stopping>",
-                "cure": "mixing_beta=0.3",
-                "verdict": "retry",
-            },
-            {
-                "task": "label-9",
-                "kind": "geometry",
-                "message": "atoms overlap",
-                "cure": None,
-                "verdict": "quarantined",
-            },
+            FailureRow(
+                kind="scf_not_converged",
+                met=2,
+                tasks=1,
+                healed=1,
+                core_hours_lost=0.04,
+                message="convergence NOT achieved after 100 iterations <stopping>",
+                cures=(Cure(cure="mixing_beta=0.3", tried=2, worked=1),),
+            ),
+            FailureRow(kind="geometry", met=1, tasks=1, quarantined=1, message="atoms overlap"),
         ),
-        "rounds": tuple(rounds),
         "gamma": {
             "000-abc": rng.lognormal(1.5, 0.8, 60).tolist(),
             "001-abc": rng.lognormal(0.4, 0.5, 80).tolist(),
         },
         "timeline": (
-            {"kind": "generate", "id": "generate-0", "start": 5000.0, "end": 5120.0, "ok": True},
-            {"kind": "label", "id": "label-0", "start": 5120.0, "end": 5420.0, "ok": True},
-            {"kind": "label", "id": "label-1", "start": 5120.0, "end": 5300.0, "ok": False},
-            {"kind": "label", "id": "label-2", "start": 5310.0, "end": 5480.0, "ok": True},
-            {"kind": "train", "id": "train-0", "start": 5360.0, "end": 5600.0, "ok": True},
-            {
-                "kind": "explore",
-                "id": "explore-0",
-                "start": 5540.0,
-                "end": 6200.0,
-                "ok": True,
-                "waits": [[5700.0, 5900.0]],
-            },
-            {"kind": "harvest", "id": "harvest-0", "start": 5700.0, "end": 5730.0, "ok": True},
-            {"kind": "label", "id": "label-c0", "start": 5730.0, "end": 6090.0, "ok": True},
-            {"kind": "train", "id": "train-1", "start": 6090.0, "end": 6330.0, "ok": True},
-            {"kind": "validate", "id": "validate-1", "start": 6330.0, "end": 6350.0, "ok": True},
+            TimelineRow("generate", 5000.0, 5120.0),
+            TimelineRow("label", 5120.0, 5420.0),
+            TimelineRow("label", 5120.0, 5300.0, ok=False),
+            TimelineRow("label", 5310.0, 5480.0),
+            TimelineRow("train", 5360.0, 5600.0),
+            TimelineRow("explore", 5540.0, 6200.0, waits=((5700.0, 5900.0),)),
+            TimelineRow("harvest", 5700.0, 5730.0),
+            TimelineRow("label", 5730.0, 6090.0),
+            TimelineRow("train", 6090.0, 6330.0),
+            TimelineRow("validate", 6330.0, 6350.0),
         ),
         "core_hours": {"label": 0.28, "train": 0.13, "explore": 0.18},
         "conditions": (
-            {
-                "name": "300K",
-                "state": "clean",
-                "clean_ps": 2.0,
-                "ps": 4.5,
-                "gamma_max": 2.9,
-                "potential": "001-abc",
-            },
-            {
-                "name": "900K",
-                "state": "waiting",
-                "clean_ps": 0.4,
-                "ps": 3.0,
-                "gamma_max": 14.0,
-                "potential": "001-abc",
-            },
+            ConditionRow(
+                name="300K",
+                state="clean",
+                clean_ps=2.0,
+                ps=4.5,
+                gamma_max=2.9,
+                potential="001-abc",
+            ),
+            ConditionRow(
+                name="900K",
+                state="waiting",
+                clean_ps=0.4,
+                ps=3.0,
+                gamma_max=14.0,
+                potential="001-abc",
+            ),
         ),
-        "checks": verdict.to_json(),
+        "checks": verdict,
         "ground_state": bulk("Cu", cubic=True),
         "versions": {"pw.x": "6.7"},
     }
-    return CampaignSummary(**{**values, **changes})
+    return Findings(**{**values, **changes})
 
 
 def validation_spec(

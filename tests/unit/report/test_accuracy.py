@@ -43,7 +43,7 @@ def test_each_kind_and_split_has_its_own_errors() -> None:
         "train": [*train, prediction("e", 7e3, 60.0, masked=True)],
         "test": [prediction("d", 3.0, 80.0)],
     }
-    found = {(row["strategy"], row["split"]): row for row in errors_by_strategy(items, predictions)}
+    found = {(row.strategy, row.split): row for row in errors_by_strategy(items, predictions)}
     assert list(found) == [
         ("cutout", "train"),
         ("melt_quench", "train"),
@@ -51,19 +51,17 @@ def test_each_kind_and_split_has_its_own_errors() -> None:
         ("strain", "train"),
     ]
     strain = found["strain", "train"]
-    assert strain["n_structures"] == 2
-    assert strain["energy_rmse_mev_per_atom"] == pytest.approx(
+    assert strain.n_structures == 2
+    assert strain.energy_rmse_mev_per_atom == pytest.approx(
         np.sqrt((2.0**2 + 4.0**2) / 2), rel=1e-6
     )
-    assert strain["force_rmse_mev_per_a"] == pytest.approx(
-        np.sqrt((30.0**2 + 50.0**2) / 2), rel=1e-6
-    )
-    assert found["melt_quench", "train"]["energy_rmse_mev_per_atom"] == pytest.approx(20.0)
-    assert found["strain", "test"]["force_rmse_mev_per_a"] == pytest.approx(80.0)
+    assert strain.force_rmse_mev_per_a == pytest.approx(np.sqrt((30.0**2 + 50.0**2) / 2), rel=1e-6)
+    assert found["melt_quench", "train"].energy_rmse_mev_per_atom == pytest.approx(20.0)
+    assert found["strain", "test"].force_rmse_mev_per_a == pytest.approx(80.0)
     cutout = found["cutout", "train"]
-    assert cutout["energy_rmse_mev_per_atom"] is None, "the energy of a masked cell is not learned"
-    assert cutout["force_rmse_mev_per_a"] == pytest.approx(60.0)
+    assert cutout.energy_rmse_mev_per_atom is None, "the energy of a masked cell is not learned"
+    assert cutout.force_rmse_mev_per_a == pytest.approx(60.0)
 
 
 def test_without_predictions_there_are_no_rows() -> None:
-    assert errors_by_strategy([], None) == []
+    assert errors_by_strategy([], None) == ()

@@ -6,15 +6,17 @@ from __future__ import annotations
 
 import base64
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from parsed_page import Page
 from result_examples import campaign, predictions_of, screen, validation
 
 from mlip_autopipec.report import plots
-from mlip_autopipec.report.result_folder import CampaignSummary, write_result
+from mlip_autopipec.report.findings import Findings
+from mlip_autopipec.report.result_folder import write_result
+from mlip_autopipec.report.rows import Errors, PotentialRow
 from mlip_autopipec.testing import simulated_plan
 
 FIGURES = (
@@ -28,34 +30,8 @@ FIGURES = (
 )
 
 
-class Page(HTMLParser):
-    """Text, images and headings of a page; unbalanced tags are an error."""
-
-    VOID = frozenset({"meta", "img", "br"})
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.words, self.images, self.stack, self.tables = [], [], [], 0
-        self.feed(text)
-        assert not self.stack, self.stack
-        self.text = " ".join(" ".join(self.words).split())
-
-    def handle_starttag(self, tag, attrs):
-        if tag == "img":
-            self.images.append(dict(attrs))
-        if tag not in self.VOID:
-            self.stack.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.stack.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.stack:
-            self.words.append(data)
-
-
-def page_of(root: Path, summary: CampaignSummary) -> Page:
-    write_result(root, simulated_plan(), summary)
+def page_of(root: Path, found: Findings) -> Page:
+    write_result(root, simulated_plan(), found)
     return Page((root / "result/report.html").read_text(encoding="utf-8"))
 
 
@@ -145,7 +121,7 @@ def test_a_poor_surrogate_is_said_to_be_poor(tmp_path):
 
 
 def test_a_run_that_made_nothing_says_so(tmp_path):
-    page = page_of(tmp_path, CampaignSummary("needs_attention", "pw.x is missing", 2.0, 0))
+    page = page_of(tmp_path, Findings("needs_attention", "pw.x is missing", 2.0, 0))
     assert not page.images
     for part in (
         "a person must act",
@@ -177,13 +153,11 @@ def test_user_text_cannot_break_the_page(tmp_path):
 def test_figures_without_data_are_none():
     assert plots.parity(None) is None
     assert plots.parity({"train": [], "test": []}) is None
-    assert plots.learning_curve([], {}) is None
+    assert plots.learning_curve([], None, None) is None
     assert plots.gamma_histogram({"000": []}, 3.0, 10.0) is None
-    assert plots.equation_of_state(None) is None
-    assert plots.equation_of_state({"lattice_constant_a": {}}) is None
-    assert plots.failures({"no label": {"failed": 0}}) is None
+    assert plots.spend({"no label": plots.Spend()}) is None
     assert plots.timeline([]) is None
-    assert plots.force_masks([{"n_atoms": 4, "n_core": 4}]) is None
+    assert plots.force_masks([]) is None
 
 
 def test_parity_leaves_masked_energies_out(tmp_path):
@@ -193,5 +167,7 @@ def test_parity_leaves_masked_energies_out(tmp_path):
 
 
 def test_learning_curve_bears_unknown_errors():
-    rounds = [{"labels": 5, "train": {"force_rmse_mev_per_a": 10.0}, "test": None}]
-    assert plots.learning_curve(rounds, {"force_rmse_mev_per_a": 100.0}) is not None
+    row = PotentialRow(
+        name="000", trainer="linear", labels=5, train=Errors(force_rmse_mev_per_a=10.0)
+    )
+    assert plots.learning_curve([row], None, 100.0) is not None

@@ -5,6 +5,7 @@ into it.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,11 @@ from result_examples import campaign, labelled, rattled, screen, validation_spec
 from mlip_autopipec.base.files import read_json, write_json
 from mlip_autopipec.base.labels import Label
 from mlip_autopipec.base.tasks import TaskSpec
-from mlip_autopipec.report.result_folder import (
-    CampaignSummary,
-    overlap_minutes,
-    training_frames,
-    write_result,
-)
+from mlip_autopipec.report.findings import Findings
+from mlip_autopipec.report.result_folder import write_result
+from mlip_autopipec.report.timeline import TimelineRow, overlap_minutes
+from mlip_autopipec.report.training_file import training_frames
+from mlip_autopipec.report.values import to_json
 from mlip_autopipec.tasks import validate
 from mlip_autopipec.testing import simulated_plan
 
@@ -113,9 +113,10 @@ def test_energies_are_per_atom_whatever_the_cell(tmp_path):
 
 @pytest.fixture(autouse=True)
 def _no_drawing(monkeypatch):
-    """The page itself is tested in test_report.py; drawing it costs two seconds each time."""
+    """The page itself is tested in test_page.py; drawing it costs two seconds each time."""
     monkeypatch.setattr(
-        "mlip_autopipec.report.page.render", lambda data: json.dumps(data["summary"])
+        "mlip_autopipec.report.page.render",
+        lambda plan, found, summary, predictions: json.dumps(to_json(summary)),
     )
 
 
@@ -184,7 +185,7 @@ def test_targets_are_judged(result):
 def test_tolerance_is_two_sided_and_missing_is_not_met(tmp_path, potential, met):
     validation = {"bulk_modulus_gpa": {"potential": potential, "dft": 134.6}}
     summary = write_result(tmp_path, simulated_plan(), campaign(tmp_path, validation=validation))
-    assert summary["targets"][3]["met"] is met
+    assert summary.targets[3].met is met
 
 
 def test_training_data_come_back_with_labels_masks_and_provenance(result):
@@ -219,10 +220,10 @@ def test_a_label_without_stress_is_written_without_one():
 
 def test_a_run_without_a_potential_still_reports(tmp_path):
     summary = write_result(
-        tmp_path, simulated_plan(), CampaignSummary("needs_attention", "no pw.x", 3.0, 0)
+        tmp_path, simulated_plan(), Findings("needs_attention", "no pw.x", 3.0, 0)
     )
     stored = read_json(tmp_path / "result/summary.json")
-    assert stored == json.loads(json.dumps(summary))
+    assert stored == json.loads(json.dumps(to_json(summary)))
     assert stored["test"] == {
         "energy_rmse_mev_per_atom": None,
         "force_rmse_mev_per_a": None,
@@ -239,20 +240,20 @@ def test_a_run_without_a_potential_still_reports(tmp_path):
 
 def test_a_surrogate_that_does_not_rank_the_material_is_warned_of_with_the_number(tmp_path):
     poor = screen(force_correlation=0.41, geometry_only=True)
-    (note,) = write_result(tmp_path, simulated_plan(), campaign(tmp_path, screen=poor))["notes"]
+    (note,) = write_result(tmp_path, simulated_plan(), campaign(tmp_path, screen=poor)).notes
     assert "does not rank this material" in note and "0.41" in note and "0.7" in note
 
 
 def test_a_screen_by_geometry_alone_says_so(tmp_path):
-    blind = {**screen(), "geometry_only": True, "hit_rate": None}
-    (note,) = write_result(tmp_path, simulated_plan(), campaign(tmp_path, screen=blind))["notes"]
+    blind = replace(screen(), geometry_only=True, hit_rate=None)
+    (note,) = write_result(tmp_path, simulated_plan(), campaign(tmp_path, screen=blind)).notes
     assert "does not know every element" in note
 
 
 def test_the_released_potential_may_be_an_earlier_one(tmp_path):
     summary = write_result(tmp_path, simulated_plan(), campaign(tmp_path, released="000-abc"))
-    assert summary["released"] == "000-abc"
-    assert summary["test"]["force_rmse_mev_per_a"] == 150.0
+    assert summary.released == "000-abc"
+    assert summary.test.force_rmse_mev_per_a == 150.0
     assert "000-abc" in (tmp_path / "result/potential.yaml").read_text()
 
 
@@ -260,8 +261,8 @@ def test_a_missing_file_is_named(tmp_path):
     finished = campaign(tmp_path)
     (tmp_path / "potentials/001-abc/potential.yace").unlink()
     summary = write_result(tmp_path, simulated_plan(), finished)
-    assert "potential 001-abc has no potential.yace" in summary["notes"]
-    assert "potential.yace" not in summary["files"]
+    assert "potential 001-abc has no potential.yace" in summary.notes
+    assert "potential.yace" not in summary.files
 
 
 def test_writing_again_replaces_and_leaves_nothing_stale(tmp_path):
@@ -279,18 +280,16 @@ def test_writing_again_replaces_and_leaves_nothing_stale(tmp_path):
 
 
 def test_overlap_counts_minutes_with_two_kinds_of_work():
-    def task(kind: str, start: float, end: float) -> dict:
-        return {"kind": kind, "start": start, "end": end}
-
-    assert overlap_minutes([task("label", 0, 600), task("label", 0, 600)]) == 0
-    assert overlap_minutes([task("label", 0, 600), task("explore", 300, 900)]) == pytest.approx(5)
-    assert overlap_minutes([task("label", 0, 600), task("generate", 0, 600)]) == 0
-    three = [task("label", 0, 600), task("explore", 0, 600), task("train", 0, 600)]
+    dft = TimelineRow("label", 0, 600)
+    assert overlap_minutes([dft, dft]) == 0
+    assert overlap_minutes([dft, TimelineRow("explore", 300, 900)]) == pytest.approx(5)
+    assert overlap_minutes([dft, TimelineRow("generate", 0, 600)]) == 0
+    three = [TimelineRow(kind, 0, 600) for kind in ("label", "explore", "train")]
     assert overlap_minutes(three) == pytest.approx(10)
 
 
 def test_md_that_waits_is_not_at_work():
-    label = {"kind": "label", "start": 0, "end": 600}
-    md = {"kind": "explore", "start": 0, "end": 900, "waits": [[120, 480], [540, 2000]]}
+    label = TimelineRow("label", 0, 600)
+    md = TimelineRow("explore", 0, 900, waits=((120, 480), (540, 2000)))
     assert overlap_minutes([label, md]) == pytest.approx(3)
-    assert overlap_minutes([label, {**md, "waits": [[0, 900]]}]) == 0
+    assert overlap_minutes([label, replace(md, waits=((0, 900),))]) == 0

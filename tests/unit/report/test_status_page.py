@@ -6,90 +6,32 @@ from __future__ import annotations
 
 import io
 import json
-import os
+import re
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from stored import Run, load, troubled, until
 
 from mlip_autopipec.base.errors import InputError
-from mlip_autopipec.base.files import write_json
+from mlip_autopipec.base.files import read_json, write_json
+from mlip_autopipec.campaign.events import AttemptEnded, AttemptPlanned, MdProgressed, TaskPlanned
 from mlip_autopipec.report import status_page
+from mlip_autopipec.report.values import SCHEMA_VERSION, to_json
 
 
-def snapshot(**changes) -> dict:
-    now = time.time()
-    return {
-        "name": "silicon",
-        "phase": "explore",
-        "end_state": None,
-        "reason": None,
-        "started": now - 600,
-        "updated": now,
-        "pid": os.getpid(),
-        "wall_s": 600.0,
-        "budget": {"dft_calls": 80, "dft_calls_used": 41, "wall_minutes": 60},
-        "tasks": {
-            "queued": 3,
-            "running": [
-                {
-                    "id": "explore-0123",
-                    "kind": "explore",
-                    "detail": "nvt-1200K visit 1",
-                    "started": now - 90,
-                    "elapsed_s": 90,
-                    "eta_s": 300,
-                    "state": "waiting",
-                }
-            ],
-            "done": {"label": 38, "train": 2},
-            "quarantined": 1,
-        },
-        "labels": {"train": 30, "validate": 7, "masked": 4},
-        "hit_rate": {
-            "n_accepted": 36,
-            "n_hits": 35,
-            "n_audited": 2,
-            "n_false_rejections": 1,
-            "force_correlation": 0.934,
-            "geometry_only": False,
-        },
-        "potentials": [
-            {
-                "name": "002-abc",
-                "trainer": "linear",
-                "labels": 30,
-                "test": {"energy_rmse_mev_per_atom": 4.21, "force_rmse_mev_per_a": 88.4},
-                "train": {"energy_rmse_mev_per_atom": None, "force_rmse_mev_per_a": 61.0},
-                "published_at": now - 100,
-            }
-        ],
-        "conditions": [
-            {
-                "name": "nvt-1200K",
-                "state": "waiting",
-                "clean_ps": 0.4,
-                "ps": 2.0,
-                "gamma_max": 12.5,
-                "potential": "002-abc",
-            }
-        ],
-        "swaps": 3,
-        "cutouts": 4,
-        "failures": {"not_converged": 2},
-        "cures": {"not_converged": 2},
-        "core_hours": {"label": 0.31, "train": 0.12, "explore": 0.2},
-        "events": [{"time": now - 5, "text": "label-77 failed: [not_converged] beta 0.3"}],
-        **changes,
-    }
+@pytest.fixture
+def run(stored_run) -> Run:
+    """The stored run as it stood after 2000 s: MD waits for a potential, DFT is at work."""
+    return until(load(stored_run), 2000.0)
 
 
-def written(root: Path, **changes) -> Path:
-    write_json(root / "status.json", snapshot(**changes))
+def written(root: Path, run: Run, **changes) -> Path:
+    """A folder with the status that the product writes of ``run``."""
+    write_json(root / "status.json", to_json(run.status(**changes)))
     return root
 
 
@@ -105,41 +47,118 @@ def dead_pid() -> int:
     return child.pid
 
 
-def test_a_living_driver_runs(tmp_path):
-    assert status_page.collect(written(tmp_path))["driver"]["state"] == "running"
-    text = page(tmp_path)
+def planned_labels(run: Run) -> int:
+    return sum(
+        isinstance(event, AttemptPlanned) and event.task_id.startswith("label-")
+        for _, event in run.history
+    )
+
+
+def made(run: Run, purpose: str) -> int:
+    """Labels of a purpose that the log says are finished."""
+    asked = {
+        event.task.id: event.task.payload["purpose"]
+        for _, event in run.history
+        if isinstance(event, TaskPlanned) and event.task.kind == "label"
+    }
+    ended = [event.task_id for _, event in run.history if isinstance(event, AttemptEnded)]
+    return sum(asked.get(name) == purpose for name in ended)
+
+
+def test_a_living_driver_runs(tmp_path, run):
+    root = written(tmp_path, run)
+    assert status_page.collect(root).driver.state == "running"
+    text = page(root)
     for part in (
-        "silicon",
-        "running",
-        "41 of 80",
-        "4.21",
-        "88.4",
-        "nvt-1200K visit 1",
-        "12.5",
-        "[not_converged] beta",
-        "30 for training (4 of them masked), 7 for validation",
+        "Si  running  phase exploring",
+        f"{planned_labels(run)} of 80",
+        "33 min of 60 min",
+        "explore  MD npt-900K",
+        "waiting",
+        "label    DFT cutout (32 atoms)",
+        "6.33",
+        "86.4",
+        f"{made(run, 'train')} for training ({made(run, 'train') - 36} of them masked),"
+        f" {made(run, 'validate')} for validation",
         (
-            "35 of 36 first labels as the surrogate promised, 1 of 2 rejected ones wrongly; forces"
-            " correlated by 0.934"
+            "36 of 36 first labels as the surrogate promised, 0 of 0 rejected ones wrongly; forces"
+            " correlated by 0.957"
         ),
-        "3 potential swaps",
+        "1 potential swaps",
+        "DFT cutout (32 atoms) done in 200 s",
     ):
-        assert part in text
+        assert part in text, part
+    assert "Failed attempts" not in text
 
 
-def test_a_dead_driver_is_said_to_have_stopped(tmp_path):
-    root = written(tmp_path, pid=dead_pid())
-    assert status_page.collect(root)["driver"]["state"] == "stopped"
+def row(text: str, begin: str) -> list[str]:
+    """The cells of the only line of a page that begins so; two spaces part them."""
+    (line,) = [line for line in text.splitlines() if line.startswith(begin)]
+    return re.split(r"  +", line.strip())
+
+
+def test_a_cure_that_worked_is_on_the_page(tmp_path, stored_run):
+    run = troubled(load(stored_run))
+    text = page(written(tmp_path, run))
+    cures = [event.cure for _, event in run.history if isinstance(event, AttemptEnded)]
+    (cure,) = set(cures) - {None}
+    assert "mixing_beta" in cure
+    heads = row(text, "class")
+    cells = dict(zip(heads, row(text, "scf_not_converged"), strict=True))
+    assert cells == {
+        "class": "scf_not_converged",
+        "met": "1",
+        "tasks": "1",
+        "healed": "1",
+        "given up": "0",
+        "open": "0",
+        "core-h lost": "0.100",
+        "cure": cure,
+        "tried": "1",
+        "worked": "1",
+    }
+    given_up = row(text, "geometry")
+    assert given_up == ["geometry", "1", "1", "0", "1", "0", "0.010", "none"]
+    assert "58 of 80" in text and "1 quarantined" in text
+
+
+def test_targets_are_on_the_page_with_what_the_newest_potential_reaches(tmp_path, stored_run):
+    run = load(stored_run)
+    said = {item["name"]: item for item in read_json(stored_run / "result/summary.json")["targets"]}
+    text = page(written(tmp_path, run))
+    assert len(said) == 4
+    for name, item in said.items():
+        _, reached, limit, met = row(text, name)
+        assert reached == f"{item['value']:.3g} {item['unit']}"
+        assert limit == f"at most {item['limit']:g} {item['unit']}"
+        assert met == ("met" if item["met"] else "not met")
+
+
+def test_a_condition_shows_the_visit_that_is_going_on(tmp_path, run):
+    cells = row(page(written(tmp_path, run)), "npt-900K")
+    last = [
+        event
+        for _, event in run.history
+        if isinstance(event, MdProgressed) and event.task_id == "explore-89b5dfff22f6"
+    ][-1]
+    assert last.ps > 10
+    assert cells[2:4] == [f"{last.clean_ps:.3g}", f"{last.ps:.3g}"]
+    assert cells[-1] == last.potential == "001-2cfe4b14ad6f"
+
+
+def test_a_dead_driver_is_said_to_have_stopped(tmp_path, run):
+    root = written(tmp_path, run, pid=dead_pid())
+    assert status_page.collect(root).driver.state == "stopped"
     assert "stopped before its end" in page(root)
 
 
-def test_a_reused_process_number_is_not_the_driver(tmp_path):
+def test_a_reused_process_number_is_not_the_driver(tmp_path, run):
     """This process lives, but began after the snapshot was written."""
-    root = written(tmp_path, updated=time.time() - 7 * 86400)
-    assert status_page.collect(root)["driver"]["state"] == "stopped"
+    root = written(tmp_path, run, updated=time.time() - 7 * 86400)
+    assert status_page.collect(root).driver.state == "stopped"
 
 
-def test_a_zombie_is_dead(tmp_path):
+def test_a_zombie_is_dead(tmp_path, run):
     child = subprocess.Popen([sys.executable, "-c", "pass"])
     deadline = time.time() + 20
     while (
@@ -148,43 +167,74 @@ def test_a_zombie_is_dead(tmp_path):
     ):
         time.sleep(0.02)
     try:
-        assert status_page.collect(written(tmp_path, pid=child.pid))["driver"]["state"] == "stopped"
+        assert status_page.collect(written(tmp_path, run, pid=child.pid)).driver.state == "stopped"
     finally:
         child.wait()
 
 
-def test_a_driver_that_hangs_is_silent(tmp_path, monkeypatch):
+def test_a_driver_that_hangs_is_silent(tmp_path, run, monkeypatch):
     monkeypatch.setattr(status_page, "SILENT_AFTER_S", -1.0)
-    assert status_page.collect(written(tmp_path))["driver"]["state"] == "silent"
+    assert status_page.collect(written(tmp_path, run)).driver.state == "silent"
 
 
-def test_a_finished_run_says_how_it_ended(tmp_path):
+def test_a_finished_run_says_how_it_ended(tmp_path, run):
     root = written(
-        tmp_path, end_state="budget_exhausted", reason="80 of 80 DFT calls spent", pid=dead_pid()
+        tmp_path,
+        run,
+        end_state="budget_exhausted",
+        reason="80 of 80 DFT calls spent",
+        pid=dead_pid(),
     )
-    assert status_page.collect(root)["driver"]["state"] == "ended"
+    assert status_page.collect(root).driver.state == "ended"
     assert "ended: budget_exhausted" in page(root)
     assert "80 of 80 DFT calls spent" in page(root)
 
 
-def test_json_is_one_object_for_programs(tmp_path):
+def test_json_is_one_object_for_programs(tmp_path, run):
     console = Console(file=io.StringIO(), width=20)
-    status_page.show(written(tmp_path), json=True, console=console)
+    status_page.show(written(tmp_path, run), json=True, console=console)
     data = json.loads(console.file.getvalue())
-    assert data["budget"]["dft_calls_used"] == 41
+    assert data["budget"]["dft_calls_used"] == planned_labels(run)
     assert data["driver"]["state"] == "running"
+    assert data["version"] == SCHEMA_VERSION
 
 
-def test_a_run_that_has_just_begun_has_a_page(tmp_path):
-    write_json(tmp_path / "status.json", {"name": "new", "phase": "generate", "pid": os.getpid()})
-    assert "new" in page(tmp_path)
+def test_a_run_that_has_just_begun_has_a_page(tmp_path, stored_run):
+    begun = until(load(stored_run), 0.0)
+    text = page(written(tmp_path, begun))
+    assert "Si  running  phase generating" in text
+    assert "0 of 80" in text
+    assert row(text, "held-out force RMSE")[1:] == ["- meV/Å", "at most 100 meV/Å", "not known"]
 
 
-def test_times_may_be_iso(tmp_path):
-    root = written(tmp_path, updated=datetime.now(UTC).isoformat())
-    found = status_page.collect(root)["driver"]
-    assert found["state"] == "running"
-    assert 0 <= found["updated_s_ago"] < 30
+def test_a_status_of_version_one_still_has_its_page(stored_run):
+    old = read_json(stored_run / "status.json")
+    old["healing"] = [
+        {
+            "class": "scf_not_converged",
+            "met": 3,
+            "tasks": 2,
+            "healed": 2,
+            "quarantined": 0,
+            "open": 0,
+            "core_hours_lost": 0.25,
+            "cures": [{"cure": "mixing_beta=0.3", "tried": 3, "worked": 2}],
+        }
+    ]
+    write_json(stored_run / "status.json", old)
+    text = page(stored_run)
+    assert "ended: budget_exhausted" in text and "57 of 80" in text
+    assert row(text, "scf_not_converged")[-4:] == ["0.250", "mixing_beta=0.3", "3", "2"]
+    assert (
+        status_page.collect(stored_run).potentials[-1].test.force_rmse_mev_per_a
+        == (old["potentials"][-1]["test"]["force_rmse_mev_per_a"])
+    )
+
+
+def test_a_status_of_a_later_version_is_one_clear_line(tmp_path, run):
+    root = written(tmp_path, run, version=SCHEMA_VERSION + 1)
+    with pytest.raises(InputError, match=f"version {SCHEMA_VERSION + 1}, this program knows"):
+        status_page.collect(root)
 
 
 @pytest.mark.parametrize(
@@ -205,14 +255,14 @@ def test_a_missing_folder_is_one_clear_line(tmp_path):
         status_page.collect(tmp_path / "nowhere")
 
 
-def test_watch_follows_until_the_end(tmp_path):
-    root = written(tmp_path)
+def test_watch_follows_until_the_end(tmp_path, run):
+    root = written(tmp_path, run)
     pauses = []
 
     def next_snapshot(seconds: float) -> None:
         pauses.append(seconds)
         if len(pauses) == 3:
-            written(root, end_state="converged", reason="all conditions met")
+            written(root, run, end_state="converged", reason="all conditions met")
 
     console = Console(file=io.StringIO(), width=120)
     status_page.watch(root, interval_s=0.5, console=console, sleep=next_snapshot)
@@ -220,16 +270,17 @@ def test_watch_follows_until_the_end(tmp_path):
     assert "ended: converged" in console.file.getvalue()
 
 
-def test_ctrl_c_ends_the_watching_and_not_the_run(tmp_path):
+def test_ctrl_c_ends_the_watching_and_not_the_run(tmp_path, run):
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 
-    before = (written(tmp_path) / "status.json").read_bytes()
+    before = (written(tmp_path, run) / "status.json").read_bytes()
     status_page.watch(tmp_path, console=Console(file=io.StringIO()), sleep=interrupt)
     assert (tmp_path / "status.json").read_bytes() == before
 
 
-def test_the_dashboard_changes_nothing(tmp_path):
-    root = written(tmp_path)
-    page(root)
+def test_the_dashboard_changes_nothing(tmp_path, run):
+    root = tmp_path / "watched"
+    root.mkdir()
+    page(written(root, run))
     assert [path.name for path in root.iterdir()] == ["status.json"]

@@ -6,19 +6,23 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 from ase import Atoms
 from ase.io import write
+from pydantic import Field
 
 from mlip_autopipec.base.files import atomic_write, read_json, write_json
-from mlip_autopipec.base.values import Json
-from mlip_autopipec.campaign.attempts import STOPPED
+from mlip_autopipec.base.tasks import Evidence
 from mlip_autopipec.campaign.labelled import labelled_structure
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.config.label_plan import LabelPlan
 from mlip_autopipec.report import status
-from mlip_autopipec.report.failures import healing
+from mlip_autopipec.report.failures import core_hours_lost, failure_rows, failures_of
+from mlip_autopipec.report.rows import FailureRow
+from mlip_autopipec.report.values import SCHEMA_VERSION, to_json
 from mlip_autopipec.runtime import layout
 from mlip_autopipec.runtime.dataset_db import with_results
 
@@ -28,6 +32,8 @@ __all__ = [
     "QUARANTINE",
     "SOURCES",
     "SUMMARY",
+    "LabelSummary",
+    "Quarantined",
     "formula",
     "quarantined",
     "write_outputs",
@@ -41,6 +47,112 @@ def formula(numbers: Sequence[int]) -> str:
     return str(Atoms(numbers=numbers).get_chemical_formula())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallCounts:
+    """Structures of one call."""
+
+    structures: int
+    """That were asked for."""
+    labelled: int
+    """Labelled, in this call or before."""
+    quarantined: int
+    """Given up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelFiles:
+    """Where the results lie."""
+
+    database: str
+    """The ASE database."""
+    extxyz: str
+    """The same labels as extended XYZ."""
+    quarantine: str
+    """What was given up, with all attempts."""
+    parameters: str
+    """The method, with the reason of every number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelSummary:
+    """A folder of labels in numbers: its ``summary.json``."""
+
+    version: int = SCHEMA_VERSION
+    """Version of this schema."""
+    end_state: str | None
+    """``complete``, ``budget_exhausted`` or ``needs_attention``; null when the user stopped it."""
+    reason: str
+    """Why it ended."""
+    folder: str
+    """The folder."""
+    structures: int
+    """Different structures that were asked for, in all calls."""
+    labelled: int
+    """Of these: labelled."""
+    quarantined: int
+    """Of these: given up."""
+    left: int
+    """Of these: not ended yet."""
+    of_this_call: CallCounts
+    """The same of the last call."""
+    calculations: int
+    """DFT calculations started, repairs included."""
+    core_hours: float
+    """CPU time of ended attempts."""
+    core_hours_lost: float
+    """Of this: by attempts that failed."""
+    wall_s: float
+    """Wall time of all calls together."""
+    method_hash: str
+    """Identity of the DFT method."""
+    method: dict[str, Any]
+    """The DFT method."""
+    failures: tuple[FailureRow, ...]
+    """Failures and cures by class, the most frequent first."""
+    files: LabelFiles
+    """Where the results lie."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedAttempt:
+    """An attempt of a structure that was given up."""
+
+    attempt: int
+    """Its number, from 1."""
+    kind: Annotated[str, Field(alias="class")]
+    """Class of the failure."""
+    message: str
+    """What was said of it."""
+    evidence: tuple[Evidence, ...]
+    """Lines of the output that show it."""
+    next: str | None
+    """What the next attempt did differently."""
+    cpu_s: float
+    """CPU time."""
+    folder: str
+    """Its folder, relative to the folder of labels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """A structure that was given up: an entry of ``quarantine.json``."""
+
+    task: str
+    """Id of its task."""
+    formula: str
+    """Chemical formula."""
+    sources: tuple[str, ...]
+    """Where the structure was found."""
+    kind: Annotated[str, Field(alias="class")]
+    """Class of the last failure."""
+    message: str
+    """What was said of it."""
+    attempts: tuple[FailedAttempt, ...]
+    """All attempts that failed."""
+    structure: dict[str, Any]
+    """The structure, as :func:`mlip_autopipec.base.structures.atoms_from_json` reads it."""
+
+
 def write_outputs(
     root: Path,
     plan: LabelPlan,
@@ -48,46 +160,43 @@ def write_outputs(
     asked: Sequence[str],
     elapsed_s: float,
     word: Callable[[str | None], str | None],
-) -> Json:
+) -> LabelSummary:
     """Write the three files and return the summary. ``asked``: ids of the tasks of this call."""
     path = root / SOURCES
     sources: dict[str, list[str]] = read_json(path) if path.exists() else {}
     if not _complete(root, state):
         _write_extxyz(root / EXTXYZ, state, sources)
-    lost = quarantined(state, sources)
-    write_json(root / QUARANTINE, lost)
-    table = healing(state)
+    write_json(root / QUARANTINE, [to_json(item) for item in quarantined(state, sources)])
+    table = failure_rows(state)
     of_call = [state.tasks[name].status for name in asked if name in state.tasks]
-    summary: Json = {
-        "end_state": word(state.end.end_state) if state.end else None,
-        "reason": state.end.reason
-        if state.end
-        else "stopped by the user; the same command goes on",
-        "folder": str(root),
-        "structures": len(state.tasks),
-        "labelled": state.count("done"),
-        "quarantined": state.count("quarantined"),
-        "left": state.count("queued") + state.count("running"),
-        "of_this_call": {
-            "structures": len(asked),
-            "labelled": of_call.count("done"),
-            "quarantined": of_call.count("quarantined"),
-        },
-        "calculations": state.dft_calls,
-        "core_hours": sum(status.core_hours(state).values()),
-        "core_hours_lost": sum(row["core_hours_lost"] for row in table),
-        "wall_s": elapsed_s,
-        "method_hash": plan.dft.method_hash,
-        "method": plan.dft.method(),
-        "failures": table,
-        "files": {
-            "database": str(root / layout.DATASET),
-            "extxyz": str(root / EXTXYZ),
-            "quarantine": str(root / QUARANTINE),
-            "parameters": str(root / PARAMETERS),
-        },
-    }
-    write_json(root / SUMMARY, summary)
+    summary = LabelSummary(
+        end_state=word(state.end.end_state) if state.end else None,
+        reason=state.end.reason if state.end else "stopped by the user; the same command goes on",
+        folder=str(root),
+        structures=len(state.tasks),
+        labelled=state.count("done"),
+        quarantined=state.count("quarantined"),
+        left=state.count("queued") + state.count("running"),
+        of_this_call=CallCounts(
+            structures=len(asked),
+            labelled=of_call.count("done"),
+            quarantined=of_call.count("quarantined"),
+        ),
+        calculations=state.dft_calls,
+        core_hours=sum(status.core_hours(state).values()),
+        core_hours_lost=core_hours_lost(table),
+        wall_s=elapsed_s,
+        method_hash=plan.dft.method_hash,
+        method=plan.dft.method(),
+        failures=table,
+        files=LabelFiles(
+            database=str(root / layout.DATASET),
+            extxyz=str(root / EXTXYZ),
+            quarantine=str(root / QUARANTINE),
+            parameters=str(root / PARAMETERS),
+        ),
+    )
+    write_json(root / SUMMARY, to_json(summary))
     return summary
 
 
@@ -126,39 +235,32 @@ def _write_extxyz(path: Path, state: CampaignState, sources: dict[str, list[str]
     atomic_write(path, text.getvalue())
 
 
-def quarantined(state: CampaignState, sources: dict[str, list[str]]) -> list[Json]:
+def quarantined(state: CampaignState, sources: dict[str, list[str]]) -> list[Quarantined]:
     """Structures that were given up, each with all its attempts."""
     records = sorted(state.with_status("quarantined"), key=lambda record: record.order)
-    return [_history(record, sources.get(record.task.id, [])) for record in records]
+    return [_quarantined(record, sources.get(record.task.id, [])) for record in records]
 
 
-def _history(record: TaskRecord, places: list[str]) -> Json:
+def _quarantined(record: TaskRecord, places: list[str]) -> Quarantined:
     atoms = record.task.payload["candidate"]["atoms"]
-    attempts = []
-    for attempt in record.attempts:
-        failure = attempt.outcome.failure if attempt.outcome else None
-        if failure is None or attempt.outcome is None or failure.kind == STOPPED:
-            continue
-        attempts.append(
-            {
-                "attempt": attempt.number,
-                "class": failure.kind,
-                "message": failure.message,
-                "evidence": [
-                    {"file": e.file, "line": e.line, "text": e.text} for e in failure.evidence
-                ],
-                "next": attempt.cure,
-                "cpu_s": attempt.outcome.cpu_s,
-                "folder": layout.attempt_folder(record.task.id, attempt.number),
-            }
+    attempts = tuple(
+        FailedAttempt(
+            attempt=attempt.number,
+            kind=failure.kind,
+            message=failure.message,
+            evidence=failure.evidence,
+            next=attempt.cure,
+            cpu_s=attempt.outcome.cpu_s if attempt.outcome else 0.0,
+            folder=layout.attempt_folder(record.task.id, attempt.number),
         )
-    last = attempts[-1] if attempts else {"class": "unknown", "message": ""}
-    return {
-        "task": record.task.id,
-        "formula": formula(atoms["numbers"]),
-        "sources": places,
-        "class": last["class"],
-        "message": last["message"],
-        "attempts": attempts,
-        "structure": atoms,
-    }
+        for attempt, failure in failures_of(record)
+    )
+    return Quarantined(
+        task=record.task.id,
+        formula=formula(atoms["numbers"]),
+        sources=tuple(places),
+        kind=attempts[-1].kind if attempts else "unknown",
+        message=attempts[-1].message if attempts else "",
+        attempts=attempts,
+        structure=atoms,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.base.tasks import Failure, Task
 from mlip_autopipec.base.values import Json, content_hash
 from mlip_autopipec.campaign.commands import Command
-from mlip_autopipec.campaign.events import AttemptEnded, CampaignEnded, DriverStarted, Event
+from mlip_autopipec.campaign.events import CampaignEnded, Event
 from mlip_autopipec.campaign.label_only import decide_labels, startable_attempts
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.commands.dft_check.made import check_made
@@ -25,6 +25,10 @@ from mlip_autopipec.commands.label import outputs
 from mlip_autopipec.config.label_plan import LabelPlan, read_plan
 from mlip_autopipec.engines import registry
 from mlip_autopipec.report import status as snapshot
+from mlip_autopipec.report import words
+from mlip_autopipec.report.failures import failed_attempts, failure_rows
+from mlip_autopipec.report.rows import LabelCounts, TimedText
+from mlip_autopipec.report.values import Budget, Status, to_json
 from mlip_autopipec.runtime import layout
 from mlip_autopipec.runtime.work import History
 from mlip_autopipec.tasks import WORKER
@@ -64,7 +68,7 @@ class Labelling:
         self.plan = plan
         self._tasks, self._sources = tasks, sources
         self._planned = False
-        self._lines: deque[Json] = deque(maxlen=LAST_LINES)
+        self._lines: deque[TimedText] = deque(maxlen=LAST_LINES)
 
     def settle(self, root: Path) -> None:
         """Write plan and sources.
@@ -122,66 +126,48 @@ class Labelling:
     def describe(self, event: Event, state: CampaignState) -> str | None:
         text = _describe(event, state)
         if text is not None:
-            self._lines.append({"time": time.time(), "text": text})
+            self._lines.append(TimedText(time=time.time(), text=text))
         return text
 
-    def status(self, state: CampaignState, history: History, elapsed_s: float) -> Json:
+    def shown(self, state: CampaignState, history: History, elapsed_s: float) -> tuple[Json, str]:
+        shown = self.status(state, history, elapsed_s)
+        return to_json(shown), _line(shown)
+
+    def status(self, state: CampaignState, history: History, elapsed_s: float) -> Status:
         """What ``mlip-auto status`` shows, and what is left to do."""
         walls = [
             r.attempts[-1].outcome.wall_s
             for r in state.with_status("done")
             if r.attempts[-1].outcome
         ]
-        running = [_running(record) for record in state.with_status("running")]
-        return {
-            "name": self.plan.name,
-            "kind": "labels",
-            "phase": "ended" if state.end else "labelling",
-            "end_state": word(state.end.end_state) if state.end else None,
-            "reason": state.end.reason if state.end else None,
-            "started": history[0][0] if history else None,
-            "updated": time.time(),
-            "pid": os.getpid(),
-            "wall_s": elapsed_s,
-            "budget": {
-                **self.plan.budget.model_dump(mode="json"),
-                "dft_calls_used": state.dft_calls,
-            },
-            "tasks": {
-                "all": len(state.tasks),
-                "queued": state.count("queued"),
-                "running": running,
-                "done": {"label": state.count("done")},
-                "quarantined": state.count("quarantined"),
-            },
-            "labels": {"train": state.count("done"), "validate": 0, "masked": 0},
-            "failures": dict(Counter(failure.kind for failure in snapshot.failures(state))),
-            "cures": snapshot.cures(state),
-            "core_hours": snapshot.core_hours(state),
-            "eta_s": _eta_s(self.plan, state, walls),
-            "events": list(self._lines),
-        }
-
-    def line(self, status: Json) -> str:
-        tasks = status["tasks"]
-        done, lost = tasks["done"]["label"], tasks["quarantined"]
-        parts = [f"{done + lost}/{tasks['all']} structures"]
-        if lost:
-            parts.append(f"{lost} quarantined")
-        failed = sum(status["failures"].values())
-        if failed:
-            parts.append(f"{failed} failed attempts")
-        parts.append(
-            "running: " + (", ".join(item["detail"] for item in tasks["running"][:4]) or "nothing")
+        return Status(
+            name=self.plan.name,
+            kind="labels",
+            phase="ended" if state.end else "labelling",
+            end_state=word(state.end.end_state) if state.end else None,
+            reason=state.end.reason if state.end else None,
+            started=history[0][0] if history else None,
+            updated=time.time(),
+            pid=os.getpid(),
+            wall_s=elapsed_s,
+            budget=Budget(
+                dft_calls=self.plan.budget.dft_calls,
+                wall_minutes=self.plan.budget.wall_minutes,
+                dft_calls_used=state.dft_calls,
+            ),
+            tasks=snapshot.task_counts(state, history, _running),
+            labels=LabelCounts(train=state.count("done")),
+            failures=failure_rows(state),
+            core_hours=snapshot.core_hours(state),
+            eta_s=_eta_s(self.plan, state, walls),
+            events=tuple(self._lines),
         )
-        left = status["eta_s"]
-        parts.append("time left: " + ("not known yet" if left is None else _duration(left)))
-        return " | ".join(parts)
 
     def write_result(
         self, root: Path, state: CampaignState, history: History, elapsed_s: float
     ) -> Json:
-        return outputs.write_outputs(root, self.plan, state, list(self._tasks), elapsed_s, word)
+        summary = outputs.write_outputs(root, self.plan, state, list(self._tasks), elapsed_s, word)
+        return to_json(summary)
 
     def write_stopped(
         self, root: Path, state: CampaignState, history: History, elapsed_s: float
@@ -189,34 +175,35 @@ class Labelling:
         return self.write_result(root, state, history, elapsed_s)
 
 
+def _line(shown: Status) -> str:
+    """The progress line."""
+    tasks = shown.tasks
+    ended = sum(tasks.done.values()) + tasks.quarantined
+    parts = [f"{ended}/{tasks.all} structures"]
+    if tasks.quarantined:
+        parts.append(f"{tasks.quarantined} quarantined")
+    failed = failed_attempts(shown.failures)
+    if failed:
+        parts.append(f"{failed} failed attempts")
+    parts.append("running: " + (", ".join(item.detail for item in tasks.running[:4]) or "nothing"))
+    left = "not known yet" if shown.eta_s is None else words.duration(shown.eta_s)
+    parts.append(f"time left: {left}")
+    return " | ".join(parts)
+
+
 def _describe(event: Event, state: CampaignState) -> str | None:
-    match event:
-        case DriverStarted(_, elapsed_s, _):
-            return f"going on after {elapsed_s / 60:.0f} min" if elapsed_s else "started"
-        case CampaignEnded(end_state, reason):
-            return f"{word(end_state)}: {reason}"
-        case AttemptEnded():
-            record = state.tasks[event.task_id]
-            what, failure = f"{_formula(record)} {event.task_id}", event.outcome.failure
-            if failure is None:
-                return f"{what} done in {event.outcome.wall_s:.0f} s"
-            if event.verdict == "quarantined":
-                return f"{what} quarantined, {failure.kind}: {failure.message}"
-            return (
-                f"{what} failed, {failure.kind}: {failure.message}; next:"
-                f" {event.cure or 'same again'}"
-            )
-    return None
+    if isinstance(event, CampaignEnded):
+        return f"{word(event.end_state)}: {event.reason}"
+    return words.describe(event, state, lambda record: f"{_formula(record)} {record.task.id}")
 
 
 def _formula(record: TaskRecord) -> str:
     return outputs.formula(record.task.payload["candidate"]["atoms"]["numbers"])
 
 
-def _running(record: TaskRecord) -> Json:
+def _running(record: TaskRecord) -> str:
     number = record.attempts[-1].number
-    detail = _formula(record) + (f" (attempt {number})" if number > 1 else "")
-    return {"id": record.task.id, "kind": "label", "detail": detail, "state": "running"}
+    return _formula(record) + (f" (attempt {number})" if number > 1 else "")
 
 
 def _eta_s(plan: LabelPlan, state: CampaignState, walls: list[float]) -> float | None:
@@ -230,9 +217,3 @@ def _eta_s(plan: LabelPlan, state: CampaignState, walls: list[float]) -> float |
         return None
     slots = min(left, max(1, plan.executor.cores // plan.dft.cores))
     return left * (sum(walls) / len(walls)) / slots
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,156 @@
+"""From the log of a campaign to all that its result folder and its report are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ase import Atoms
+
+from mlip_autopipec.base.labels import LabelledStructure, PotentialRef
+from mlip_autopipec.base.structures import atoms_from_json
+from mlip_autopipec.base.tasks import EndState
+from mlip_autopipec.base.values import Json
+from mlip_autopipec.campaign.auditing import AUDIT
+from mlip_autopipec.campaign.events import (
+    Event,
+    MdBroke,
+    MdProgressed,
+    MdStreamed,
+)
+from mlip_autopipec.campaign.labelled import labelled_structures
+from mlip_autopipec.campaign.state import CampaignState
+from mlip_autopipec.campaign.stopping import validation_of, verdict
+from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.report import status
+from mlip_autopipec.report.failures import failure_rows
+from mlip_autopipec.report.rows import ConditionRow, FailureRow, Screen
+from mlip_autopipec.report.timeline import TimelineRow, timeline
+from mlip_autopipec.science.stopping import Verdict
+
+__all__ = ["Findings", "findings"]
+
+History = Sequence[tuple[float, Event]]
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All that is known of a campaign.
+
+    ``dft_calls``: attempts started, failed ones, validation and the ``convergence_calls`` included.
+    ``potentials``: oldest first; ``released`` names one of them (default: the last).
+    ``published_at``: potential -> seconds since the epoch. ``validation``: result of the released
+    one's ``validate`` task. ``train``, ``validate``, ``audit``: labelled structures by purpose.
+    ``gamma``: potential -> extrapolation grades met in MD (no unit). ``core_hours`` by kind of
+    task. ``checks``: the stop rules. ``ground_state``: conventional cell for the MD example.
+    ``versions``: of programs beside the packages of this interpreter.
+    """
+
+    end_state: EndState | None
+    reason: str
+    wall_s: float
+    dft_calls: int
+    convergence_calls: int = 0
+    potentials: tuple[PotentialRef, ...] = ()
+    published_at: Mapping[str, float] = field(default_factory=dict)
+    released: str | None = None
+    swaps: int = 0
+    cutouts: int = 0
+    validation: Json | None = None
+    train: tuple[LabelledStructure, ...] = ()
+    validate: tuple[LabelledStructure, ...] = ()
+    audit: tuple[LabelledStructure, ...] = ()
+    screen: Screen | None = None
+    failures: tuple[FailureRow, ...] = ()
+    gamma: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    timeline: tuple[TimelineRow, ...] = ()
+    core_hours: Mapping[str, float] = field(default_factory=dict)
+    conditions: tuple[ConditionRow, ...] = ()
+    checks: Verdict | None = None
+    ground_state: Atoms | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def potential(self) -> PotentialRef | None:
+        """The released potential, or None when there is none."""
+        if self.released is None:
+            return self.potentials[-1] if self.potentials else None
+        return next(item for item in self.potentials if item.name == self.released)
+
+    @property
+    def labelled(self) -> tuple[tuple[str, LabelledStructure], ...]:
+        """Every labelled structure with its purpose."""
+        parts = (("train", self.train), ("validate", self.validate), ("audit", self.audit))
+        return tuple((purpose, item) for purpose, items in parts for item in items)
+
+
+def findings(plan: Plan, state: CampaignState, history: History, wall_s: float) -> Findings:
+    """Everything that is known of the campaign."""
+    released = _released(plan, state)
+    done = [record for record in state.of_kind("generate") if record.status == "done"]
+    return Findings(
+        end_state=state.end.end_state if state.end else None,
+        reason=state.end.reason if state.end else "not ended",
+        wall_s=wall_s,
+        dft_calls=state.dft_calls,
+        convergence_calls=state.settings_checked.calculations if state.settings_checked else 0,
+        potentials=tuple(state.potentials),
+        published_at=status.published_at(history),
+        released=released.name if released else None,
+        swaps=state.swaps,
+        cutouts=status.cutouts(state),
+        validation=validation_of(state, released) if released else None,
+        train=tuple(labelled_structures(state, "train")),
+        validate=tuple(labelled_structures(state, "validate")),
+        audit=tuple(labelled_structures(state, AUDIT)),
+        screen=_screen(plan, state),
+        failures=failure_rows(state),
+        gamma=_gamma(history),
+        timeline=timeline(state, history),
+        core_hours=status.core_hours(state),
+        conditions=status.conditions(plan, state),
+        checks=verdict(plan, state),
+        ground_state=atoms_from_json(done[0].result["ground_state"]) if done else None,
+    )
+
+
+def _released(plan: Plan, state: CampaignState) -> PotentialRef | None:
+    """The newest potential of the released kind, else the newest of any."""
+    kind = [
+        potential for potential in state.potentials if potential.trainer == plan.training.trainer
+    ]
+    return kind[-1] if kind else state.current
+
+
+def _screen(plan: Plan, state: CampaignState) -> Screen | None:
+    """What the surrogate's screen let pass and how right it was; None before the candidates are
+    there.
+    """
+    done = [record.result for record in state.of_kind("generate") if record.status == "done"]
+    if not done:
+        return None
+    counts = [result.get("hit") or {} for result in done]
+    return Screen(
+        surrogate=plan.surrogate.engine,
+        model=plan.surrogate.model,
+        proposed=sum(count.get("proposed", 0) for count in counts),
+        accepted=sum(count.get("accepted", 0) for count in counts),
+        geometry_only=any(result.get("geometry_only", False) for result in done),
+        hit_rate=status.hit_rate(state),
+    )
+
+
+def _gamma(history: History) -> dict[str, list[float]]:
+    """Extrapolation grades that MD reported, by the potential in force."""
+    found: dict[str, list[float]] = {}
+    for _, event in history:
+        match event:
+            case MdProgressed():
+                gamma = event.gamma_max
+            case MdStreamed() | MdBroke():
+                gamma = event.gamma
+            case _:
+                continue
+        if gamma and event.potential:  # 0: nothing was evaluated yet
+            found.setdefault(event.potential, []).append(gamma)
+    return found

@@ -1,0 +1,148 @@
+"""The part of the report that says how good the potential is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from mlip_autopipec.base.values import Json
+from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.report import plots
+from mlip_autopipec.report.findings import Findings
+from mlip_autopipec.report.html import details, figure, table
+from mlip_autopipec.report.properties import shown_properties
+from mlip_autopipec.report.rows import Errors, Target
+from mlip_autopipec.report.status import potential_rows
+from mlip_autopipec.report.values import Summary
+from mlip_autopipec.report.words import number, off
+from mlip_autopipec.science.properties.port import PropertyValue, Shown
+
+__all__ = ["PageData", "accuracy"]
+
+UNKNOWN = "not known"
+
+
+@dataclass(frozen=True, slots=True)
+class PageData:
+    """What the report is made of. ``predictions``: those of the released potential, if stored."""
+
+    plan: Plan
+    found: Findings
+    summary: Summary
+    predictions: Json | None
+
+
+def accuracy(data: PageData) -> str:
+    """Errors of the released potential, and what the validation found."""
+    summary, found = data.summary, data.found
+    rows = potential_rows(found.potentials, dict(found.published_at))
+    kinds = [
+        [
+            f"{escape(row.strategy)}, {'held out' if row.split == 'test' else 'training'}",
+            str(row.n_structures),
+            number(row.energy_rmse_mev_per_atom, UNKNOWN),
+            number(row.force_rmse_mev_per_a, UNKNOWN),
+        ]
+        for row in summary.errors_by_strategy
+    ]
+    potentials = [
+        [
+            escape(row.name) + (" (released)" if row.name == summary.released else ""),
+            escape(row.trainer),
+            str(row.labels),
+            *_errors(row.test)[1:],
+        ]
+        for row in rows
+    ]
+    heads = ("", "structures", "energy, meV/atom", "forces, meV/Å")
+    errors = [["training", *_errors(summary.train)], ["held out", *_errors(summary.test)]]
+    return (
+        "<h2>Accuracy</h2>"
+        "<p>Held-out structures share no parent with training ones; they are random "
+        "picks of what was proposed, or "
+        "frames of MD, while what a selector chose (most melts and glasses among it) is "
+        "always learned. Errors are "
+        "root mean squares over whole cells (energies) and over components on unmasked "
+        "atoms (forces), against our own "
+        "DFT.</p>"
+        + (
+            table("RMSE of the released potential", heads, errors, numbers_from=1)
+            if summary.released
+            else ""
+        )
+        + table("The same by kind of structure", heads, kinds, numbers_from=1)
+        + figure(
+            "Parity",
+            plots.parity(data.predictions),
+            "the released potential has no stored predictions",
+            "Potential against DFT for training and held-out data; on the line is exact.",
+        )
+        + figure(
+            "Learning curve",
+            plots.learning_curve(
+                rows,
+                _limit(summary.targets, "energy_rmse_mev_per_atom"),
+                _limit(summary.targets, "force_rmse_mev_per_a"),
+            ),
+            "no potential was trained",
+            "Errors against the number of labels. The test set grows too, so a rise may mean "
+            "harder test structures.",
+        )
+        + details(
+            table(
+                "Potentials, oldest first (held-out RMSE)",
+                ("potential", "trainer", "labels", "energy, meV/atom", "forces, meV/Å"),
+                potentials,
+                numbers_from=2,
+            ),
+            "All potentials",
+        )
+        + _properties(data)
+    )
+
+
+def _errors(errors: Errors) -> list[str]:
+    values = (errors.n_structures, errors.energy_rmse_mev_per_atom, errors.force_rmse_mev_per_a)
+    return [number(value, UNKNOWN) for value in values]
+
+
+def _limit(targets: Sequence[Target], key: str) -> float | None:
+    return next((item.limit for item in targets if item.key == key), None)
+
+
+def _properties(data: PageData) -> str:
+    shown = shown_properties(data.plan, data.found.validation)
+    known = [item for item in data.summary.properties if item.potential is not None or item.dft]
+    rows = [_property(item) for item in known]
+    return "".join(map(_shown, shown)) + table(
+        "What the validation found", ("", "potential", "DFT", "off by"), rows, 1
+    )
+
+
+def _property(item: PropertyValue) -> list[str]:
+    def words(value: float | None) -> str:
+        return UNKNOWN if value is None else f"{value:.{item.digits}f} {escape(item.unit)}"
+
+    name = escape(f"{item.label} ({item.measure})" if item.measure else item.label)
+    if item.kind == "alone":
+        return [name, words(item.potential), "", ""]
+    return [name, words(item.potential), words(item.dft), off(item.potential, item.dft)]
+
+
+def _shown(shown: Shown) -> str:
+    """Figure, table and notes of a property."""
+    rows = [[escape(cell) for cell in row] for row in shown.table.rows] if shown.table else []
+    if shown.chart is not None or not (rows or shown.notes):
+        head = figure(
+            escape(shown.title),
+            plots.chart(shown.chart) if shown.chart else None,
+            "no potential was validated",
+            shown.caption,
+        )
+    else:
+        head = f"<h3>{escape(shown.title)}</h3>"
+    notes = "".join(f"<p>{escape(note)}</p>" for note in shown.notes)
+    return (
+        head + (table(shown.table.title, shown.table.heads, rows, 1) if shown.table else "") + notes
+    )

@@ -1,0 +1,223 @@
+"""Rows and parts of what a person is told: see :mod:`mlip_autopipec.report.values`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mlip_autopipec.science.hit_rate import HitRate
+
+__all__ = [
+    "ConditionRow",
+    "Cure",
+    "Errors",
+    "FailureRow",
+    "LabelCounts",
+    "Pair",
+    "PotentialRow",
+    "RunningTask",
+    "Screen",
+    "StrategyErrors",
+    "Target",
+    "TimedText",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelCounts:
+    """Finished labels by purpose."""
+
+    train: int = 0
+    """To learn from, those held out for the test included."""
+    masked: int = 0
+    """Of these: periodic cutouts, of which only the core's forces are learned."""
+    validate: int = 0
+    """For the properties of the potential; never learned from."""
+    audit: int = 0
+    """Structures that the screen rejected, labelled to check it; never learned from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errors:
+    """Root mean square errors of a potential against DFT; null where there is nothing to average.
+
+    Energies of whole cells, components of forces on unmasked atoms.
+    """
+
+    n_structures: int | None = None
+    """Structures that were compared."""
+    energy_rmse_mev_per_atom: float | None = None
+    """Of energies."""
+    force_rmse_mev_per_a: float | None = None
+    """Of force components."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A promise of the plan, and what was reached."""
+
+    key: str
+    """Name of the quantity for programs, such as ``force_rmse_mev_per_a``."""
+    name: str
+    """The same for people."""
+    value: float | None
+    """What the released (or newest) potential reaches, in ``unit``; null where it is not known."""
+    limit: float
+    """The largest value that meets the target, in ``unit``."""
+    unit: str
+    """Unit of value and limit."""
+    met: bool | None
+    """Whether the value is at most the limit; null where it is not known."""
+
+    @classmethod
+    def of(cls, key: str, name: str, value: float | None, limit: float, unit: str) -> Target:
+        met = None if value is None else value <= limit
+        return cls(key=key, name=name, value=value, limit=limit, unit=unit, met=met)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cure:
+    """A change that was made after a failure."""
+
+    cure: str
+    """What the next attempt did differently."""
+    tried: int = 0
+    """How often the attempt with the change has ended."""
+    worked: int = 0
+    """How often it succeeded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureRow:
+    """A class of failures over all attempts of a run. Attempts that the user stopped are none."""
+
+    kind: Annotated[str, Field(alias="class")]
+    """Class of the failure in the engine's table, or ``lost``, ``error``, ``person``."""
+    met: int = 0
+    """Attempts that failed so."""
+    tasks: int = 0
+    """Structures (or other tasks) that were met by it."""
+    healed: int = 0
+    """Of these tasks: finished in the end."""
+    quarantined: int = 0
+    """Of these tasks: given up."""
+    open: int = 0
+    """Of these tasks: not ended yet."""
+    core_hours_lost: float = 0.0
+    """CPU time of the failed attempts; a worker that vanished could not report any."""
+    message: str = ""
+    """What the last of them said."""
+    cures: tuple[Cure, ...] = ()
+    """What was tried, in the order of the first trial."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionRow:
+    """MD at one condition of the plan."""
+
+    name: str
+    """Ensemble and temperature."""
+    state: str
+    """``clean``, ``not visited``, ``visited``, or the status of the running visit."""
+    clean_ps: float | None = None
+    """Of the newest visit: time since MD last met something unknown."""
+    ps: float | None = None
+    """Of the newest visit: time in all."""
+    gamma_max: float | None = None
+    """Of the newest visit: largest extrapolation grade (no unit)."""
+    potential: str | None = None
+    """The potential that MD used last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningTask:
+    """A task that is at work."""
+
+    id: str
+    """Its id, and the name of its folder below ``tasks/``."""
+    kind: str
+    """``label``, ``train``, ``explore``, ``generate``, ``select``, ``harvest``, ``validate``..."""
+    detail: str
+    """The task in a few words."""
+    state: Literal["running", "waiting"] = "running"
+    """``waiting``: MD that sleeps until a better potential arrives."""
+    started: float | None = None
+    """When the attempt was planned, seconds since the epoch."""
+    elapsed_s: float | None = None
+    """Wall time since then."""
+    eta_s: float | None = None
+    """Wall time left, if it is like the earlier tasks of its kind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PotentialRow:
+    """A trained potential."""
+
+    name: str
+    """Its name, and that of its folder below ``potentials/``."""
+    trainer: str
+    """What fitted it."""
+    labels: int
+    """Labelled structures at hand for the fit, those held out included."""
+    test: Errors = Errors()
+    """On structures that were held out."""
+    train: Errors = Errors()
+    """On structures that it was fitted to."""
+    published_at: float | None = None
+    """When it was put in force, seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedText:
+    """A happening in words."""
+
+    time: float
+    """When it became known, seconds since the epoch."""
+    text: str
+    """What happened."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """A property by the potential and by our own DFT, in the unit that its name ends with."""
+
+    potential: float | None = None
+    """By the potential; null where it has no value."""
+    dft: float | None = None
+    """By DFT with the method of the labels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Screen:
+    """What the surrogate's screen let pass, and how right it was."""
+
+    surrogate: str
+    """Engine of the surrogate."""
+    model: str | None
+    """Its model, where one was named."""
+    proposed: int
+    """Candidates that were generated."""
+    accepted: int
+    """Candidates that passed."""
+    geometry_only: bool
+    """Whether distances between atoms alone judged, because it lacks an element."""
+    hit_rate: HitRate | None
+    """The surrogate beside DFT on the first labels; null where they were not compared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrategyErrors:
+    """Errors of the released potential on one kind of structure."""
+
+    strategy: str
+    """The strategy that proposed the structures."""
+    split: Literal["train", "test"]
+    """``train``: fitted to; ``test``: held out."""
+    n_structures: int
+    """Structures of that kind."""
+    energy_rmse_mev_per_atom: float | None
+    """Of energies of whole cells."""
+    force_rmse_mev_per_a: float | None
+    """Of force components on unmasked atoms."""

@@ -1,0 +1,176 @@
+"""Events, tasks, numbers and durations in words: each said here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from mlip_autopipec.base.labels import PotentialRef
+from mlip_autopipec.campaign.auditing import AUDIT
+from mlip_autopipec.campaign.events import (
+    AttemptEnded,
+    CampaignEnded,
+    DriverStarted,
+    Event,
+    MdBroke,
+    MdStreamed,
+    MdSwapped,
+    PotentialPublished,
+    SettingsChecked,
+    TaskCancelled,
+)
+from mlip_autopipec.campaign.state import CampaignState, TaskRecord
+from mlip_autopipec.report.rows import Errors
+from mlip_autopipec.report.values import from_json
+
+__all__ = [
+    "clock",
+    "count",
+    "describe",
+    "duration",
+    "errors_of",
+    "number",
+    "off",
+    "plural",
+    "task_words",
+]
+
+NOTHING = "-"
+
+
+# --- numbers
+
+
+def number(value: float | None, missing: str = NOTHING) -> str:
+    """Three digits, integers and what is above 100 in full."""
+    if value is None:
+        return missing
+    if isinstance(value, int) or abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.3g}"
+
+
+def count(value: float | None) -> str:
+    """As it stands, without trailing zeros."""
+    return NOTHING if value is None else f"{value:g}"
+
+
+def plural(many: int, one: str, more: str) -> str:
+    return f"{many} {one if many == 1 else more}"
+
+
+def off(potential: float | None, dft: float | None, missing: str = "not known") -> str:
+    """How far a value of the potential is from DFT's, in % of it."""
+    if potential is None or not dft:
+        return missing
+    return f"{100 * (potential - dft) / dft:+.2f} %"
+
+
+def duration(seconds: float | None) -> str:
+    """In the unit in which a person would say it: s, min, or h and min."""
+    if seconds is None:
+        return NOTHING
+    whole = max(0, round(seconds))
+    if whole < 100:
+        return f"{whole} s"
+    return f"{whole // 60} min" if whole < 6000 else f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def clock(epoch_s: float) -> str:
+    """The time of day, here."""
+    return datetime.fromtimestamp(epoch_s).strftime("%H:%M:%S")
+
+
+# --- potentials and tasks
+
+
+def errors_of(potential: PotentialRef | None, split: str) -> Errors:
+    """Errors that its trainer measured on ``test`` or ``train``; empty where it did not."""
+    metrics = potential.metrics.get(split) if potential else None
+    return from_json(Errors, metrics or {})
+
+
+def _held_out(potential: PotentialRef) -> str:
+    test = errors_of(potential, "test")
+    parts = []
+    if test.energy_rmse_mev_per_atom is not None:
+        parts.append(f"{test.energy_rmse_mev_per_atom:.1f} meV/atom")
+    if test.force_rmse_mev_per_a is not None:
+        parts.append(f"{test.force_rmse_mev_per_a:.0f} meV/Å")
+    return "held out " + ", ".join(parts) if parts else "no held-out errors"
+
+
+def task_words(record: TaskRecord) -> str:
+    """A task in a few words."""
+    payload = record.task.payload
+    match record.task.kind:
+        case "label":
+            provenance = payload["candidate"]["provenance"]
+            why = " (rejected, to check the screen)" if payload["purpose"] == AUDIT else ""
+            return (
+                f"DFT {provenance['strategy']} ({len(payload['candidate']['atoms']['numbers'])}"
+                f" atoms){why}"
+            )
+        case "train":
+            return f"fit {payload['round']} ({payload['trainer']}, {len(payload['labels'])} labels)"
+        case "explore":
+            return f"MD {payload['condition']['name']}"
+        case "generate":
+            return "generate " + "+".join(item["name"] for item in payload["strategies"])
+        case "harvest":
+            return f"cut {len(payload['files'])} frames"
+        case "validate":
+            return f"validate {payload['potential'].rpartition('/')[2]}"
+        case "hit_rate":
+            return f"surrogate against DFT ({len(payload['accepted'])} labels)"
+    return str(record.task.kind)
+
+
+# --- events
+
+
+def describe(
+    event: Event, state: CampaignState, name: Callable[[TaskRecord], str] = task_words
+) -> str | None:
+    """An event in a line, or None when it is not worth one; ``name``: what its task is called."""
+    match event:
+        case DriverStarted(_, elapsed_s, _):
+            return f"going on after {elapsed_s / 60:.0f} min" if elapsed_s else "started"
+        case SettingsChecked(calculations, _):
+            return f"DFT settings were checked before, with {calculations} calculations"
+        case AttemptEnded():
+            return _describe_end(event, name(state.tasks[event.task_id]))
+        case TaskCancelled(task_id, reason):
+            return f"{task_id} cancelled: {reason}"
+        case PotentialPublished(_, potential):
+            return (
+                f"potential {potential.name} ({potential.trainer}, {potential.labels} labels):"
+                f" {_held_out(potential)}"
+            )
+        case CampaignEnded(end_state, reason):
+            return f"{end_state}: {reason}"
+        case MdSwapped() | MdBroke() | MdStreamed():
+            return _describe_md(event, name(state.tasks[event.task_id]))
+    return None
+
+
+def _describe_end(event: AttemptEnded, what: str) -> str:
+    failure = event.outcome.failure
+    if failure is None:
+        return f"{what} done in {event.outcome.wall_s:.0f} s"
+    if event.verdict == "quarantined":
+        return f"{what} quarantined, {failure.kind}: {failure.message}"
+    return f"{what} failed, {failure.kind}: {failure.message}; next: {event.cure or 'same again'}"
+
+
+def _describe_md(event: MdSwapped | MdBroke | MdStreamed, what: str) -> str:
+    match event:
+        case MdSwapped():
+            return f"{what}: swapped {event.old} for {event.new} at step {event.step}"
+        case MdBroke():
+            return (
+                f"{what}: gamma {event.gamma:.1f} at step {event.step}, rewound, waits for a"
+                " potential"
+            )
+        case MdStreamed():
+            return f"{what}: unknown environment, gamma {event.gamma:.1f} at step {event.step}"
