@@ -1,13 +1,7 @@
 """Errors that a person must mend.
 
-Everything a user can see derives from :class:`MlipError`; each class carries the exit code of
-the command line::
-
-    MlipError                     1
-    ├── InputError                2   something in a file or an option the user wrote
-    ├── MissingProgramError       3   a program, package, weight file or pseudopotential lacks
-    ├── CampaignLockedError       4   another driver works on the same run folder
-    └── CampaignStateError        5   the run folder cannot be read or belongs to another plan
+Everything a user can see derives from :class:`MlipError`; each class carries its exit code, one of
+:class:`ExitCode`, which holds every exit code of the command line.
 
 A failed calculation is *not* an exception: it is a
 :class:`mlip_autopipec.base.tasks.Failure`, a value that is recorded.
@@ -17,11 +11,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from enum import IntEnum
 from pathlib import Path
 
 __all__ = [
     "CampaignLockedError",
     "CampaignStateError",
+    "ExitCode",
     "InputError",
     "MissingProgramError",
     "MlipError",
@@ -29,10 +25,29 @@ __all__ = [
 ]
 
 
+class ExitCode(IntEnum):
+    """What ``mlip-auto`` says to a script when it ends."""
+
+    DONE = 0
+    FAILED = 1
+    #: Something in a file or an option that the user wrote.
+    BAD_INPUT = 2
+    #: A program, package, weight file or pseudopotential lacks.
+    NOT_INSTALLED = 3
+    #: Another driver works on the same run folder.
+    LOCKED = 4
+    #: The run folder cannot be read or belongs to another plan.
+    BAD_STATE = 5
+    #: It ended without what was asked for: stalled, needs attention, structures that were given up.
+    SHORT_OF_GOAL = 6
+    #: Stopped by the user; the same command goes on.
+    INTERRUPTED = 130
+
+
 class MlipError(Exception):
     """Base of every error that is shown to the user as one line."""
 
-    exit_code = 1
+    exit_code = ExitCode.FAILED
 
 
 class InputError(MlipError):
@@ -47,7 +62,7 @@ class InputError(MlipError):
     hint: what would be right.
     """
 
-    exit_code = 2
+    exit_code = ExitCode.BAD_INPUT
 
     def __init__(
         self,
@@ -71,7 +86,7 @@ class InputError(MlipError):
 class MissingProgramError(MlipError):
     """A part of the outside world is absent; names it and the command that installs it."""
 
-    exit_code = 3
+    exit_code = ExitCode.NOT_INSTALLED
 
     def __init__(self, what: str, install: str) -> None:
         self.what, self.install = what, install
@@ -84,13 +99,13 @@ class MissingProgramError(MlipError):
 class CampaignLockedError(MlipError):
     """Another living driver holds the run folder."""
 
-    exit_code = 4
+    exit_code = ExitCode.LOCKED
 
 
 class CampaignStateError(MlipError):
     """The run folder cannot be continued as it is."""
 
-    exit_code = 5
+    exit_code = ExitCode.BAD_STATE
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -12,10 +12,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from mlip_autopipec.base.errors import ExitCode
+
 __all__ = ["dft_app"]
 
-NOT_ALL = 6
-INTERRUPTED = 130
 
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
 
@@ -125,13 +125,10 @@ def label(
     else:
         _print_summary(summary)
     end = summary["end_state"]
-    raise typer.Exit(
-        INTERRUPTED
-        if end is None
-        else 0
-        if end == "complete" and not summary["quarantined"]
-        else NOT_ALL
-    )
+    if end is None:
+        raise typer.Exit(ExitCode.INTERRUPTED)
+    complete = end == "complete" and not summary["quarantined"]
+    raise typer.Exit(ExitCode.DONE if complete else ExitCode.SHORT_OF_GOAL)
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
@@ -202,7 +199,7 @@ def converge(
             if as_json
             else f"{result.kind}: {result.message}"
         )
-        raise typer.Exit(NOT_ALL)
+        raise typer.Exit(ExitCode.SHORT_OF_GOAL)
     if as_json:
         print(json.dumps(result, indent=1))
         return

@@ -1,10 +1,8 @@
 """The command line ``mlip-auto``: parses, calls, prints; no logic. Heavy parts are imported when
 they are needed.
 
-Exit codes: 0 done, 1 unexpected, 2 bad input, 3 something is not installed, 4 another driver works
-here, 5 the run folder cannot be continued, 6 the campaign ended without its goal (stalled or needs
-attention), 130 interrupted. With ``--json`` an error is one JSON object on standard output,
-``{"error": {...}}``; else one line on standard error.
+Exit codes are those of :class:`~mlip_autopipec.base.errors.ExitCode`. With ``--json`` an error is
+one JSON object on standard output, ``{"error": {...}}``; else one line on standard error.
 """
 
 from __future__ import annotations
@@ -19,15 +17,13 @@ from typing import Annotated, Any
 
 import typer
 
-from mlip_autopipec.base.errors import InputError, MlipError
+from mlip_autopipec.base.errors import ExitCode, InputError, MlipError
 from mlip_autopipec.cli.dft import dft_app
 from mlip_autopipec.cli.generate import generate
 from mlip_autopipec.cli.select import select
 
 __all__ = ["app", "main"]
 
-NOT_REACHED = 6
-INTERRUPTED = 130
 GOOD_ENDS = ("converged", "budget_exhausted")
 
 app = typer.Typer(
@@ -90,17 +86,17 @@ def _guarded(words: list[str]) -> int:
     as_json = "--json" in words
     try:
         code = app(args=words, prog_name="mlip-auto", standalone_mode=False)
-        if code == INTERRUPTED:
+        if code == ExitCode.INTERRUPTED:
             _say_interrupted()
-        return code if isinstance(code, int) else 0
+        return code if isinstance(code, int) else ExitCode.DONE
     except MlipError as error:
         return _report(error, error.exit_code, as_json)
     except (KeyboardInterrupt, typer.Abort):
         _say_interrupted()
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return ExitCode.FAILED
     except Exception as error:
         # The parser's own complaints: an unknown option, a missing argument.
         if hasattr(error, "format_message"):
@@ -113,7 +109,11 @@ def _guarded(words: list[str]) -> int:
         if os.environ.get("MLIP_DEBUG"):
             traceback.print_exc()
         hint = "set MLIP_DEBUG=1 to see where"
-        return _report(MlipError(f"unexpected {type(error).__name__}: {error}; {hint}"), 1, as_json)
+        return _report(
+            MlipError(f"unexpected {type(error).__name__}: {error}; {hint}"),
+            ExitCode.FAILED,
+            as_json,
+        )
 
 
 def _say_interrupted() -> None:
@@ -202,7 +202,9 @@ def run(
     else:
         print(f"{prepared.plan.name}: {end or 'not finished'}" + (f" ({reason})" if reason else ""))
         print(f"everything lies in {prepared.root}")
-    raise typer.Exit(INTERRUPTED if end is None else 0 if end in GOOD_ENDS else NOT_REACHED)
+    if end is None:
+        raise typer.Exit(ExitCode.INTERRUPTED)
+    raise typer.Exit(ExitCode.DONE if end in GOOD_ENDS else ExitCode.SHORT_OF_GOAL)
 
 
 @app.command()
@@ -364,7 +366,7 @@ def pseudos_verify(
         for symbol, state in wrong.items():
             print(f"{symbol}: {state}")
         print(f"{name}: {len(states) - len(wrong)} of {len(states)} files are intact")
-    raise typer.Exit(3 if wrong else 0)
+    raise typer.Exit(ExitCode.NOT_INSTALLED if wrong else ExitCode.DONE)
 
 
 if __name__ == "__main__":

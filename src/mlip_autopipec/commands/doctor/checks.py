@@ -23,7 +23,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from mlip_autopipec.base.errors import MissingProgramError, MlipError
+from mlip_autopipec.base.errors import ExitCode, MissingProgramError, MlipError
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.commands.doctor.one_job import probe
 from mlip_autopipec.config import load
@@ -331,7 +331,7 @@ def print_checks(found: Iterable[Check]) -> int:
         if bad
         else "everything a run needs works"
     )
-    return 1 if bad else 0
+    return ExitCode.FAILED if bad else ExitCode.DONE
 
 
 def run(as_json: bool = False, plan_file: Path | None = None, runs_dir: Path = Path("runs")) -> int:
@@ -347,7 +347,8 @@ def run(as_json: bool = False, plan_file: Path | None = None, runs_dir: Path = P
         return print_checks(found)
     rows = list(found)
     print(json.dumps([asdict(check) for check in rows], indent=1))
-    return 0 if all(check.ok or check.optional for check in rows) else 1
+    whole = all(check.ok or check.optional for check in rows)
+    return ExitCode.DONE if whole else ExitCode.FAILED
 
 
 def _all(prepared: load.PreparedPlan | None) -> Iterator[Check]:
