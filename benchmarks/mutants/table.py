@@ -77,7 +77,7 @@ MUTANTS = (
         "science/kpoints.py",
         "math.ceil(length / spacing_per_a - _ROUNDING)",
         "math.floor(length / spacing_per_a)",
-        ("unit/science", "unit/engines/dft/test_qe_inputs.py"),
+        ("unit/science/test_dft_rules.py", "unit/engines/dft/test_qe_inputs.py"),
     ),
     Mutant(
         "a group is split between training and test",
@@ -102,10 +102,10 @@ MUTANTS = (
     ),
     Mutant(
         "hydrogen's looser contact limit is a tighter one",
-        "science/screening.py",
-        "np.where(with_hydrogen, HYDROGEN_SLACK, 1.0)",
-        "np.where(with_hydrogen, 1 / HYDROGEN_SLACK, 1.0)",
-        ("unit/science/test_screening.py", "unit/science/test_molecules.py"),
+        "science/contacts.py",
+        "np.where(with_hydrogen, hydrogen_slack, 1.0)",
+        "np.where(with_hydrogen, 1 / hydrogen_slack, 1.0)",
+        ("unit/science/test_contacts.py", "unit/science/test_screening.py"),
     ),
     Mutant(
         "energy per cell in the screen",

@@ -14,6 +14,7 @@ from mlip_autopipec.base.tasks import Failure, Task, TaskSpec
 from mlip_autopipec.config.plan import Exploration, Material, Plan
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.md.lammps.examples import export
+from mlip_autopipec.science.lattices import md_cell
 from mlip_autopipec.tasks import explore
 
 
@@ -28,7 +29,7 @@ from mlip_autopipec.tasks import explore
     ],
 )
 def test_supercell_has_the_asked_size_and_is_a_cube(atoms, wanted, expected):
-    cell = explore.supercell(atoms, wanted)
+    cell = md_cell(atoms, wanted)
     assert len(cell) == expected
     lengths = cell.cell.lengths()
     assert lengths.max() == pytest.approx(lengths.min())
@@ -38,13 +39,13 @@ def test_supercell_has_the_asked_size_and_is_a_cube(atoms, wanted, expected):
 
 
 def test_hexagonal_supercell_stays_near_the_size_and_not_a_needle():
-    cell = explore.supercell(bulk("Ti"), 64)
+    cell = md_cell(bulk("Ti"), 64)
     assert abs(len(cell) - 64) <= 16
     assert cell.cell.lengths().max() / cell.cell.lengths().min() < 1.5
 
 
 def test_a_molecule_gets_a_box_instead_of_copies():
-    cell = explore.supercell(molecule("C2H6"), 64)
+    cell = md_cell(molecule("C2H6"), 64)
     assert len(cell) == 8
     assert cell.pbc.all()
     assert (cell.cell.lengths() >= 16.0).all()
