@@ -23,11 +23,10 @@ from mlip_autopipec.campaign.schedule import PRIORITY, PRIORITY_AUDIT_LABEL
 from mlip_autopipec.campaign.state import PERSON, CampaignState, TaskRecord
 from mlip_autopipec.config.plan import Plan
 
-__all__ = ["AUDIT", "LARGEST_AUDIT", "audited_labels", "hit_rate", "hit_rate_of"]
+__all__ = ["AUDIT", "audited_labels", "hit_rate", "hit_rate_of"]
 
 #: Purpose of a label that checks the screen. It is never trained on and never held out.
 AUDIT = "audit"
-LARGEST_AUDIT, AUDIT_SHARE = 3, 0.05
 # Kinds of failures that say nothing of the structure.
 NOT_ITS_FAULT = (LOST, STOPPED, PERSON, "error")
 
@@ -47,7 +46,8 @@ def audited_labels(plan: Plan, state: CampaignState) -> list[Task]:
     ]
     if not offered:
         return []
-    count = min(LARGEST_AUDIT, math.ceil(AUDIT_SHARE * len(_first_labels(state))), len(offered))
+    share = math.ceil(plan.rules.audited_share * len(_first_labels(state)))
+    count = min(plan.rules.most_audited, share, len(offered))
     drawn = np.random.default_rng(plan.seed).permutation(len(offered))[:count]
     tasks = [label_task(plan, offered[index], AUDIT, PRIORITY_AUDIT_LABEL) for index in drawn]
     return tasks[: room(plan, state)]

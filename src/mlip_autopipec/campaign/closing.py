@@ -11,11 +11,6 @@ from mlip_autopipec.config.plan import Plan
 
 __all__ = ["close", "closing_reason", "trouble"]
 
-# Share of the wall budget that exploration may use; the rest is for the last fit, validation and
-# the report.
-EXPLORATION_SHARE = 0.75
-MAX_QUARANTINED_SHARE = 0.3
-MIN_LABELS_TO_JUDGE = 8
 # Purposes of labels that are given up when the campaign closes; validation is owed.
 SPARED = ("train", AUDIT)
 
@@ -33,7 +28,8 @@ def trouble(plan: Plan, state: CampaignState) -> str | None:
         if record.ended and record.task.payload["purpose"] != AUDIT
     ]
     lost = [record for record in ended if record.status == "quarantined"]
-    if len(ended) >= MIN_LABELS_TO_JUDGE and len(lost) > MAX_QUARANTINED_SHARE * len(ended):
+    most = plan.rules.quarantined_share * len(ended)
+    if len(ended) >= plan.rules.fewest_judged and len(lost) > most:
         return (
             f"{len(lost)} of {len(ended)} DFT calculations were quarantined; last:"
             f" {lost[-1].failures[-1].message}"
@@ -43,8 +39,9 @@ def trouble(plan: Plan, state: CampaignState) -> str | None:
         if records and all(record.status == "quarantined" for record in records):
             return f"{kind} failed: {records[-1].failures[-1].message}"
     trainings = state.of_kind("train")
-    if len(trainings) >= 2 and all(record.status == "quarantined" for record in trainings[-2:]):
-        return f"training failed twice in a row: {trainings[-1].failures[-1].message}"
+    most = plan.rules.failed_fits
+    if len(trainings) >= most and all(r.status == "quarantined" for r in trainings[-most:]):
+        return f"training failed {most} times in a row: {trainings[-1].failures[-1].message}"
     if (
         trainings
         and not state.potentials
@@ -57,7 +54,7 @@ def trouble(plan: Plan, state: CampaignState) -> str | None:
 def closing_reason(plan: Plan, state: CampaignState, elapsed_s: float) -> str | None:
     """Which budget is used up, or None."""
     limit_s = plan.budget.wall_minutes * 60
-    if elapsed_s > EXPLORATION_SHARE * limit_s:
+    if elapsed_s > plan.rules.exploration_share * limit_s:
         return (
             f"wall time: {elapsed_s / 60:.0f} of {plan.budget.wall_minutes:g} minutes used before"
             " the last fit"

@@ -10,8 +10,6 @@ from mlip_autopipec.config.plan import Condition, Plan
 
 __all__ = ["explore", "harvest", "passed", "unpassed_conditions"]
 
-MAX_FAILED_VISITS = 2
-
 
 def passed(plan: Plan, state: CampaignState, condition: Condition) -> bool:
     """Whether MD was clean at this condition with one of the last potentials of the kind now in
@@ -68,7 +66,7 @@ def explore(plan: Plan, state: CampaignState) -> list[Task]:
     wanted = [
         c
         for c in plan.exploration.conditions
-        if not passed(plan, state, c) and _may_visit(state, c)
+        if not passed(plan, state, c) and _may_visit(plan, state, c)
     ]
     if not wanted and state.active("train") and not state.active("explore"):
         wanted = [plan.exploration.conditions[-1]]
@@ -77,9 +75,9 @@ def explore(plan: Plan, state: CampaignState) -> list[Task]:
     return [_visit(plan, state, condition, crystal.task.id) for condition in wanted[:free]]
 
 
-def _may_visit(state: CampaignState, condition: Condition) -> bool:
-    """Not again with the potential that was unclean here, and not after two visits that failed
-    altogether.
+def _may_visit(plan: Plan, state: CampaignState, condition: Condition) -> bool:
+    """Not again with the potential that was unclean here, and not after ``rules.failed_visits``
+    that failed altogether.
 
     What an unclean visit met is on its way to DFT: meeting it again would teach nothing.
     """
@@ -91,7 +89,7 @@ def _may_visit(state: CampaignState, condition: Condition) -> bool:
         and record.result["potential"] == state.current.name
         for record in visits(state, condition)
     )
-    return len(failed) < MAX_FAILED_VISITS and not unclean
+    return len(failed) < plan.rules.failed_visits and not unclean
 
 
 def _visit(plan: Plan, state: CampaignState, condition: Condition, crystal: str) -> Task:

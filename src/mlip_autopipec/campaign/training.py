@@ -13,10 +13,6 @@ from mlip_autopipec.config.plan import Plan
 
 __all__ = ["final_training", "train", "training_task", "validate"]
 
-# Every so many rounds the released trainer starts from scratch, lest warm starts keep an early
-# minimum.
-COLD_EVERY = 4
-
 
 def done_labels(state: CampaignState) -> list[str]:
     """Ids of finished training labels, in the order they were planned."""
@@ -37,7 +33,11 @@ def train(plan: Plan, state: CampaignState) -> list[Task]:
         not record.ended for record in state.labels("train")
     )
     owed = _final_trainer_owed(plan, state)
-    due = owed or (new > 0 and not still_coming) or new >= 2 * plan.training.min_new_labels
+    due = (
+        owed
+        or (new > 0 and not still_coming)
+        or new >= plan.rules.backlog_batches * plan.training.min_new_labels
+    )
     return [training_task(plan, state, labels, final=owed)] if due else []
 
 
@@ -62,13 +62,13 @@ def _final_trainer_owed(plan: Plan, state: CampaignState) -> bool:
 def training_task(plan: Plan, state: CampaignState, labels: list[str], *, final: bool) -> Task:
     """A fit of all labels.
 
-    Warm from the last potential of the same trainer, but for every COLD_EVERY-th fit.
+    Warm from the last potential of the same trainer, but for every ``rules.cold_every``-th fit.
     """
     number = len(state.of_kind("train"))
     training = plan.training
     trainer = training.trainer if final or number >= training.fast_rounds else training.fast_trainer
     same = [potential for potential in state.potentials if potential.trainer == trainer]
-    warm = bool(same) and trainer == training.trainer and len(same) % COLD_EVERY != 0
+    warm = bool(same) and trainer == training.trainer and len(same) % plan.rules.cold_every != 0
     current = state.current
     payload = {
         "round": number,

@@ -28,6 +28,7 @@ __all__ = [
     "Generation",
     "Material",
     "Plan",
+    "Rules",
     "Selection",
     "StrategyPlan",
     "SurrogatePlan",
@@ -211,6 +212,29 @@ class Convergence(Section):
     rounds: Count = 2
 
 
+class Rules(Section):
+    """Numbers by which the loop decides what comes next, whatever the material is.
+
+    ``exploration_share`` of the wall budget is for labels and MD; what is left is for the last fit,
+    its validation and the report. ``quarantined_share``: with more of the labels given up than
+    this, once ``fewest_judged`` have ended, a person has to look. ``failed_fits`` in a row and
+    ``failed_visits`` of MD at one condition are the last. Every ``cold_every``-th fit of the
+    released trainer starts from scratch; ``backlog_batches`` x ``min_new_labels`` new labels are
+    fitted though others are on their way. ``audited_share`` of the first labels, at most
+    ``most_audited``, are made of structures that the screen rejected.
+    """
+
+    exploration_share: Annotated[float, Field(gt=0, lt=1)] = 0.75
+    quarantined_share: Annotated[float, Field(gt=0, le=1)] = 0.3
+    fewest_judged: Count = 8
+    failed_fits: Count = 2
+    failed_visits: Count = 2
+    cold_every: Count = 4
+    backlog_batches: Positive = 2.0
+    audited_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    most_audited: Annotated[int, Field(ge=0)] = 3
+
+
 class Budget(Section):
     """``dft_calls`` counts every started attempt, repairs and validation included."""
 
@@ -286,10 +310,15 @@ class Plan(Section):
     embedding: Embedding
     validation: Validation
     convergence: Convergence
+    rules: Rules = Rules()
     budget: Budget
     executor: ExecutorPlan
 
     @property
     def hash(self) -> str:
-        """Identity of the plan, apart from the limits that a user may raise and go on."""
-        return content_hash(self.model_dump(mode="json", exclude={"budget", "executor"}))
+        """Identity of the plan, apart from the limits that a user may raise and go on.
+
+        Plans from before there was a section ``rules`` went by its defaults, and keep their hash.
+        """
+        left_out = {"budget", "executor", *(("rules",) if self.rules == Rules() else ())}
+        return content_hash(self.model_dump(mode="json", exclude=left_out))

@@ -19,7 +19,6 @@ from mlip_autopipec.base.files import append_line, write_json
 from mlip_autopipec.base.structures import Candidate, atoms_to_json
 from mlip_autopipec.base.tasks import Failure, Outcome, TaskSpec
 from mlip_autopipec.base.values import Json
-from mlip_autopipec.campaign.auditing import LARGEST_AUDIT
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.proposing import strategies
 from mlip_autopipec.proposing.pieces import (
@@ -89,7 +88,7 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
             "ground_state": atoms_to_json(standard_cell(near[0].candidate.atoms, primitive=False)),
             **_modes(plan, near[0].candidate.atoms),
             "geometry_only": kept.judged.geometry_only,
-            "audit": [candidate.to_json() for candidate in _audit(kept.judged, spec.payload)],
+            "audit": [candidate.to_json() for candidate in _audit(plan, kept.judged, spec.payload)],
             "starts": [_start(start) for start in near],
             "hit": {"proposed": sum(map(len, made)), "accepted": len(accepted)},
         }
@@ -104,7 +103,7 @@ def _modes(plan: Plan, start: Atoms) -> Json:
     return {} if calculator is None else {"modes": modes_to_json(normal_modes(start, calculator))}
 
 
-def _audit(judged: Screened, payload: Json) -> list[Candidate]:
+def _audit(plan: Plan, judged: Screened, payload: Json) -> list[Candidate]:
     """What the campaign may label to check the screen: a few that it rejected, each with the
     reason.
     """
@@ -118,7 +117,7 @@ def _audit(judged: Screened, payload: Json) -> list[Candidate]:
                 parameters={**verdict.candidate.provenance.parameters, "audit": verdict.reason},
             ),
         )
-        for verdict in audit_sample(judged, LARGEST_AUDIT, rng)
+        for verdict in audit_sample(judged, plan.rules.most_audited, rng)
     ]
 
 

@@ -54,5 +54,20 @@ FIXED: dict[str, str] = {
     "validation.bulk_modulus_tolerance": "relative, potential against our own DFT",
     "convergence.property_change": "relative change of each property between rounds",
     "convergence.rounds": "in a row that must satisfy all of this",
+    "rules.exploration_share": (
+        "of the wall time, for labels and MD; the rest: last fit, validation, report"
+    ),
+    "rules.quarantined_share": (
+        "of the labels given up: with more, settings are wrong rather than structures"
+    ),
+    "rules.fewest_judged": "ended labels before that share is judged: fewer say little of it",
+    "rules.failed_fits": "in a row, then a person has to look: the third would end like the others",
+    "rules.failed_visits": "of MD at one condition, then it is given up there",
+    "rules.cold_every": "fits one starts from scratch, lest warm starts keep an early minimum",
+    "rules.backlog_batches": (
+        "times min_new_labels: so many new labels are fitted though others are on their way"
+    ),
+    "rules.audited_share": "of the first labels, of what the screen rejected: is it right?",
+    "rules.most_audited": "of these: they are never learned, so they only cost",
     "executor.name": "processes on this machine",
 }
