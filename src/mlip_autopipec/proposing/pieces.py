@@ -48,12 +48,9 @@ __all__ = [
 
 #: What the pool says it is doing while strategies are at work.
 PROPOSING = "candidates"
-# MD steps and relaxations per candidate against a single evaluation.
-MD_WEIGHT = 20
 # MD for more frames is several runs: they share the cores, and ten melts teach more than one
 # watched ten times as long.
 MOST_FRAMES = 100
-_MD = frozenset({"melt_quench", "thermal"})
 # Evaluations that the search for start structures costs: a dozen lattices of an element, relaxed.
 START_EVALUATIONS = 300
 # Loading a model costs as much as this many structures of 16 atoms.
@@ -76,7 +73,7 @@ class Piece:
     def evaluations(self) -> int:
         """About how many structures the surrogate has to evaluate for it."""
         count = int(self.item["count"])
-        return count * MD_WEIGHT if self.item["name"] in generation.NEEDS_CALCULATOR else count
+        return count * generation.needs(self.item["name"]).evaluations
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +110,11 @@ def pieces_of(plan: Plan, payload: Json) -> list[Piece]:
 
     Groups carry the seed: batches and strategies of one campaign must not share group names.
     """
-    for item in payload["strategies"]:
-        generation.strategy(item["name"])
     batch, seed = int(payload["batch"]), int(payload["seed"])
     knows = strategies.surrogate_knows(plan)
     pieces: list[Piece] = []
     for index, item in enumerate(payload["strategies"]):
-        runs = knows or item["name"] not in generation.NEEDS_CALCULATOR
+        runs = knows or not generation.needs(item["name"]).calculator
         for part, count in enumerate(_parts(item)):
             # The seed of the first part does not know of the others.
             own = strategies.sub_seed(seed, batch, index, *([part] if part else []))
@@ -130,7 +125,7 @@ def pieces_of(plan: Plan, payload: Json) -> list[Piece]:
 def _parts(item: Json) -> list[int]:
     """The count of each piece of a strategy."""
     count = int(item["count"])
-    parts = max(1, math.ceil(count / MOST_FRAMES)) if item["name"] in _MD else 1
+    parts = max(1, math.ceil(count / MOST_FRAMES)) if generation.needs(item["name"]).in_runs else 1
     return [count // parts + (part < count % parts) for part in range(parts)]
 
 

@@ -27,61 +27,114 @@ MANY_LABELS = 60
 # First labels of a campaign that its budget does not limit.
 FULL_SET = 36
 
-# Share of all candidates by strategy, and the size of cells: s small, m medium, l large, 0 without
-# an option.
-Mix = Sequence[tuple[str, float, str]]
-_ELEMENT: Mix = (
-    ("strain", 0.24, "s"), ("rattle", 0.20, "m"), ("vacancy", 0.06, "m"), ("thermal", 0.12, "m"),
-    ("interstitial", 0.015, "m"),
-)  # fmt: skip
-_COMPOUND: Mix = (
-    ("strain", 0.22, "s"),
-    ("rattle", 0.14, "m"),
-    ("vacancy", 0.05, "m"),
-    ("thermal", 0.08, "m"),
-    ("antisite", 0.05, "m"),
-    ("interstitial", 0.03, "m"),
-    ("normal_modes", 0.06, "m"),
-    ("surface", 0.02, "l"),
-)
-_SOLUTION: Mix = (
-    ("sqs", 0.24, "l"),
-    ("random_substitution", 0.18, "m"),
-    ("strain", 0.08, "s"),
-    ("rattle", 0.05, "m"),
-    ("vacancy", 0.03, "m"),
-    ("substitution", 0.04, "m"),
-)
-_MOLECULE: Mix = (
-    ("normal_modes", 0.40, "0"),
-    ("rattle", 0.12, "0"),
-    ("mc_rattle", 0.10, "0"),
-    ("cluster", 0.08, "0"),
-)
 
-_WHY = {
-    "strain": "cells of at most {small} atoms: cheapest in DFT for what they teach",
-    "rattle": "0.02 Å to Lindemann's limit in cells of at most {medium} atoms",
-    "vacancy": "open environments, in cells of at most {medium} atoms for their DFT cost",
-    "thermal": "correlated motion at {temperatures}",
-    "interstitial": "crowded environments: an atom more in the crystal's voids",
-    "antisite": (
-        "unlike neighbours that change places: bonds between like atoms, which the crystal lacks"
-    ),
-    "normal_modes": "displacements along vibrations with the amplitudes of {mode_temperatures}",
-    "surface": "low-index slabs without a dipole: broken bonds",
-    "sqs": (
+Size = Literal["small", "medium", "large", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Default:
+    """A strategy that is proposed by default: ``shares``: form of material -> share of all
+    candidates and the size of cells (``none``: it has no such option).
+
+    ``why``: may name the sizes and the temperatures.
+    """
+
+    name: str
+    why: str
+    shares: Mapping[Form, tuple[float, Size]]
+    fewest: int = 2
+
+
+# An entry here makes a strategy one that is proposed by default; the order is that of the plan.
+# What depends on more than the form of the material (melts, pairs of molecules) has rules below.
+_DEFAULTS = (
+    _Default(
+        "sqs",
         "quasirandom cells of up to {large} atoms at the asked composition and an eighth and a"
-        " quarter around it"
+        " quarter around it",
+        {"solid_solution": (0.24, "large")},
     ),
-    "random_substitution": (
-        "atoms dealt out by chance: the clusters and ordered patches that quasirandom cells avoid"
+    _Default(
+        "random_substitution",
+        "atoms dealt out by chance: the clusters and ordered patches that quasirandom cells avoid",
+        {"solid_solution": (0.18, "medium")},
     ),
-    "substitution": "one or two foreign atoms in the start crystals: the dilute ends",
-    "mc_rattle": "larger displacements than a plain rattle allows, shortest distances guarded",
-    "cluster": "isolated atoms, dimers and trimers: the short range and the way bonds break",
-    "molecule_pair": "two molecules near each other: the forces between them",
-}
+    _Default(
+        "normal_modes",
+        "displacements along vibrations with the amplitudes of {mode_temperatures}",
+        {"molecule": (0.40, "none")},
+    ),
+    _Default(
+        "strain",
+        "cells of at most {small} atoms: cheapest in DFT for what they teach",
+        {
+            "element": (0.24, "small"),
+            "compound": (0.22, "small"),
+            "solid_solution": (0.08, "small"),
+        },
+    ),
+    _Default(
+        "rattle",
+        "0.02 Å to Lindemann's limit in cells of at most {medium} atoms",
+        {
+            "element": (0.20, "medium"),
+            "compound": (0.14, "medium"),
+            "solid_solution": (0.05, "medium"),
+            "molecule": (0.12, "none"),
+        },
+    ),
+    _Default(
+        "mc_rattle",
+        "larger displacements than a plain rattle allows, shortest distances guarded",
+        {"molecule": (0.10, "none")},
+    ),
+    _Default(
+        "vacancy",
+        "open environments, in cells of at most {medium} atoms for their DFT cost",
+        {
+            "element": (0.06, "medium"),
+            "compound": (0.05, "medium"),
+            "solid_solution": (0.03, "medium"),
+        },
+        fewest=3,
+    ),
+    _Default(
+        "thermal",
+        "correlated motion at {temperatures}",
+        {"element": (0.12, "medium"), "compound": (0.08, "medium")},
+        fewest=4,
+    ),
+    _Default(
+        "antisite",
+        "unlike neighbours that change places: bonds between like atoms, which the crystal lacks",
+        {"compound": (0.05, "medium")},
+    ),
+    _Default(
+        "interstitial",
+        "crowded environments: an atom more in the crystal's voids",
+        {"element": (0.015, "medium"), "compound": (0.03, "medium")},
+    ),
+    _Default(
+        "normal_modes",
+        "displacements along vibrations with the amplitudes of {mode_temperatures}",
+        {"compound": (0.06, "medium")},
+    ),
+    _Default(
+        "substitution",
+        "one or two foreign atoms in the start crystals: the dilute ends",
+        {"solid_solution": (0.04, "medium")},
+    ),
+    _Default(
+        "surface",
+        "low-index slabs without a dipole: broken bonds",
+        {"compound": (0.02, "large")},
+    ),
+    _Default(
+        "cluster",
+        "isolated atoms, dimers and trimers: the short range and the way bonds break",
+        {"molecule": (0.08, "none")},
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -93,9 +146,8 @@ class _Sizes:
     large: int
     md: int
 
-    def option(self, kind: str) -> dict[str, float | int | str | bool]:
-        sizes = {"s": self.small, "m": self.medium, "l": self.large}
-        return {"max_atoms": sizes[kind]} if kind in sizes else {}
+    def option(self, size: Size) -> dict[str, float | int | str | bool]:
+        return {} if size == "none" else {"max_atoms": getattr(self, size)}
 
 
 def form_of(fractions: Mapping[str, float], kind: str = "crystal") -> Form:
@@ -130,24 +182,18 @@ def default_generation(
     total = max(40, CANDIDATES_PER_LABEL * initial_count)
     sizes = _Sizes(*(max(2, min(n, max_atoms)) for n in (8, 16, 32, LARGEST_MD_CELL)))
     forced = max(4, min(6, round(0.2 * initial_count)))
-    mix = {
-        "element": _ELEMENT,
-        "compound": _COMPOUND,
-        "solid_solution": _SOLUTION,
-        "molecule": _MOLECULE,
-    }[form]
     modes_k = _mode_temperatures_k(form, temperatures_k)
     few = form == "molecule" and initial_count < FULL_SET
-    if few:
-        mix = [item for item in mix if item[0] != "cluster"]
     ordered = [StrategyPlan(name="prototypes", count=forced)]
-    for name, share, kind in mix:
-        options = sizes.option(kind)
-        if name == "normal_modes":
+    for default in _DEFAULTS:
+        if form not in default.shares or (few and default.name == "cluster"):
+            continue
+        share, size = default.shares[form]
+        options = sizes.option(size)
+        if default.name == "normal_modes":
             options |= {"temperature_min_k": modes_k[0], "temperature_max_k": modes_k[1]}
-        ordered.append(
-            StrategyPlan(name=name, count=_at_least(name, round(share * total)), options=options)
-        )
+        count = max(default.fewest, round(share * total))
+        ordered.append(StrategyPlan(name=default.name, count=count, options=options))
     if initial_count >= MANY_LABELS and form != "molecule":
         ordered.append(StrategyPlan(name="cluster", count=max(4, round(0.03 * total))))
     disorder, why_disorder = _disorder(form, material_kind, temperatures_k, total, sizes)
@@ -171,9 +217,9 @@ def default_generation(
             " than chance near equilibrium"
         ),
         **{
-            f"generation.batches.{name}": text.format(**words)
-            for name, text in _WHY.items()
-            if name in names
+            f"generation.batches.{default.name}": default.why.format(**words)
+            for default in _DEFAULTS
+            if default.name in names
         },
         **{f"generation.batches.{name}": text for name, text in why_disorder.items()},
         **({"generation.batches.cluster": _NO_CLUSTERS} if few else {}),
@@ -213,10 +259,6 @@ def scaled(generation: Generation, candidates: int) -> Generation:
     )
 
 
-def _at_least(name: str, count: int) -> int:
-    return max({"vacancy": 3, "thermal": 4}.get(name, 2), count)
-
-
 def _mode_temperatures_k(form: Form, temperatures_k: Sequence[float]) -> tuple[float, float]:
     """Crystals: up to the lowest asked one, where vibrations are harmonic. Molecules: half the
     lowest to twice the highest, since their bonds are stiff and a potential must know them
@@ -238,7 +280,7 @@ def _disorder(
         moved = ", ".join(f"{t:g} K" for t in temperatures_k)
         return moving, {
             "thermal": f"correlated motion at {moved}",
-            "molecule_pair": _WHY["molecule_pair"],
+            "molecule_pair": "two molecules near each other: the forces between them",
             "melt_quench": "left out: a molecule in empty space does not melt",
         }
     melts = material_kind != "insulator" or max(temperatures_k, default=0.0) > 1500

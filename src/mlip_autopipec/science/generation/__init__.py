@@ -1,8 +1,9 @@
-"""Structure generation: one strategy per file, looked up by name.
+"""Structure generation: one strategy per file, looked up by name, by entry point (group
+``mlip_autopipec.strategy``) or as ``module:function``.
 
 A strategy is a plain function ``generate(context, count, rng, **options) -> list[Candidate]``. It
 is pure: the random generator and the calculator are arguments, and equal arguments give equal
-candidates.
+candidates. One that cannot do without the surrogate's forces says so with ``needs_surrogate``.
 
 **Groups.** ``provenance.group`` names what must stay on one side of a train/test split. A group is
 the smallest set of candidates that share a random draw beyond the perfect crystal: a strained cell
@@ -14,16 +15,15 @@ both sides and is not hidden by a finer split; larger families would leave nothi
 
 from __future__ import annotations
 
-import importlib
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 
-from mlip_autopipec.base.errors import InputError, nearest
+from mlip_autopipec.base.plugins import Plugins
 from mlip_autopipec.base.structures import Candidate
-from mlip_autopipec.science.generation.context import Context
+from mlip_autopipec.science.generation.context import Context, Needs
 
-__all__ = ["NEEDS_CALCULATOR", "STRATEGIES", "Context", "Strategy", "strategy"]
+__all__ = ["STRATEGIES", "Context", "Needs", "Strategy", "known", "needs", "strategy"]
 
 Option = float | int | str | bool
 
@@ -56,20 +56,25 @@ STRATEGIES: dict[str, str] = {
     "thermal": "mlip_autopipec.science.generation.thermal:generate",
 }
 
-# Molecular dynamics and vibrations with the surrogate: impossible where it does not know an
-# element.
-NEEDS_CALCULATOR = frozenset({"melt_quench", "normal_modes", "thermal"})
+_PLUGINS = Plugins(
+    "generation strategy", "generation.batches", "mlip_autopipec.strategy", STRATEGIES
+)
+
+
+def known() -> dict[str, str]:
+    """Every strategy that has a name, with the function it stands for."""
+    return _PLUGINS.known()
 
 
 def strategy(name: str) -> Strategy:
-    """The strategy called ``name``. Raises InputError with the nearest known name."""
-    if name not in STRATEGIES:
-        raise InputError(
-            "unknown generation strategy",
-            key="generation.batches",
-            value=name,
-            hint=nearest(name, STRATEGIES),
-        )
-    module, _, attribute = STRATEGIES[name].partition(":")
-    found: Strategy = getattr(importlib.import_module(module), attribute)
+    """The strategy called ``name``, or at ``module:function``.
+
+    Raises InputError with the nearest known name.
+    """
+    return cast(Strategy, _PLUGINS.find(name))
+
+
+def needs(name: str) -> Needs:
+    """What a strategy asks of the surrogate; nothing where its function does not say."""
+    found: Needs = getattr(strategy(name), "needs", Needs())
     return found

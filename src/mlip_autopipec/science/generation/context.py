@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -18,11 +19,13 @@ from mlip_autopipec.science.lattices import bare, heights_a, standard_cell
 __all__ = [
     "BUILT_LIMIT",
     "Context",
+    "Needs",
     "contact_limit",
     "deformed",
     "half_and_full_cells",
     "in_a_box",
     "lindemann_a",
+    "needs_surrogate",
     "random_strain",
     "rattled",
     "supercell",
@@ -102,6 +105,32 @@ def supercell(atoms: Atoms, max_atoms: int) -> Atoms:
         return bare(atoms)
     cell: Atoms = best[1].repeat(best[2])
     return cell
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a strategy asks of the surrogate.
+
+    ``calculator``: it is impossible where the surrogate lacks an element. ``evaluations``: for one
+    candidate. ``in_runs``: frames of MD, of which many are made in several runs on several cores.
+    """
+
+    calculator: bool = False
+    evaluations: int = 1
+    in_runs: bool = False
+
+
+S = TypeVar("S", bound=Callable[..., list[Candidate]])
+
+
+def needs_surrogate(*, evaluations: int, in_runs: bool = False) -> Callable[[S], S]:
+    """Mark a strategy that cannot do without the surrogate's forces; see :class:`Needs`."""
+
+    def mark(strategy: S) -> S:
+        setattr(strategy, "needs", Needs(True, evaluations, in_runs))  # noqa: B010
+        return strategy
+
+    return mark
 
 
 def half_and_full_cells(context: Context, max_atoms: int) -> list[tuple[Atoms, str | None]]:

@@ -12,7 +12,13 @@ from collections.abc import Callable
 import numpy as np
 
 from mlip_autopipec.base.structures import Candidate, Provenance
-from mlip_autopipec.science.generation.context import Context, FloatArray, rattled, supercell
+from mlip_autopipec.science.generation.context import (
+    Context,
+    FloatArray,
+    needs_surrogate,
+    rattled,
+    supercell,
+)
 from mlip_autopipec.science.generation.dynamics import Run
 
 __all__ = ["generate", "lindemann_ratio"]
@@ -35,6 +41,7 @@ MAX_TEMPERATURE_K = 8000.0
 SETTLING_STEPS = 20
 
 
+@needs_surrogate(evaluations=20, in_runs=True)
 def generate(
     context: Context,
     count: int,

@@ -23,6 +23,7 @@ from mlip_autopipec.science.generation.context import (
     FloatArray,
     contact_limit,
     deformed,
+    needs_surrogate,
     random_strain,
     supercell,
 )
@@ -57,6 +58,7 @@ class Modes:
         return np.asarray(self.omega / PER_CM)
 
 
+@needs_surrogate(evaluations=20)
 def generate(
     context: Context,
     count: int,

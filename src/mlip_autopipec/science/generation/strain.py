@@ -39,10 +39,11 @@ def generate(
     Cells of about ``max_atoms`` and of half as many take turns, and so do the start structures.
     """
     made: list[Candidate] = []
+    largest = min(max_atoms, context.max_atoms)
     cells = [
         supercell(start.atoms, size)
         for start in context.starts
-        for size in (max_atoms, max(1, max_atoms // 2))
+        for size in (largest, max(1, largest // 2))
     ]
     names = [start.provenance.group for start in context.starts for _ in range(2)]
     index = 0

@@ -7,7 +7,13 @@ from __future__ import annotations
 import numpy as np
 
 from mlip_autopipec.base.structures import Candidate, Provenance
-from mlip_autopipec.science.generation.context import Context, deformed, random_strain, supercell
+from mlip_autopipec.science.generation.context import (
+    Context,
+    deformed,
+    needs_surrogate,
+    random_strain,
+    supercell,
+)
 from mlip_autopipec.science.generation.dynamics import Run
 
 __all__ = ["generate"]
@@ -15,6 +21,7 @@ __all__ = ["generate"]
 FRAMES_PER_GROUP = 4
 
 
+@needs_surrogate(evaluations=20, in_runs=True)
 def generate(
     context: Context,
     count: int,
