@@ -6,7 +6,8 @@ from mlip_autopipec.campaign.auditing import AUDIT, hit_rate
 from mlip_autopipec.campaign.budget import room
 from mlip_autopipec.campaign.commands import CancelTask, Command, EndCampaign, PlanTask
 from mlip_autopipec.campaign.state import PERSON, CampaignState
-from mlip_autopipec.campaign.training import final_training, validate
+from mlip_autopipec.campaign.training import final_training
+from mlip_autopipec.campaign.validating import validate
 from mlip_autopipec.config.plan import Plan
 
 __all__ = ["close", "closing_reason", "trouble"]

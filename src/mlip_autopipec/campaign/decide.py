@@ -40,8 +40,8 @@ from mlip_autopipec.campaign.labels import harvested_labels, selected_labels
 from mlip_autopipec.campaign.more import fill, widen
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.campaign.stopping import verdict
-from mlip_autopipec.campaign.training import train, validate
-from mlip_autopipec.campaign.validating import validation_labels
+from mlip_autopipec.campaign.training import train
+from mlip_autopipec.campaign.validating import validate, validation_labels
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.science.stopping import Verdict
 

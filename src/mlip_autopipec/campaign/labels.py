@@ -36,9 +36,18 @@ def _labels_of(plan: Plan, state: CampaignState, source: TaskKind, priority: int
 
 
 def label_task(
-    plan: Plan, candidate: Json, purpose: str, priority: int, job: LabelJob | None = None
+    plan: Plan,
+    candidate: Json,
+    purpose: str,
+    priority: int,
+    job: LabelJob | None = None,
+    of_property: str | None = None,
 ) -> Task:
-    """The DFT calculation of a candidate (as JSON) with the campaign's method."""
+    """The DFT calculation of a candidate (as JSON) with the campaign's method; ``of_property``: the
+    property that it belongs to.
+    """
     job = job or LabelJob(Candidate.from_json(candidate).atoms, plan.dft.method())
     payload = {"candidate": candidate, "job": job.to_json(), "purpose": purpose}
+    if of_property is not None:
+        payload["property"] = of_property
     return Task("label", payload, cores=plan.dft.cores, priority=priority)

@@ -8,6 +8,7 @@ from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 __all__ = [
     "PRIORITY",
     "PRIORITY_AUDIT_LABEL",
+    "PRIORITY_FIRST_ANSWER",
     "PRIORITY_HARVEST_LABEL",
     "PRIORITY_LABEL",
     "PRIORITY_VALIDATION_LABEL",
@@ -28,6 +29,8 @@ PRIORITY: dict[TaskKind, int] = {
     "hit_rate": 80,
 }
 PRIORITY_HARVEST_LABEL = 30
+PRIORITY_FIRST_ANSWER = 49
+"""Of a validation label whose answer says what else has to be calculated."""
 PRIORITY_LABEL = 50
 PRIORITY_VALIDATION_LABEL = 60
 PRIORITY_AUDIT_LABEL = 70

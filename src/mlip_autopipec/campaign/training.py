@@ -1,17 +1,14 @@
-"""When to train, from what, with which trainer; and the validation of each potential."""
+"""When to train, from what, and with which trainer."""
 
 from __future__ import annotations
 
-from mlip_autopipec.base.labels import PotentialRef
 from mlip_autopipec.base.tasks import Task
-from mlip_autopipec.base.values import Json
 from mlip_autopipec.campaign.exploring import unpassed_conditions
 from mlip_autopipec.campaign.schedule import PRIORITY
-from mlip_autopipec.campaign.state import CampaignState, TaskRecord
-from mlip_autopipec.campaign.validating import source_of_modes, validation_labels
+from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.config.plan import Plan
 
-__all__ = ["final_training", "train", "training_task", "validate"]
+__all__ = ["final_training", "train", "training_task"]
 
 
 def done_labels(state: CampaignState) -> list[str]:
@@ -94,34 +91,3 @@ def final_training(plan: Plan, state: CampaignState) -> list[Task]:
     if failed and failed[-1].task.payload["labels"] == labels:
         return []
     return [training_task(plan, state, labels, final=True)]
-
-
-def validate(plan: Plan, state: CampaignState, *, closing: bool = False) -> list[Task]:
-    """Compare the last two potentials with what DFT says of the crystal or molecule, once all its
-    labels have ended.
-
-    ``closing``: with the labels there are, also when others were still to be planned.
-    """
-    points = state.labels("validate")
-    if not state.potentials or not points or not all(record.ended for record in points):
-        return []
-    if not closing and validation_labels(plan, state):
-        return []
-    labels = [record.task.id for record in points if record.status == "done"]
-    if not labels:
-        return []
-    source = source_of_modes(state) if plan.validation.modes else None
-    return [_validation_task(potential, labels, source) for potential in state.potentials[-2:]]
-
-
-def _validation_task(potential: PotentialRef, labels: list[str], modes: TaskRecord | None) -> Task:
-    payload: Json = {"potential": potential.folder}
-    if modes is None:
-        return Task(
-            "validate",
-            payload | {"eos_labels": labels},
-            tuple(labels),
-            priority=PRIORITY["validate"],
-        )
-    payload |= {"molecule_labels": labels, "modes": modes.task.id}
-    return Task("validate", payload, (*labels, modes.task.id), priority=PRIORITY["validate"])

@@ -33,6 +33,7 @@ from mlip_autopipec.config.sections import BudgetInput, Closed, DftInput, Surrog
 from mlip_autopipec.config.yaml import read_yaml_mapping, validate
 from mlip_autopipec.science.generation import molecule_names
 from mlip_autopipec.science.generation.structure_files import HINT, read_frames
+from mlip_autopipec.science.properties import PROPERTIES
 
 __all__ = ["UserInput", "load_user_input", "material_of", "schema"]
 
@@ -161,6 +162,13 @@ class UserInput(Closed):
         description="Temperatures in K that molecular dynamics has to visit: a number or a list.",
     )
     pressure_gpa: float = Field(0.0, description="Pressure in GPa at every temperature.")
+    properties: list[str] | None = Field(
+        None,
+        description=(
+            "What the potential is held against our own DFT by; by default equation_of_state, for a"
+            " molecule molecule."
+        ),
+    )
     budget: BudgetInput = Field(default_factory=lambda: BudgetInput.model_validate({}))
     dft: DftInput = Field(default_factory=lambda: DftInput.model_validate({}))
     surrogate: Annotated[SurrogateInput, BeforeValidator(_as_engine)] = Field(
@@ -241,6 +249,24 @@ class UserInput(Closed):
                     value=temperature,
                 )
         return sorted(set(value))
+
+    @field_validator("properties")
+    @classmethod
+    def _properties(cls, value: list[str] | None) -> list[str] | None:
+        if value is None:
+            return None
+        if not value or len(set(value)) < len(value):
+            raise bad(
+                "no property is named" if not value else "a property is named twice",
+                "for example [equation_of_state, elastic], or leave it out",
+                value=value,
+            )
+        for name in value:
+            try:
+                PROPERTIES.find(name)
+            except InputError as error:
+                raise bad(error.message, error.hint or "", value=name) from None
+        return value
 
     @field_validator("pressure_gpa")
     @classmethod

@@ -8,19 +8,31 @@ gives the reason for each number.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
+from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.section import Count, Positive, Section, complaint
 from mlip_autopipec.base.values import content_hash
 from mlip_autopipec.config.dft_plan import DftPlan
 from mlip_autopipec.science.contacts import SCREEN_LIMIT
+from mlip_autopipec.science.properties import property_class
+from mlip_autopipec.science.properties.port import Property
+from mlip_autopipec.science.properties.stored import NAMELESS, nameless
+from mlip_autopipec.science.stopping import Limits
 
 __all__ = [
     "Budget",
     "Condition",
-    "Convergence",
     "DftPlan",
     "Embedding",
     "ExecutorPlan",
@@ -175,41 +187,65 @@ class Embedding(Section):
 
 
 class Validation(Section):
-    """What the potential is compared with our own DFT by.
+    """What the potential is compared with our own DFT by: property -> the property, whose fields
+    are its settings.
 
-    A crystal: the equation of state of the ground-state cell. A molecule (``modes`` above 0): its
-    relaxed geometry and that many of its vibrations, which need two calculations each, beside two
-    of the molecule at rest.
+    A plan with the one property that its material usually has holds that one's settings alone, as
+    plans did before properties had names.
     """
 
-    eos_strains: list[float] = Field(default_factory=list)
-    lattice_tolerance: Positive = 0.005
-    bulk_modulus_tolerance: Positive = 0.05
-    modes: Annotated[int, Field(ge=0)] = 0
-    geometry_tolerance_a: Positive = 0.02
-    frequency_tolerance_per_cm: Positive = 50.0
+    properties: dict[str, Any]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_names(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or "properties" in data:
+            return data
+        return {"properties": {nameless(data): data}}
+
+    @field_validator("properties", mode="before")
+    @classmethod
+    def _as_properties(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping) or not value:
+            raise complaint("no property is named", "write name: {settings}", value)
+        return {name: _property(name, settings) for name, settings in value.items()}
 
     @property
     def calls(self) -> int:
-        """DFT calculations that the comparison needs."""
-        return 2 + 2 * self.modes if self.modes else len(self.eos_strains)
+        """DFT calculations that the comparison needs, at most."""
+        return sum(item.calls for item in self.each.values())
+
+    @property
+    def each(self) -> dict[str, Property]:
+        """The properties by name, in the order in which they were asked for."""
+        return self.properties
+
+    def key_of(self, name: str) -> str:
+        """The dotted key of the plan under which the settings of a property stand."""
+        return "validation" if self._nameless() else f"validation.properties.{name}"
+
+    def _nameless(self) -> bool:
+        return len(self.properties) == 1 and next(iter(self.properties)) in NAMELESS
 
     @model_serializer(mode="wrap")
-    def _only_what_counts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Only the keys of what is compared: of a crystal or of a molecule."""
+    def _without_names(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         data: dict[str, Any] = handler(self)
-        molecular = ("modes", "geometry_tolerance_a", "frequency_tolerance_per_cm")
-        return {key: value for key, value in data.items() if (key in molecular) == (self.modes > 0)}
+        return next(iter(data["properties"].values())) if self._nameless() else data
 
 
-class Convergence(Section):
-    """When the loop may stop."""
-
-    force_rmse_change: Positive
-    energy_rmse_mev_per_atom: Positive
-    force_rmse_mev_per_a: Positive
-    property_change: Positive = 0.01
-    rounds: Count = 2
+def _property(name: str, settings: Any) -> Property:
+    """The property called ``name`` with these settings (or as it is)."""
+    try:
+        found = property_class(name)
+        return settings if isinstance(settings, found) else found.model_validate(settings)
+    except InputError as error:
+        raise complaint(error.message, error.hint or "", error.value) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in (name, *first["loc"]))
+        raise complaint(
+            f"{key}: {first['msg']}", "see the property's settings", first["input"]
+        ) from None
 
 
 class Rules(Section):
@@ -309,7 +345,7 @@ class Plan(Section):
     exploration: Exploration
     embedding: Embedding
     validation: Validation
-    convergence: Convergence
+    convergence: Limits
     rules: Rules = Rules()
     budget: Budget
     executor: ExecutorPlan

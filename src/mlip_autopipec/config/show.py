@@ -23,9 +23,23 @@ def value_at(data: Mapping[str, Any], dotted: str) -> Any:
     Raises KeyError.
     """
     value: Any = data
-    for part in dotted.split("."):
+    rest = dotted
+    while rest:
+        part = _first_key(value, rest)
         value = _named(value, part) if isinstance(value, list) else value[part]
+        rest = rest[len(part) + 1 :]
     return value
+
+
+def _first_key(value: Any, dotted: str) -> str:
+    """The part of ``dotted`` that is a key of ``value``: a name such as ``package.module:Class``
+    has dots of its own.
+    """
+    if isinstance(value, dict):
+        whole = [key for key in value if dotted == key or dotted.startswith(f"{key}.")]
+        if whole:
+            return str(max(whole, key=len))
+    return dotted.partition(".")[0]
 
 
 def _named(items: list[Any], name: str) -> Any:

@@ -42,7 +42,7 @@ M = TypeVar("M", bound=BaseModel)
 _COMMENT_COLUMN = 44
 _FINGERPRINT = "as derived:"
 _LINE = re.compile(
-    r"^(?P<indent> *)(?:(?P<key>[\w.-]+):|[- ]*- \{name: (?P<name>[\w.-]+),)(?P<rest>.*)$"
+    r"^(?P<indent> *)(?:(?P<key>[\w.:-]+):(?= |$)|[- ]*- \{name: (?P<name>[\w.-]+),)(?P<rest>.*)$"
 )
 
 

@@ -19,8 +19,9 @@ from mlip_autopipec.campaign.events import (
     MdStreamed,
 )
 from mlip_autopipec.campaign.labelled import labelled_structures
+from mlip_autopipec.campaign.properties import validation_of
 from mlip_autopipec.campaign.state import CampaignState
-from mlip_autopipec.campaign.stopping import validation_of, verdict
+from mlip_autopipec.campaign.stopping import verdict
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.report import status
 from mlip_autopipec.report.failures import failure_rows

@@ -13,8 +13,8 @@ from mlip_autopipec.base.tasks import TaskKind
 from mlip_autopipec.campaign.auditing import AUDIT, hit_rate_of
 from mlip_autopipec.campaign.events import AttemptPlanned, Event, PotentialPublished
 from mlip_autopipec.campaign.exploring import passed, visits
+from mlip_autopipec.campaign.properties import validation_of
 from mlip_autopipec.campaign.state import Attempt, CampaignState, TaskRecord
-from mlip_autopipec.campaign.stopping import validation_of
 from mlip_autopipec.config.plan import Condition, Plan
 from mlip_autopipec.report.failures import failure_rows
 from mlip_autopipec.report.rows import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 
 from mlip_autopipec.base.values import Json
@@ -19,6 +19,7 @@ from mlip_autopipec.report.values import Summary
 from mlip_autopipec.report.words import errors_of
 from mlip_autopipec.science.hit_rate import LEAST_CORRELATION
 from mlip_autopipec.science.properties.port import PropertyValue
+from mlip_autopipec.science.properties.stored import molecule_of_summary
 
 __all__ = ["summarize", "warnings"]
 
@@ -71,7 +72,7 @@ def summarize(
         properties=values,
         lattice_constant_a=_pair(values, "lattice_constant_a"),
         bulk_modulus_gpa=_pair(values, "bulk_modulus_gpa"),
-        molecule=_molecule(plan, found.validation or {}),
+        molecule=molecule_of_summary(found.validation),
         targets=targets(plan, potential, found.validation),
         swaps=found.swaps,
         cutouts=found.cutouts,
@@ -82,7 +83,7 @@ def summarize(
         stop_rules=found.checks,
         thresholds={
             **plan.convergence.model_dump(mode="json"),
-            **plan.validation.model_dump(mode="json", exclude={"eos_strains"}),
+            **plan.validation.model_dump(mode="json"),
             "gamma_select": plan.exploration.gamma_select,
             "gamma_break": plan.exploration.gamma_break,
         },
@@ -122,14 +123,6 @@ def warnings(screen: Screen | None) -> list[str]:
 def _pair(values: Sequence[PropertyValue], key: str) -> Pair:
     found = next((item for item in values if item.key == key), None)
     return Pair(potential=found.potential, dft=found.dft) if found else Pair()
-
-
-def _molecule(plan: Plan, validation: Mapping[str, Json]) -> Json | None:
-    """What was found of a molecule at rest, by the potential and by DFT."""
-    if not plan.validation.modes:
-        return None
-    errors = {key: validation.get(key) for key in ("geometry_rmsd_a", "frequency_rmse_per_cm")}
-    return {**errors, **(validation.get("molecule") or {})}
 
 
 def _versions() -> dict[str, str]:

@@ -1,62 +1,50 @@
-"""When to stop: the four conditions of convergence, each with the reason why it holds or does not.
+"""When to stop: the conditions of convergence, each with the reason why it holds or does not.
 
 A campaign has converged when, over the last rounds, MD met nothing new at every condition asked
 for, the held-out errors stand still and are small enough, and every property asked for stands still
 and agrees with DFT. What is not known counts as not met: a campaign never converges on missing
 numbers.
+
+A criterion is a function of :class:`Progress` and :class:`Limits`, and a line of ``CRITERIA``; the
+number that it needs is a field of :class:`Limits`, which is the section ``convergence`` of a plan.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
+from mlip_autopipec.base.section import Count, Positive, Section
 from mlip_autopipec.base.values import Json
+from mlip_autopipec.science.properties.port import PropertyValue
 
 __all__ = [
+    "CRITERIA",
     "Check",
     "ConditionProgress",
+    "Criterion",
     "Limits",
-    "Property",
+    "Progress",
     "Round",
     "Verdict",
     "judge",
     "relative_change",
 ]
 
-CheckKind = Literal[
-    "rounds", "exploration", "error_change", "error_size", "property_change", "property_error"
-]
 
+class Limits(Section):
+    """When the loop may stop. Changes are relative (0.05 is 5 %).
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What is asked for. Changes and tolerances are relative (0.05 is 5 %); ``tolerances`` by
-    property name.
-
-    ``ceilings``: the largest value allowed of an error that is a number by itself, with its unit,
-    by its name.
     ``rounds``: how many potentials in a row are looked at; 2 means the newest against the one
     before.
     """
 
-    force_rmse_change: float
-    energy_rmse_mev_per_atom: float
-    force_rmse_mev_per_a: float
-    tolerances: Mapping[str, float] = field(default_factory=dict)
-    ceilings: Mapping[str, tuple[float, str]] = field(default_factory=dict)
-    property_change: float = 0.01
-    rounds: int = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Property:
-    """A property by the potential and, where it was computed, by our own DFT (same unit)."""
-
-    potential: float | None
-    dft: float | None = None
+    force_rmse_change: Positive
+    energy_rmse_mev_per_atom: Positive
+    force_rmse_mev_per_a: Positive
+    property_change: Positive = 0.01
+    rounds: Count = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +52,7 @@ class Round:
     """One potential: held-out RMSE (meV/Å, meV/atom), its predecessor's force RMSE *on the same
     test set*, properties.
 
-    ``errors``: by name, in the unit of the ceiling of that name.
+    ``properties``: a value for every number that is asked for, known or not.
     Only the same test set makes the two comparable: the set grows, and harder structures raise the
     error of both.
     """
@@ -73,8 +61,12 @@ class Round:
     force_rmse_mev_per_a: float | None
     energy_rmse_mev_per_atom: float | None
     previous_force_rmse_mev_per_a: float | None = None
-    properties: Mapping[str, Property] = field(default_factory=dict)
-    errors: Mapping[str, float | None] = field(default_factory=dict)
+    properties: tuple[PropertyValue, ...] = ()
+
+    @property
+    def by_key(self) -> list[PropertyValue]:
+        """The properties in the order in which checks name them."""
+        return sorted(self.properties, key=lambda value: value.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +81,33 @@ class ConditionProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """One condition of convergence: whether it is met, in words with the numbers."""
+class Progress:
+    """What there is to judge: the last rounds, oldest first, as many as are looked at, and the MD
+    conditions of the newest potential.
+    """
 
-    kind: CheckKind
+    recent: Sequence[Round]
+    conditions: Sequence[ConditionProgress]
+
+    @property
+    def newest(self) -> tuple[Round, ...]:
+        """The newest round; nothing before the first potential."""
+        return tuple(self.recent[-1:])
+
+    @property
+    def steps(self) -> Iterator[tuple[Round, Round]]:
+        """Each round with the one before."""
+        return itertools.pairwise(self.recent)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One condition of convergence: whether it is met, in words with the numbers.
+
+    ``kind``: the criterion, by its name in ``CRITERIA``.
+    """
+
+    kind: str
     name: str
     met: bool
     text: str
@@ -116,23 +131,24 @@ class Verdict:
         return {"converged": self.converged, "checks": [asdict(check) for check in self.checks]}
 
 
+Found = tuple[str, bool, str]
+"""Name, met, text."""
+Criterion = Callable[[Progress, Limits], list[Found]]
+
+
 def judge(
     history: Sequence[Round], conditions: Sequence[ConditionProgress], limits: Limits
 ) -> Verdict:
     """Judge rounds (oldest first) and the MD conditions of the newest potential against
     ``limits``.
     """
-    recent = list(history)[-limits.rounds :]
-    checks = [_enough(recent, limits), *(_exploration(item) for item in conditions)]
-    if recent:
-        newest = recent[-1]
-        checks += _error_size(newest, limits)
-        for previous, current in itertools.pairwise(recent):
-            checks.append(_error_change(current, limits))
-            checks += _property_changes(previous, current, limits)
-        checks += _property_errors(newest, limits)
-        checks += [_ceiling(name, newest, *limits.ceilings[name]) for name in limits.ceilings]
-    return Verdict(all(check.met for check in checks), tuple(checks))
+    progress = Progress(list(history)[-limits.rounds :], conditions)
+    checks = tuple(
+        Check(kind, *found)
+        for kind, criterion in CRITERIA.items()
+        for found in criterion(progress, limits)
+    )
+    return Verdict(all(check.met for check in checks), checks)
 
 
 def relative_change(old: float, new: float) -> float:
@@ -142,110 +158,125 @@ def relative_change(old: float, new: float) -> float:
     return abs(new - old) / abs(old) if old else float("inf")
 
 
-def _enough(recent: Sequence[Round], limits: Limits) -> Check:
-    met = len(recent) >= max(limits.rounds, 1)
-    return Check(
-        "rounds", "rounds", met, f"{len(recent)} of {limits.rounds} rounds to look back on"
-    )
+def _rounds(progress: Progress, limits: Limits) -> list[Found]:
+    seen = len(progress.recent)
+    text = f"{seen} of {limits.rounds} rounds to look back on"
+    return [("rounds", seen >= max(limits.rounds, 1), text)]
 
 
-def _exploration(progress: ConditionProgress) -> Check:
-    by = f" with {progress.potential}" if progress.potential else ""
-    state = "met nothing new for the time asked for" if progress.clean else "has not yet run clean"
-    return Check("exploration", progress.name, progress.clean, f"MD at {progress.name} {state}{by}")
+def _exploration(progress: Progress, limits: Limits) -> list[Found]:
+    found = []
+    for item in progress.conditions:
+        by = f" with {item.potential}" if item.potential else ""
+        state = "met nothing new for the time asked for" if item.clean else "has not yet run clean"
+        found.append((item.name, item.clean, f"MD at {item.name} {state}{by}"))
+    return found
 
 
-def _error_size(newest: Round, limits: Limits) -> list[Check]:
+def _error_size(progress: Progress, limits: Limits) -> list[Found]:
     return [
-        _below("force", newest.force_rmse_mev_per_a, limits.force_rmse_mev_per_a, "meV/Å"),
-        _below(
-            "energy", newest.energy_rmse_mev_per_atom, limits.energy_rmse_mev_per_atom, "meV/atom"
-        ),
+        _below(name, value, limit, unit)
+        for newest in progress.newest
+        for name, value, limit, unit in (
+            ("force", newest.force_rmse_mev_per_a, limits.force_rmse_mev_per_a, "meV/Å"),
+            (
+                "energy",
+                newest.energy_rmse_mev_per_atom,
+                limits.energy_rmse_mev_per_atom,
+                "meV/atom",
+            ),
+        )
     ]
 
 
-def _below(name: str, value: float | None, limit: float, unit: str) -> Check:
+def _below(name: str, value: float | None, limit: float, unit: str) -> Found:
     label = f"held-out {name} RMSE"
     if value is None:
-        return Check("error_size", name, False, f"{label} is not known (no held-out structures)")
+        return name, False, f"{label} is not known (no held-out structures)"
     met = value <= limit
-    return Check(
-        "error_size",
+    return (
         name,
         met,
         f"{label} {value:.2f} {unit}, {'within' if met else 'above'} {limit:g} {unit}",
     )
 
 
-def _error_change(current: Round, limits: Limits) -> Check:
-    old, new = current.previous_force_rmse_mev_per_a, current.force_rmse_mev_per_a
-    if old is None or new is None:
-        text = f"held-out force RMSE of {current.potential} has nothing to be compared with"
-        return Check("error_change", current.potential, False, text)
-    change = relative_change(old, new)
-    text = f"held-out force RMSE moved by {change:.1%} to {new:.2f} meV/Å with {current.potential}"
-    return _moved("error_change", current.potential, change, limits.force_rmse_change, text)
+def _error_change(progress: Progress, limits: Limits) -> list[Found]:
+    found: list[Found] = []
+    for _, current in progress.steps:
+        name = current.potential
+        old, new = current.previous_force_rmse_mev_per_a, current.force_rmse_mev_per_a
+        if old is None or new is None:
+            text = f"held-out force RMSE of {name} has nothing to be compared with"
+            found.append((name, False, text))
+            continue
+        change = relative_change(old, new)
+        text = f"held-out force RMSE moved by {change:.1%} to {new:.2f} meV/Å with {name}"
+        found.append(_moved(name, change, limits.force_rmse_change, text))
+    return found
 
 
-def _property_changes(previous: Round, current: Round, limits: Limits) -> list[Check]:
+def _property_change(progress: Progress, limits: Limits) -> list[Found]:
+    """Of numbers, not of errors: those have a bound and may move below it."""
     return [
-        _property_change(name, previous, current, limits)
-        for name in _asked(limits, previous, current)
+        _property_moved(previous, current, item, limits)
+        for previous, current in progress.steps
+        for item in current.by_key
+        if item.kind == "relative"
     ]
 
 
-def _property_change(name: str, previous: Round, current: Round, limits: Limits) -> Check:
-    old, new = (item.properties.get(name, Property(None)).potential for item in (previous, current))
+def _property_moved(previous: Round, current: Round, item: PropertyValue, limits: Limits) -> Found:
+    before = {value.key: value.potential for value in previous.properties}
+    old, new = before.get(item.key), item.potential
     if old is None or new is None:
         missing = previous.potential if old is None else current.potential
-        return Check("property_change", name, False, f"{name} is not known for {missing}")
+        return item.key, False, f"{item.key} is not known for {missing}"
     change = relative_change(old, new)
-    text = f"{name} moved by {change:.2%} from {previous.potential} to {current.potential}"
-    return _moved("property_change", name, change, limits.property_change, text)
+    text = f"{item.key} moved by {change:.2%} from {previous.potential} to {current.potential}"
+    return _moved(item.key, change, limits.property_change, text)
 
 
-def _moved(kind: CheckKind, name: str, change: float, limit: float, text: str) -> Check:
+def _moved(name: str, change: float, limit: float, text: str) -> Found:
     met = change < limit
-    return Check(kind, name, met, f"{text}, {'less than' if met else 'not less than'} {limit:.0%}")
+    return name, met, f"{text}, {'less than' if met else 'not less than'} {limit:.0%}"
 
 
-def _property_errors(newest: Round, limits: Limits) -> list[Check]:
-    checks = []
-    for name in _asked(limits, newest):
-        value = newest.properties.get(name, Property(None))
-        tolerance = limits.tolerances.get(name)
-        if tolerance is None:
-            continue
-        if value.potential is None:
-            checks.append(
-                Check("property_error", name, False, f"{name} is not known for {newest.potential}")
-            )
-        elif value.dft is not None:
-            error = relative_change(value.dft, value.potential)
-            met = error <= tolerance
-            text = (
-                f"{name} {value.potential:.4f} against DFT {value.dft:.4f}: {error:.2%} off, "
-                f"{'within' if met else 'outside'} {tolerance:.1%}"
-            )
-            checks.append(Check("property_error", name, met, text))
-        else:
-            # Stopping here would call a potential validated that nobody compared with anything.
-            checks.append(
-                Check("property_error", name, False, f"{name} has no DFT value to be compared with")
-            )
-    return checks
+def _property_error(progress: Progress, limits: Limits) -> list[Found]:
+    return [
+        (item.key, item.met is True, _against_dft(item, newest.potential))
+        for newest in progress.newest
+        for item in newest.by_key
+    ]
 
 
-def _ceiling(name: str, newest: Round, ceiling: float, unit: str) -> Check:
-    value = newest.errors.get(name)
-    if value is None:
-        return Check("property_error", name, False, f"{name} is not known for {newest.potential}")
-    met = value <= ceiling
-    text = (
-        f"{name} {value:.4g} {unit} against DFT, {'within' if met else 'above'} {ceiling:g} {unit}"
+def _against_dft(item: PropertyValue, potential: str) -> str:
+    if item.potential is None:
+        return f"{item.key} is not known for {potential}"
+    error = item.error
+    if error is None:
+        # Stopping here would call a potential validated that nobody compared with anything.
+        return f"{item.key} has no DFT value to be compared with"
+    if item.kind == "alone":
+        word = "within" if item.met else "above"
+        return (
+            f"{item.key} {error:.4g} {item.unit} against DFT, {word} {item.tolerance:g} {item.unit}"
+        )
+    word = "within" if item.met else "outside"
+    off, limit = (
+        (f"{error:.2%}", f"{item.tolerance:.1%}")
+        if item.kind == "relative"
+        else (f"{error:.4g} {item.unit}", f"{item.tolerance:.4g} {item.unit}")
     )
-    return Check("property_error", name, met, text)
+    return f"{item.key} {item.potential:.4f} against DFT {item.dft:.4f}: {off} off, {word} {limit}"
 
 
-def _asked(limits: Limits, *rounds: Round) -> list[str]:
-    return sorted({*limits.tolerances, *(name for item in rounds for name in item.properties)})
+CRITERIA: Mapping[str, Criterion] = {
+    "rounds": _rounds,
+    "exploration": _exploration,
+    "error_size": _error_size,
+    "error_change": _error_change,
+    "property_change": _property_change,
+    "property_error": _property_error,
+}
+"""Kind of check -> what makes it, in the order in which a person reads them."""

@@ -31,10 +31,9 @@ from mlip_autopipec.proposing.pieces import (
 )
 from mlip_autopipec.proposing.pool import opened
 from mlip_autopipec.science.generation import starts
-from mlip_autopipec.science.generation.normal_modes import normal_modes
 from mlip_autopipec.science.generation.start_ranking import Start
 from mlip_autopipec.science.lattices import standard_cell
-from mlip_autopipec.science.properties.molecule import modes_to_json
+from mlip_autopipec.science.properties.port import AsksSurrogate
 from mlip_autopipec.science.screening import Screened, audit_sample
 
 __all__ = ["run"]
@@ -79,14 +78,15 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
         )
     write_json(folder / "candidates.json", [candidate.to_json() for candidate in accepted])
     names = [candidate.provenance.strategy for candidate in accepted]
+    ground_state = standard_cell(near[0].candidate.atoms, primitive=False)
     return Outcome(
         {
             "accepted": len(accepted),
             "rejected": reasons,
             "strategies": {name: names.count(name) for name in dict.fromkeys(names)},
             "surrogate": plan.surrogate.engine,
-            "ground_state": atoms_to_json(standard_cell(near[0].candidate.atoms, primitive=False)),
-            **_modes(plan, near[0].candidate.atoms),
+            "ground_state": atoms_to_json(ground_state),
+            "prepared": _prepared(plan, ground_state),
             "geometry_only": kept.judged.geometry_only,
             "audit": [candidate.to_json() for candidate in _audit(plan, kept.judged, spec.payload)],
             "starts": [_start(start) for start in near],
@@ -95,12 +95,17 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     )
 
 
-def _modes(plan: Plan, start: Atoms) -> Json:
-    """``{"modes": ...}`` of a molecule whose vibrations are validated, where the surrogate knows
-    its elements.
+def _prepared(plan: Plan, start: Atoms) -> Json:
+    """Property -> what it needs of the surrogate before DFT is asked, where the surrogate knows the
+    elements.
     """
-    calculator = strategies.calculator(plan) if plan.validation.modes else None
-    return {} if calculator is None else {"modes": modes_to_json(normal_modes(start, calculator))}
+    asking = {
+        name: item for name, item in plan.validation.each.items() if isinstance(item, AsksSurrogate)
+    }
+    calculator = strategies.calculator(plan) if asking else None
+    if calculator is None:
+        return {}
+    return {name: item.prepare(start, calculator) for name, item in asking.items()}
 
 
 def _audit(plan: Plan, judged: Screened, payload: Json) -> list[Candidate]:

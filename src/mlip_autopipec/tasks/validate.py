@@ -1,137 +1,95 @@
-"""``validate``: the potential's equation of state beside the DFT one, on the same cells (a
-molecule: see :mod:`mlip_autopipec.tasks.validate_molecule`).
-
-Both are evaluated at the geometries that DFT computed (scaled cells with fixed fractional
-coordinates), so that their difference is the potential's error alone. Where symmetry does not fix
-the internal coordinates, the bulk modulus is therefore the clamped-ion one, for both.
-"""
+"""``validate``: every property of the plan by one potential beside that of our own DFT."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from ase import Atoms
+from ase.calculators.calculator import Calculator
 
 from mlip_autopipec.base.files import read_json, write_json
-from mlip_autopipec.base.labels import Label, LabelJob
+from mlip_autopipec.base.labels import Label
+from mlip_autopipec.base.structures import Candidate, atoms_from_json
 from mlip_autopipec.base.tasks import Failure, Outcome, TaskSpec
-from mlip_autopipec.base.values import Json
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.engines import registry
-from mlip_autopipec.science.properties.equation_of_state import (
-    EquationOfState,
-    fit_birch_murnaghan,
-    lattice_constant,
-)
-from mlip_autopipec.tasks import validate_molecule
+from mlip_autopipec.engines.potential_folder import calculator_of
+from mlip_autopipec.science.properties import stored
+from mlip_autopipec.science.properties.port import Answer, Comparison, Found, Known, Property
 
 __all__ = ["run"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Point:
-    atoms: Atoms
-    label: Label
-
-    @property
-    def volume_a3_per_atom(self) -> float:
-        return float(self.atoms.get_volume()) / len(self.atoms)
-
-    @property
-    def energy_ev_per_atom(self) -> float:
-        return self.label.energy_ev / len(self.atoms)
-
-
 def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
-    """Compare the potential ``payload["potential"]`` (folder relative to the root) with labels
-    ``eos_labels``.
+    """Compare the potential ``payload["potential"]`` (folder relative to the root) with the labels
+    of each property.
 
-    The result has, per property, the potential's and the DFT value (None where the curve has no
-    minimum, with the reason under ``eos.fits``). Failure ``validation_data``: the labels themselves
-    do not make an equation of state.
+    ``payload``: ``labels``, property -> ids of label tasks; ``source``, the generate task whose
+    start structure they come from. A property without a value has the reason beside it. Failure
+    ``validation_data`` where the labels make no property at all.
     """
-    if "molecule_labels" in spec.payload:
-        return validate_molecule.run(spec, plan, folder)
-    points = _points(spec)
-    if isinstance(points, Failure):
-        return Outcome(None, points)
-    volumes = [point.volume_a3_per_atom for point in points]
-    dft_energies = [point.energy_ev_per_atom for point in points]
-    dft = fit_birch_murnaghan(volumes, dft_energies)
-    if isinstance(dft, Failure):
-        return Outcome(None, Failure("validation_data", f"DFT equation of state: {dft.message}"))
-
-    potential_folder = Path(spec.root) / spec.payload["potential"]
-    energies, gammas = _evaluate(points, plan.training.trainer, potential_folder)
-    result = _result(points[len(points) // 2].atoms, dft, fit_birch_murnaghan(volumes, energies))
-    result["eos"] |= {
-        "volumes_a3_per_atom": volumes,
-        "dft_ev_per_atom": dft_energies,
-        "potential_ev_per_atom": energies,
-        "gamma_max": gammas,
-    }
+    potential = Path(spec.root) / spec.payload["potential"]
+    calculator = calculator_of(potential, plan.training.trainer)
+    found: dict[str, Comparison] = {}
+    failures: list[Failure] = []
+    for name, ids in stored.labels_of(spec.payload).items():
+        known = _known(spec, plan, name, ids)
+        compared = (
+            known if isinstance(known, Failure)
+            else _compared(plan.validation.each[name], known, calculator)
+        )  # fmt: skip
+        if isinstance(compared, Failure):
+            failures.append(compared)
+            compared = Comparison(dft=Found(failure=compared.message))
+        found[name] = compared
+    if failures and len(failures) == len(found):
+        return Outcome(None, failures[0])
+    result = stored.comparisons_to_json(found)
     write_json(folder / "validation.json", result)
     return Outcome(result)
 
 
-def _points(spec: TaskSpec) -> list[_Point] | Failure:
-    """Labelled cells by rising volume; all by one method and of one composition."""
-    points = []
-    for task_id in spec.payload["eos_labels"]:
+def _known(spec: TaskSpec, plan: Plan, name: str, ids: list[str]) -> Known | Failure:
+    """The labels of a property, all by one method, and what it started from."""
+    answers = []
+    for task_id in ids:
         source = spec.input_folder(task_id)
         outcome = Outcome.from_json(read_json(source / "outcome.json"))
         if outcome.result is None:
             return Failure("validation_data", f"{task_id} has no label")
-        job = LabelJob.from_json(TaskSpec.from_json(read_json(source / "spec.json")).payload["job"])
-        points.append(_Point(job.atoms, Label.from_json(outcome.result)))
-    if not points:
-        return Failure("validation_data", "no labels to validate against")
-    methods = {point.label.method_hash for point in points}
+        payload = read_json(source / "spec.json")["payload"]
+        answers.append(
+            Answer(Candidate.from_json(payload["candidate"]), Label.from_json(outcome.result))
+        )
+    if not answers:
+        return Failure("validation_data", f"no labels to validate {name} against")
+    methods = {answer.label.method_hash for answer in answers if answer.label is not None}
     if len(methods) > 1:
         return Failure(
             "validation_data", f"labels of different DFT methods: {', '.join(sorted(methods))}"
         )
-    compositions = {point.atoms.get_chemical_formula(empirical=True) for point in points}
-    if len(compositions) > 1:
-        return Failure(
-            "validation_data",
-            f"labels of different compositions: {', '.join(sorted(compositions))}",
-        )
-    return sorted(points, key=lambda point: point.volume_a3_per_atom)
+    generated = _generated(spec)
+    return Known(
+        start=(
+            atoms_from_json(generated["ground_state"]) if generated else answers[0].candidate.atoms
+        ),
+        surrogate=plan.surrogate.engine,
+        prepared=stored.prepared(generated).get(name),
+        answers=tuple(answers),
+    )
 
 
-def _evaluate(
-    points: list[_Point], trainer: str, potential: Path
-) -> tuple[list[float], list[float | None]]:
-    """Energy (eV/atom) and largest extrapolation grade of every cell by the potential."""
-    calculator = registry.trainer(trainer).calculator(potential)
-    energies: list[float] = []
-    gammas: list[float | None] = []
-    for point in points:
-        atoms = point.atoms.copy()
-        atoms.calc = calculator
-        energies.append(float(atoms.get_potential_energy()) / len(atoms))
-        gamma: Any = calculator.results.get("gamma")
-        gammas.append(None if gamma is None else float(np.max(gamma)))
-    return energies, gammas
+def _generated(spec: TaskSpec) -> Mapping[str, Any]:
+    """The result of the generate task; empty for tasks of earlier versions that name none."""
+    source = stored.source_of(spec.payload)
+    return {} if source is None else read_json(spec.input_folder(source) / "outcome.json")["result"]
 
 
-def _result(crystal: Atoms, dft: EquationOfState, potential: EquationOfState | Failure) -> Json:
-    fits = {"dft": _fit(crystal, dft), "potential": _fit(crystal, potential)}
-    properties = {
-        name: {source: fits[source].get(name) for source in ("potential", "dft")}
-        for name in ("lattice_constant_a", "bulk_modulus_gpa")
-    }
-    return {**properties, "eos": {"fits": fits}}
-
-
-def _fit(crystal: Atoms, curve: EquationOfState | Failure) -> Json:
-    if isinstance(curve, Failure):
-        return {"failure": curve.message}
-    return {
-        **curve.to_json(),
-        "lattice_constant_a": lattice_constant(curve.volume_a3_per_atom, crystal),
-    }
+def _compared(item: Property, known: Known, calculator: Calculator) -> Comparison | Failure:
+    dft = item.from_labels(known)
+    if isinstance(dft, Failure):
+        return dft
+    potential = item.from_calculator(known, calculator)
+    if isinstance(potential, Failure):
+        potential = Found(failure=potential.message)
+    return Comparison(dft, potential)

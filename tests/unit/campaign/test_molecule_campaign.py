@@ -28,13 +28,14 @@ from mlip_autopipec.commands.active_learning import run_campaign
 from mlip_autopipec.config import cost
 from mlip_autopipec.config.derive import derive
 from mlip_autopipec.config.input import load_user_input
-from mlip_autopipec.config.plan import Plan, Validation
+from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.config.yaml import load_plan, write_plan
 from mlip_autopipec.runtime import worker
 from mlip_autopipec.runtime.executors.ports import JobRequest
+from mlip_autopipec.science import molecule_at_rest as molecule
 from mlip_autopipec.science.generation.context import BOX_MARGIN_A, in_a_box
 from mlip_autopipec.science.generation.normal_modes import normal_modes
-from mlip_autopipec.science.properties import molecule
+from mlip_autopipec.science.properties.molecule import MoleculeAtRest
 from mlip_autopipec.tasks.table import HANDLERS
 from mlip_autopipec.testing import simulated_plan
 
@@ -53,11 +54,8 @@ def test_the_plan_of_a_molecule_knows_no_pressure_no_strain_and_no_cutout(tmp_pa
     plan, reasons = planned(tmp_path, "molecule: ethanol\nbudget: {dft_calls: 32}")
     assert {condition.ensemble for condition in plan.exploration.conditions} == {"nvt"}
     assert plan.exploration.md_atoms == plan.embedding.max_dft_atoms == 9
-    assert (
-        plan.validation.eos_strains == []
-        and plan.validation.modes == 3
-        and plan.validation.calls == 8
-    )
+    assert plan.validation.each == {"molecule": MoleculeAtRest(modes=3)}
+    assert plan.validation.calls == 8
     assert plan.selection.initial_count + plan.validation.calls <= 32
     assert plan.training.trainer == "linear"
     assert 3.0 <= plan.training.cutoff_a < 4.5
@@ -82,7 +80,7 @@ def test_the_plan_of_a_crystal_is_what_it_was(tmp_path: Path) -> None:
 
 def test_small_molecules_have_as_many_modes_as_they_can(tmp_path: Path) -> None:
     for name, modes in {"N2": 1, "H2O": 3, "CO2": 3}.items():
-        assert planned(tmp_path, f"molecule: {name}")[0].validation.modes == modes
+        assert planned(tmp_path, f"molecule: {name}")[0].validation.calls == 2 + 2 * modes
     assert (
         planned(tmp_path, "molecule: H2O")[0].embedding.max_dft_atoms == 6
     )  # a pair of them is cheap as well
@@ -167,8 +165,8 @@ def test_a_molecule_is_validated_at_the_minimum_of_dft() -> None:
     trained = {name for record in state.of_kind("train") for name in record.task.payload["labels"]}
     assert not trained & {record.task.id for record in state.labels("validate")}
     for record in state.of_kind("validate"):
-        assert len(record.task.payload["molecule_labels"]) == 6
-        assert record.task.payload["modes"] in record.task.needs
+        assert len(record.task.payload["labels"]["molecule"]) == 6
+        assert record.task.payload["source"] in record.task.needs
 
 
 def test_a_molecule_that_vibrates_wrongly_has_not_converged() -> None:
@@ -255,7 +253,7 @@ def test_a_molecule_goes_through_the_whole_loop(tmp_path: Path) -> None:
     plan = simulated_plan(
         material=material,
         exploration=exploration,
-        validation=Validation(modes=3, frequency_tolerance_per_cm=20.0).model_dump(mode="json"),
+        validation={"modes": 3, "frequency_tolerance_per_cm": 20.0},
         embedding={**base.embedding.model_dump(mode="json"), "max_dft_atoms": 4},
         generation={
             "batches": [[{"name": "prototypes", "count": 1}, {"name": "normal_modes", "count": 16},

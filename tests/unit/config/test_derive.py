@@ -90,7 +90,7 @@ def test_plans_can_be_carried_out(keys: dict[str, Any]) -> None:
     assert {s.name for batch in plan.generation.batches for s in batch} <= set(STRATEGIES)
     assert all(plan.generation.batches)
     assert plan.exploration.gamma_break > plan.exploration.gamma_select > 1
-    assert plan.selection.initial_count + len(plan.validation.eos_strains) < plan.budget.dft_calls
+    assert plan.selection.initial_count + plan.validation.calls < plan.budget.dft_calls
     assert plan.training.warm_iterations < plan.training.max_iterations
     assert plan.exploration.clean_ps < plan.exploration.max_ps
     assert set(plan.dft.pseudo_sha256) == set(plan.material.elements)
@@ -173,7 +173,7 @@ def test_cores_and_higher_budgets_leave_the_plan_the_same() -> None:
 def test_small_budgets_leave_room_for_the_equation_of_state() -> None:
     for calls in (20, 30, 44):
         plan, _ = _derive(material="Si", budget={"dft_calls": calls})
-        assert plan.selection.initial_count + len(plan.validation.eos_strains) < calls
+        assert plan.selection.initial_count + plan.validation.calls < calls
 
 
 def test_element_without_pseudopotential_is_refused() -> None:

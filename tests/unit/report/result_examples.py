@@ -27,7 +27,8 @@ from mlip_autopipec.report.rows import ConditionRow, Cure, FailureRow, Screen
 from mlip_autopipec.report.timeline import TimelineRow
 from mlip_autopipec.science.hit_rate import HitRate
 from mlip_autopipec.science.properties.equation_of_state import strained_cells
-from mlip_autopipec.science.stopping import ConditionProgress, Limits, Property, Round, judge
+from mlip_autopipec.science.properties.port import PropertyValue
+from mlip_autopipec.science.stopping import ConditionProgress, Limits, Round, judge
 from mlip_autopipec.testing import GradedEmt, SimulatedTrainer
 
 
@@ -98,6 +99,9 @@ def predictions_of(items: Sequence[LabelledStructure], noise: float) -> list[Jso
             }
         )
     return rows
+
+
+LATTICE = PropertyValue("lattice_constant_a", "lattice constant", "Å", 0.005, 3.592, 3.590)
 
 
 def validation() -> Json:
@@ -186,9 +190,9 @@ def campaign(root: Path, **changes: Any) -> Findings:
             },
         )
     verdict = judge(
-        [Round("001-abc", 71.5, 3.2, 73.0, {"lattice_constant_a": Property(3.592, 3.590)})],
+        [Round("001-abc", 71.5, 3.2, 73.0, (LATTICE,))],
         [ConditionProgress("300K", True), ConditionProgress("900K", False)],
-        Limits(0.05, 5.0, 100.0, {"lattice_constant_a": 0.005}),
+        Limits(force_rmse_change=0.05, energy_rmse_mev_per_atom=5.0, force_rmse_mev_per_a=100.0),
     )
     rng = np.random.default_rng(1)
     values: Json = {

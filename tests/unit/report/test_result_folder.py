@@ -16,12 +16,14 @@ from result_examples import campaign, labelled, rattled, screen, validation_spec
 
 from mlip_autopipec.base.files import read_json, write_json
 from mlip_autopipec.base.labels import Label
-from mlip_autopipec.base.tasks import TaskSpec
+from mlip_autopipec.base.tasks import Outcome, TaskSpec
 from mlip_autopipec.report.findings import Findings
 from mlip_autopipec.report.result_folder import write_result
 from mlip_autopipec.report.timeline import TimelineRow, overlap_minutes
 from mlip_autopipec.report.training_file import training_frames
 from mlip_autopipec.report.values import to_json
+from mlip_autopipec.science.properties.port import Comparison, Found
+from mlip_autopipec.science.properties.stored import comparisons
 from mlip_autopipec.tasks import validate
 from mlip_autopipec.testing import simulated_plan
 
@@ -44,35 +46,43 @@ def validated(tmp_path: Path, trainer: str = "mlip_autopipec.testing:SimulatedTr
 # -------------------------------------------------------------------------------------------
 
 
+def compared(tmp_path: Path, trainer: str) -> Comparison:
+    outcome = validated(tmp_path, trainer)
+    assert outcome.ok
+    return comparisons(outcome.result)["equation_of_state"]
+
+
 def test_a_perfect_potential_agrees_with_dft(tmp_path):
     outcome = validated(tmp_path)
     assert outcome.ok
-    for pair in (outcome.result["lattice_constant_a"], outcome.result["bulk_modulus_gpa"]):
-        assert pair["potential"] == pytest.approx(pair["dft"], rel=1e-5)
+    found = comparisons(outcome.result)["equation_of_state"]
+    for key in ("lattice_constant_a", "bulk_modulus_gpa"):
+        potential, dft = found.value(key)
+        assert potential == pytest.approx(dft, rel=1e-5)
     # ASE's EMT copper: a = 3.59 Å, B = 134 GPa.
-    assert outcome.result["lattice_constant_a"]["dft"] == pytest.approx(3.590, abs=0.005)
-    assert outcome.result["bulk_modulus_gpa"]["dft"] == pytest.approx(134, abs=4)
-    eos = outcome.result["eos"]
-    assert np.all(np.diff(eos["volumes_a3_per_atom"]) > 0)
-    assert len(eos["gamma_max"]) == len(STRAINS)
+    assert found.dft.values["lattice_constant_a"] == pytest.approx(3.590, abs=0.005)
+    assert found.dft.values["bulk_modulus_gpa"] == pytest.approx(134, abs=4)
+    assert np.all(np.diff(found.dft.details["volumes_a3_per_atom"]) > 0)
+    grades = found.potential.details["gamma_max"]
+    assert len(grades) == len(STRAINS) and min(grades) >= 1.0
+    assert found.dft.details["gamma_max"] == [None] * len(STRAINS)
     assert read_json(tmp_path / "validation.json") == json.loads(json.dumps(outcome.result))
 
 
 def test_a_soft_potential_is_seen_to_be_soft(tmp_path):
-    result = validated(tmp_path, "result_examples:SoftTrainer").result
-    pair = result["bulk_modulus_gpa"]
-    assert pair["potential"] == pytest.approx(0.9 * pair["dft"], rel=1e-4)
-    assert result["lattice_constant_a"]["potential"] == pytest.approx(
-        result["lattice_constant_a"]["dft"], rel=1e-5
-    )
+    found = compared(tmp_path, "result_examples:SoftTrainer")
+    potential, dft = found.value("bulk_modulus_gpa")
+    assert potential == pytest.approx(0.9 * dft, rel=1e-4)
+    potential, dft = found.value("lattice_constant_a")
+    assert potential == pytest.approx(dft, rel=1e-5)
 
 
 def test_a_potential_without_a_minimum_has_no_lattice_constant_and_says_why(tmp_path):
-    outcome = validated(tmp_path, "result_examples:FlatTrainer")
-    assert outcome.ok
-    assert outcome.result["bulk_modulus_gpa"]["potential"] is None
-    assert outcome.result["bulk_modulus_gpa"]["dft"] > 100
-    assert "minimum" in outcome.result["eos"]["fits"]["potential"]["failure"]
+    found = compared(tmp_path, "result_examples:FlatTrainer")
+    potential, dft = found.value("bulk_modulus_gpa")
+    assert potential is None
+    assert dft > 100
+    assert "minimum" in found.potential.failure
 
 
 def test_too_few_labels_are_a_failure_of_the_data(tmp_path):
@@ -96,15 +106,22 @@ def test_labels_of_two_methods_never_meet(tmp_path):
 def test_energies_are_per_atom_whatever_the_cell(tmp_path):
     """A cubic cell of four atoms gives what the primitive cell gives."""
     plan = simulated_plan()
-    small = validate.run(validation_spec(tmp_path / "a", plan, STRAINS), plan, tmp_path).result
+    small = _dft(validate.run(validation_spec(tmp_path / "a", plan, STRAINS), plan, tmp_path))
     spec: TaskSpec = validation_spec(tmp_path / "b", plan, STRAINS, bulk("Cu", cubic=True))
-    cubic = validate.run(spec, plan, tmp_path).result
-    assert cubic["lattice_constant_a"]["dft"] == pytest.approx(
-        small["lattice_constant_a"]["dft"], rel=1e-7
+    cubic = _dft(validate.run(spec, plan, tmp_path))
+    assert cubic.values["lattice_constant_a"] == pytest.approx(
+        small.values["lattice_constant_a"], rel=1e-7
     )
-    assert cubic["eos"]["dft_ev_per_atom"] == pytest.approx(
-        small["eos"]["dft_ev_per_atom"], abs=1e-7
+    assert cubic.details["energies_ev_per_atom"] == pytest.approx(
+        small.details["energies_ev_per_atom"], abs=1e-7
     )
+
+
+def _dft(outcome: Outcome) -> Found:
+    assert outcome.result is not None
+    found = comparisons(outcome.result)["equation_of_state"].dft
+    assert found is not None
+    return found
 
 
 # --- the result folder

@@ -16,14 +16,15 @@ from scipy.spatial.transform import Rotation
 
 from mlip_autopipec.base.files import write_json
 from mlip_autopipec.base.labels import Label, LabelJob
-from mlip_autopipec.base.structures import Candidate, Provenance
+from mlip_autopipec.base.structures import Candidate, Provenance, atoms_to_json
 from mlip_autopipec.base.tasks import Outcome, Task, TaskSpec
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.engines.dft.quantum_espresso.inputs import write_input
 from mlip_autopipec.science import lattices
+from mlip_autopipec.science import molecule_at_rest as molecule
 from mlip_autopipec.science.generation.context import BOX_MARGIN_A, in_a_box
 from mlip_autopipec.science.generation.normal_modes import normal_modes
-from mlip_autopipec.science.properties import molecule
+from mlip_autopipec.science.properties.stored import molecule_of_summary
 from mlip_autopipec.science.whole_molecule import put_together
 from mlip_autopipec.tasks import validate
 from mlip_autopipec.testing import simulated_plan
@@ -251,7 +252,7 @@ class SpringTrainer:
         return Springs(rest, 40.0 * stiffness)
 
 
-def compared(root: Path, potential: str, *, vibrations: bool = True) -> Outcome:
+def compared(root: Path, potential: str, *, vibrations: bool = True) -> Json:
     """The validation of a potential against labels that springs of 40 eV/Å² made; the surrogate's
     are 30 eV/Å².
     """
@@ -268,7 +269,12 @@ def compared(root: Path, potential: str, *, vibrations: bool = True) -> Outcome:
     inputs = {"generate-1": "tasks/generate-1"}
     write_json(
         root / inputs["generate-1"] / "outcome.json",
-        {"result": {"modes": molecule.modes_to_json(modes)}},
+        {
+            "result": {
+                "ground_state": atoms_to_json(water),
+                "prepared": {"molecule": molecule.modes_to_json(modes)},
+            }
+        },
     )
     for number, candidate in enumerate(candidates):
         name = f"label-{number}"
@@ -279,38 +285,38 @@ def compared(root: Path, potential: str, *, vibrations: bool = True) -> Outcome:
         )
         write_json(root / inputs[name] / "outcome.json", Outcome(label.to_json()).to_json())
     payload = {
-        "potential": f"potentials/{potential}", "modes": "generate-1",
-        "molecule_labels": [name for name in inputs if name.startswith("label")],
+        "potential": f"potentials/{potential}", "source": "generate-1",
+        "labels": {"molecule": [name for name in inputs if name.startswith("label")]},
     }  # fmt: skip
-    plan = simulated_plan()
+    plan = simulated_plan(validation={"modes": 3})
     training = plan.training.model_copy(update={"trainer": f"{__name__}:SpringTrainer"})
     spec = TaskSpec(Task("validate", payload), 1, str(root), payload, inputs)
     folder = root / "tasks" / f"validate-{potential}"
     folder.mkdir(parents=True)
-    return validate.run(spec, plan.model_copy(update={"training": training}), folder)
+    outcome = validate.run(spec, plan.model_copy(update={"training": training}), folder)
+    found = molecule_of_summary(outcome.result)
+    assert found is not None
+    return found
 
 
 def test_a_potential_that_is_dft_has_no_error(tmp_path: Path) -> None:
-    found = compared(tmp_path, "100-100").result
-    assert found is not None
+    found = compared(tmp_path, "100-100")
     assert found["geometry_rmsd_a"] < 1e-3
     assert found["frequency_rmse_per_cm"] < 0.01
-    assert found["molecule"]["force_rmse_at_rest_mev_per_a"] < 1e-2
+    assert found["force_rmse_at_rest_mev_per_a"] < 1e-2
     exact = normal_modes(in_a_box(WATER), Springs(WATER, 40.0)).wavenumbers_per_cm
-    assert found["molecule"]["frequencies_per_cm"]["dft"] == pytest.approx(exact, rel=5e-3)
+    assert found["frequencies_per_cm"]["dft"] == pytest.approx(exact, rel=5e-3)
 
 
 def test_longer_bonds_and_softer_springs_are_measured(tmp_path: Path) -> None:
-    longer = compared(tmp_path / "a", "103-100").result
-    assert longer is not None
-    (row,) = longer["molecule"]["bonds_a"]
+    longer = compared(tmp_path / "a", "103-100")
+    (row,) = longer["bonds_a"]
     assert (row["bond"], row["count"]) == ("H-O", 2)
     assert row["potential"] == pytest.approx(1.03 * row["dft"], rel=1e-3)
     assert longer["geometry_rmsd_a"] == pytest.approx(0.03 * molecule_radius(), rel=0.02)
-    assert longer["molecule"]["largest_angle_error_deg"] < 0.1
-    softer = compared(tmp_path / "b", "100-81").result
-    assert softer is not None
-    found = softer["molecule"]["frequencies_per_cm"]
+    assert longer["largest_angle_error_deg"] < 0.1
+    softer = compared(tmp_path / "b", "100-81")
+    found = softer["frequencies_per_cm"]
     assert np.array(found["potential"]) / np.array(found["dft"]) == pytest.approx(
         [0.9] * 3, rel=1e-3
     )
@@ -325,12 +331,11 @@ def molecule_radius() -> float:
 
 
 def test_without_vibrations_the_geometry_is_still_compared(tmp_path: Path) -> None:
-    found = compared(tmp_path, "102-100", vibrations=False).result
-    assert found is not None
+    found = compared(tmp_path, "102-100", vibrations=False)
     assert found["geometry_rmsd_a"] > 0.01 and found["frequency_rmse_per_cm"] is None
 
 
 def test_a_potential_without_a_minimum_says_so(tmp_path: Path) -> None:
-    found = compared(tmp_path, "300-100").result
-    assert found is not None and found["geometry_rmsd_a"] is None
-    assert "leaves its shape" in found["molecule"]["failure"]
+    found = compared(tmp_path, "300-100")
+    assert found["geometry_rmsd_a"] is None
+    assert "leaves its shape" in found["failure"]

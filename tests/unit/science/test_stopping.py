@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from mlip_autopipec.science import stopping
+from mlip_autopipec.science.properties.port import PropertyValue
 from mlip_autopipec.science.stopping import (
     ConditionProgress,
     Limits,
-    Property,
     Round,
     Verdict,
     judge,
@@ -21,7 +22,6 @@ LIMITS = Limits(
     force_rmse_change=0.05,
     energy_rmse_mev_per_atom=5.0,
     force_rmse_mev_per_a=100.0,
-    tolerances={"lattice_constant_a": 0.005, "bulk_modulus_gpa": 0.05},
 )
 CLEAN = [ConditionProgress("nvt-300K", True, "002"), ConditionProgress("nvt-1200K", True, "002")]
 
@@ -29,8 +29,15 @@ CLEAN = [ConditionProgress("nvt-300K", True, "002"), ConditionProgress("nvt-1200
 def potential(
     name: str, force: float, previous: float | None, a: float = 5.470, b: float = 88.0
 ) -> Round:
-    properties = {"lattice_constant_a": Property(a, 5.469), "bulk_modulus_gpa": Property(b, 88.5)}
-    return Round(name, force, 3.0, previous, properties)
+    return Round(name, force, 3.0, previous, (lattice(a, 5.469), modulus(b, 88.5)))
+
+
+def lattice(potential: float | None, dft: float | None) -> PropertyValue:
+    return PropertyValue("lattice_constant_a", "lattice constant", "Å", 0.005, potential, dft)
+
+
+def modulus(potential: float | None, dft: float | None) -> PropertyValue:
+    return PropertyValue("bulk_modulus_gpa", "bulk modulus", "GPa", 0.05, potential, dft)
 
 
 GOOD = [potential("001", 83.0, None), potential("002", 80.0, 82.0)]
@@ -107,7 +114,9 @@ def test_only_the_last_rounds_count_and_three_rounds_need_two_still_steps():
         potential("002", 80.0, 82.0),
     ]
     assert judge(jumped, CLEAN, LIMITS).converged
-    assert unmet(judge(jumped, CLEAN, replace(LIMITS, rounds=3))) == {("error_change", "001")}
+    assert unmet(judge(jumped, CLEAN, LIMITS.model_copy(update={"rounds": 3}))) == {
+        ("error_change", "001")
+    }
 
 
 @pytest.mark.parametrize(
@@ -116,13 +125,9 @@ def test_only_the_last_rounds_count_and_three_rounds_need_two_still_steps():
         replace(GOOD[1], force_rmse_mev_per_a=None),
         replace(GOOD[1], energy_rmse_mev_per_atom=None),
         replace(GOOD[1], previous_force_rmse_mev_per_a=None),
-        replace(GOOD[1], properties={}),
-        replace(
-            GOOD[1], properties={**GOOD[1].properties, "bulk_modulus_gpa": Property(None, 88.5)}
-        ),
-        replace(
-            GOOD[1], properties={**GOOD[1].properties, "bulk_modulus_gpa": Property(88.0, None)}
-        ),
+        replace(GOOD[1], properties=(lattice(None, None), modulus(None, None))),
+        replace(GOOD[1], properties=(lattice(5.47, 5.469), modulus(None, 88.5))),
+        replace(GOOD[1], properties=(lattice(5.47, 5.469), modulus(88.0, None))),
     ],
 )
 def test_what_is_not_known_is_not_met(newest: Round):
@@ -135,3 +140,39 @@ def test_relative_change():
     assert relative_change(-2.0, -1.0) == pytest.approx(0.5)
     assert relative_change(0.0, 0.0) == 0.0
     assert relative_change(0.0, 1.0) == float("inf")
+
+
+@pytest.mark.parametrize(("error", "met"), [(0.019, True), (0.021, False), (None, False)])
+def test_an_error_that_is_a_number_by_itself_has_a_ceiling_and_need_not_stand_still(error, met):
+    def rmsd(value: float | None) -> PropertyValue:
+        return PropertyValue(
+            "geometry_rmsd_a", "geometry", "Å", 0.02, value, kind="alone", measure="RMSD"
+        )
+
+    history = [
+        replace(GOOD[0], properties=(rmsd(0.001),)),
+        replace(GOOD[1], properties=(rmsd(error),)),
+    ]
+    verdict = judge(history, CLEAN, LIMITS)
+    (check,) = (check for check in verdict.checks if check.kind.startswith("property"))
+    assert (check.kind, check.met) == ("property_error", met)
+    if error is not None:
+        assert f"geometry_rmsd_a {error:g} Å against DFT" in check.text
+
+
+def test_a_difference_is_held_against_its_bound_in_its_unit():
+    def above(potential: float) -> PropertyValue:
+        return PropertyValue("bcc", "bcc", "eV/atom", 0.01, potential, 0.04, "absolute")
+
+    assert above(0.049).met and not above(0.029).met and above(0.031).met
+    history = [replace(item, properties=(above(0.06),)) for item in GOOD]
+    (check,) = (check for check in judge(history, CLEAN, LIMITS).checks if not check.met)
+    assert check.text == "bcc 0.0600 against DFT 0.0400: 0.02 eV/atom off, outside 0.01 eV/atom"
+
+
+def test_a_new_criterion_is_a_function_and_a_line(monkeypatch):
+    def never(progress: stopping.Progress, limits: Limits) -> list[tuple[str, bool, str]]:
+        return [(item.potential, False, "never good enough") for item in progress.newest]
+
+    monkeypatch.setattr(stopping, "CRITERIA", {**stopping.CRITERIA, "never": never})
+    assert unmet(judge(GOOD, CLEAN, LIMITS)) == {("never", "002")}

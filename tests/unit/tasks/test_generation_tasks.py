@@ -24,7 +24,6 @@ from mlip_autopipec.config.derive.generation import Form, default_generation, fo
 from mlip_autopipec.config.plan import (
     Budget,
     Condition,
-    Convergence,
     DftPlan,
     Embedding,
     ExecutorPlan,
@@ -43,6 +42,7 @@ from mlip_autopipec.proposing import pieces as candidates
 from mlip_autopipec.science import generation
 from mlip_autopipec.science.generation import elements
 from mlip_autopipec.science.selection import d_optimal_points
+from mlip_autopipec.science.stopping import Limits
 from mlip_autopipec.tasks import generate, select
 from mlip_autopipec.testing import simulated_plan
 
@@ -102,8 +102,8 @@ def _plan(symbol: str = "Cu", **surrogate: Any) -> Plan:
             gamma_break=10,
         ),
         embedding=Embedding(max_dft_atoms=32, core_radius_a=3, buffer_a=3, environment_a=5),
-        validation=Validation(eos_strains=[0.0]),
-        convergence=Convergence(
+        validation=Validation.model_validate({"eos_strains": [0.0]}),
+        convergence=Limits(
             force_rmse_change=0.05, energy_rmse_mev_per_atom=5, force_rmse_mev_per_a=100
         ),
         budget=Budget(dft_calls=50, wall_minutes=60),

@@ -36,7 +36,7 @@ def derive(user: UserInput, *, cores: int) -> tuple[Plan, dict[str, str]]:
     check_elements(material)
     dft = derive_dft(user, material, why)
     embedding = derive_embedding(material, dft, user.dft.max_atoms, why)
-    validation = derive_validation(material, why)
+    validation = derive_validation(user, material, why)
     selection = derive_selection(user, validation.calls, why)
     plan = Plan(
         name=why.because(

@@ -50,8 +50,6 @@ FIXED: dict[str, str] = {
         "buffer atoms are relaxed until no force at the seam exceeds it"
     ),
     "embedding.energy_weight": "the energy of a cutout belongs to its seam as well: forces only",
-    "validation.lattice_tolerance": "relative, potential against our own DFT",
-    "validation.bulk_modulus_tolerance": "relative, potential against our own DFT",
     "convergence.property_change": "relative change of each property between rounds",
     "convergence.rounds": "in a row that must satisfy all of this",
     "rules.exploration_share": (

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 
 from mlip_autopipec.config.derive.reasons import Reasons, given
 from mlip_autopipec.config.input import UserInput
-from mlip_autopipec.config.plan import Budget, Convergence
+from mlip_autopipec.config.plan import Budget
+from mlip_autopipec.science.stopping import Limits
 
 __all__ = ["derive_budget", "derive_convergence"]
 
 
-def derive_convergence(why: Reasons) -> Convergence:
-    return Convergence(
+def derive_convergence(why: Reasons) -> Limits:
+    return Limits(
         force_rmse_change=why.because(
             "convergence.force_rmse_change", 0.15, "few held-out labels scatter this much"
         ),

@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
+from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.config import cost
 from mlip_autopipec.config.derive.reasons import Reasons
+from mlip_autopipec.config.input import UserInput
 from mlip_autopipec.config.plan import Material, Validation
+from mlip_autopipec.science.properties import property_class
+from mlip_autopipec.science.properties.port import Subject
 
-__all__ = ["EOS_STRAINS", "MOLECULE_MODES", "derive_validation"]
+__all__ = ["derive_validation"]
 
-EOS_STRAINS = [-0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06]
+#: Where the user names none. By kind of material; any other kind is a crystal.
+USUAL = {"molecule": ("molecule",)}
+USUAL_OF_CRYSTALS = ("equation_of_state",)
+#: Training labels that the budget has to leave beside the validation.
+FEWEST_LABELS = 8
 
 
-MOLECULE_MODES = 3
+def derive_validation(user: UserInput, material: Material, why: Reasons) -> Validation:
+    """The properties asked for, each with its settings.
 
-
-def derive_validation(material: Material, why: Reasons) -> Validation:
-    if material.kind == "molecule":
-        atoms = cost.molecule_atoms(material)
-        for key in ("lattice_tolerance", "bulk_modulus_tolerance"):
-            why.found.pop(f"validation.{key}")  # those of crystals
-        modes = min(MOLECULE_MODES, 1 if atoms == 2 else 3 * atoms - 6)
-        return Validation(
-            modes=why.because(
-                "validation.modes",
-                modes,
-                f"the stiffest, the softest and between: {2 + 2 * modes} calculations in all",
-            ),
-            geometry_tolerance_a=why.because(
-                "validation.geometry_tolerance_a",
-                0.02,
-                "RMSD of the relaxed geometries, potential against our own DFT",
-            ),
-            frequency_tolerance_per_cm=why.because(
-                "validation.frequency_tolerance_per_cm",
-                50.0,
-                "1/cm, RMS, potential against our own DFT",
-            ),
+    Raises InputError for a property that says nothing of this material, and where the budget cannot
+    pay for them.
+    """
+    molecular = material.kind == "molecule"
+    subject = Subject(material.kind, cost.molecule_atoms(material) if molecular else None)
+    names = user.properties or USUAL.get(material.kind, USUAL_OF_CRYSTALS)
+    planned = {name: property_class(name).planned(subject) for name in names}
+    validation = Validation(properties={name: made for name, (made, _) in planned.items()})
+    for name, (_, reasons) in planned.items():
+        for field, reason in reasons.items():
+            why.because(f"{validation.key_of(name)}.{field}", None, reason)
+    calls = user.budget.dft_calls
+    if validation.calls + FEWEST_LABELS > calls:
+        raise InputError(
+            f"the properties need up to {validation.calls} DFT calls",
+            key="budget.dft_calls",
+            value=calls,
+            hint=f"at least {validation.calls + FEWEST_LABELS}, or fewer properties",
         )
-    return Validation(
-        eos_strains=why.because(
-            "validation.eos_strains", EOS_STRAINS, "volume strains: spans the harmonic region"
-        )
-    )
+    return validation

@@ -1,6 +1,10 @@
 """Equation of state: equilibrium volume, lattice constant and bulk modulus from energies at several
 volumes.
 
+DFT and potential are evaluated at the same cells (scaled, with fixed fractional coordinates), so
+that their difference is the potential's error alone. Where symmetry does not fix the internal
+coordinates, the bulk modulus is therefore the clamped-ion one, for both.
+
 Third-order Birch-Murnaghan (F. Birch, Phys. Rev. 71, 809, 1947). Written in x = V^(-2/3) the energy
 is a polynomial of third degree, so the fit is one linear least-squares problem with a unique
 answer: no start values, nothing to converge.
@@ -8,19 +12,45 @@ answer: no start values, nothing to converge.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import numpy as np
 import spglib
 from ase import Atoms
+from ase.calculators.calculator import Calculator
 from ase.units import GPa
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
 
+from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.base.section import Positive, Section
+from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.base.values import Json
+from mlip_autopipec.science.properties.port import (
+    Chart,
+    Comparison,
+    Found,
+    Known,
+    Line,
+    PropertyValue,
+    Question,
+    Shown,
+    Subject,
+    evaluated,
+)
 
-__all__ = ["EquationOfState", "fit_birch_murnaghan", "lattice_constant", "strained_cells"]
+__all__ = [
+    "EquationOfState",
+    "LatticeAndBulkModulus",
+    "fit_birch_murnaghan",
+    "lattice_constant",
+    "strained_cells",
+]
+
+EOS_STRAINS = (-0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06)
 
 MIN_POINTS = 5
 """Four parameters and one point over, so that the residual says something."""
@@ -161,3 +191,136 @@ def lattice_constant(volume_a3_per_atom: float, crystal: Atoms, symprec_a: float
 
 def _no_fit(message: str) -> Failure:
     return Failure("equation_of_state", message)
+
+
+class LatticeAndBulkModulus(Section):
+    """The property: lattice constant and bulk modulus of the ground state."""
+
+    eos_strains: list[float] = Field(default_factory=list)
+    lattice_tolerance: Positive = 0.005
+    bulk_modulus_tolerance: Positive = 0.05
+
+    @property
+    def calls(self) -> int:
+        return len(self.eos_strains)
+
+    @classmethod
+    def planned(cls, subject: Subject) -> tuple[Self, Mapping[str, str]]:
+        if subject.kind == "molecule":
+            raise InputError(
+                "a molecule has no equation of state", key="properties", hint="leave it out"
+            )
+        return cls(eos_strains=list(EOS_STRAINS)), {
+            "eos_strains": "volume strains: spans the harmonic region",
+            "lattice_tolerance": "relative, potential against our own DFT",
+            "bulk_modulus_tolerance": "relative, potential against our own DFT",
+        }
+
+    def structures(self, known: Known) -> list[Question]:
+        """Strained cells, all on the k-point mesh of the unstrained one."""
+        if known.answers:
+            return []
+        return [
+            Question(Candidate(cell, _provenance(strain)), mesh_of=known.start)
+            for strain, cell in zip(
+                self.eos_strains, strained_cells(known.start, self.eos_strains), strict=True
+            )
+        ]
+
+    def from_labels(self, known: Known) -> Found | Failure:
+        compositions = {
+            answer.atoms.get_chemical_formula(empirical=True) for answer in known.answers
+        }
+        if len(compositions) > 1:
+            return Failure(
+                "validation_data",
+                f"labels of different compositions: {', '.join(sorted(compositions))}",
+            )
+        found = _of_labels(known)
+        if found.failure:
+            return Failure("validation_data", f"DFT equation of state: {found.failure}")
+        return found
+
+    def from_calculator(self, known: Known, calculator: Calculator) -> Found | Failure:
+        return _of_labels(evaluated(known, calculator))
+
+    def values(self, found: Comparison) -> tuple[PropertyValue, ...]:
+        lattice, modulus = (found.value(key) for key in ("lattice_constant_a", "bulk_modulus_gpa"))
+        return (
+            PropertyValue(
+                "lattice_constant_a", "lattice constant", "Å", self.lattice_tolerance, *lattice,
+                digits=4,
+            ),
+            PropertyValue(
+                "bulk_modulus_gpa", "bulk modulus", "GPa", self.bulk_modulus_tolerance, *modulus,
+                digits=1,
+            ),
+        )  # fmt: skip
+
+    def shown(self, found: Comparison) -> Shown:
+        return Shown(
+            "Equation of state",
+            chart=_chart(found),
+            caption=(
+                "Energies at the same cells, Birch-Murnaghan fits (lines) and equilibrium volumes"
+                " (dotted)."
+            ),
+            notes=found.missing,
+        )
+
+
+def _provenance(strain: float) -> Provenance:
+    return Provenance("equation_of_state", "validation", {"volumetric_strain": strain})
+
+
+def _of_labels(known: Known) -> Found:
+    """The fit of all labels by rising volume; where there is none, the points and the reason."""
+    points = sorted(known.labelled, key=lambda point: _volume(point[0].atoms))
+    volumes = [_volume(answer.atoms) for answer, _ in points]
+    energies = [label.energy_ev / len(answer.atoms) for answer, label in points]
+    details: Json = {
+        "volumes_a3_per_atom": volumes,
+        "energies_ev_per_atom": energies,
+        "gamma_max": [answer.gamma_max for answer, _ in points],
+    }
+    curve = fit_birch_murnaghan(volumes, energies)
+    if isinstance(curve, Failure):
+        values = {"lattice_constant_a": None, "bulk_modulus_gpa": None}
+        return Found(values, {**details, "fit": None}, curve.message)
+    middle = points[len(points) // 2][0].atoms
+    return Found(
+        {
+            "lattice_constant_a": lattice_constant(curve.volume_a3_per_atom, middle),
+            "bulk_modulus_gpa": curve.bulk_modulus_gpa,
+        },
+        {**details, "fit": curve.to_json()},
+    )
+
+
+def _volume(atoms: Atoms) -> float:
+    return float(atoms.get_volume()) / len(atoms)
+
+
+def _chart(found: Comparison) -> Chart | None:
+    """Energies (meV/atom) above the lowest DFT energy against volumes (Å³/atom)."""
+    if found.dft is None or not found.dft.details.get("volumes_a3_per_atom"):
+        return None
+    zero = min(found.dft.details["energies_ev_per_atom"])
+    lines = _lines("dft", found.dft.details, zero)
+    if found.potential is not None and found.potential.details:
+        lines += _lines("potential", found.potential.details, zero)
+    return Chart("volume (Å³/atom)", "energy above the DFT minimum (meV/atom)", tuple(lines))
+
+
+def _lines(source: Any, details: Json, zero: float) -> list[Line]:
+    volumes = np.asarray(details["volumes_a3_per_atom"], dtype=float)
+    energies = np.asarray(details["energies_ev_per_atom"], dtype=float)
+    lines = [Line(source, "points", volumes.tolist(), (1000 * (energies - zero)).tolist())]
+    if details.get("fit") and len(volumes):
+        curve = EquationOfState(**details["fit"])
+        fine = np.linspace(volumes.min(), volumes.max(), 200)
+        lines += [
+            Line(source, "line", fine.tolist(), (1000 * (curve.energy(fine) - zero)).tolist()),
+            Line(source, "mark", [curve.volume_a3_per_atom]),
+        ]
+    return lines

@@ -107,10 +107,14 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A structure that was asked for, and what DFT said; ``label`` is None where DFT gave up."""
+    """A structure that was asked for, and what DFT said; ``label`` is None where DFT gave up.
+
+    ``gamma_max``: the largest extrapolation grade, where a potential answered that has one.
+    """
 
     candidate: Candidate
     label: Label | None
+    gamma_max: float | None = None
 
     @property
     def atoms(self) -> Atoms:
@@ -184,6 +188,16 @@ class Comparison:
             None if potential is None else Found.from_json(potential),
         )
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """A sentence for each source that has no value, with the reason."""
+        named = (("DFT", self.dft), ("the potential", self.potential))
+        return tuple(
+            f"No value by {name}: {found.failure}."
+            for name, found in named
+            if found is not None and found.failure
+        )
+
     def value(self, key: str) -> tuple[float | None, float | None]:
         """The value called ``key`` by the potential and by DFT."""
         of = [None if found is None else found.values.get(key) for found in
@@ -236,7 +250,12 @@ class Shown:
 
 @runtime_checkable
 class Property(Protocol):
-    """A property; its fields are its settings in the plan."""
+    """A property: a :class:`mlip_autopipec.base.section.Section` whose fields are its settings."""
+
+    @classmethod
+    def model_validate(cls, obj: Any) -> Self:
+        """The property with the settings ``obj`` of a plan."""
+        ...
 
     @property
     def calls(self) -> int:
@@ -292,17 +311,17 @@ def evaluated(known: Known, calculator: Calculator) -> Known:
     """The same structures with what ``calculator`` says of them in place of their labels (energy,
     forces, and stress where it has one).
     """
-    answers = [
-        replace(answer, label=_label(answer.atoms, calculator, label.method_hash))
-        for answer, label in known.labelled
-    ]
+    answers = [_by(calculator, answer, label.method_hash) for answer, label in known.labelled]
     return replace(known, answers=tuple(answers))
 
 
-def _label(atoms: Atoms, calculator: Calculator, method_hash: str) -> Label:
-    probe = atoms.copy()
+def _by(calculator: Calculator, answer: Answer, method_hash: str) -> Answer:
+    probe = answer.atoms.copy()
     probe.calc = calculator
     energy = float(probe.get_potential_energy())
-    stressed = atoms.cell.rank == 3 and "stress" in calculator.implemented_properties
-    stress = np.asarray(probe.get_stress(), dtype=float) if stressed and atoms.pbc.all() else None
-    return Label(energy, np.asarray(probe.get_forces(), float), stress, method_hash, 0, 0.0)
+    forces = np.asarray(probe.get_forces(), dtype=float)
+    stressed = bool(probe.pbc.all()) and "stress" in calculator.implemented_properties
+    stress = np.asarray(probe.get_stress(), dtype=float) if stressed else None
+    gamma: Any = calculator.results.get("gamma")
+    label = Label(energy, forces, stress, method_hash, scf_steps=0, wall_s=0.0)
+    return replace(answer, label=label, gamma_max=None if gamma is None else float(np.max(gamma)))
