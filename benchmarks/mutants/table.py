@@ -131,8 +131,8 @@ MUTANTS = (
     Mutant(
         "errors that nobody knows count as small",
         "science/stopping.py",
-        'return Check("error_size", name, False,',
-        'return Check("error_size", name, True,',
+        'return name, False, f"{label} is not known',
+        'return name, True, f"{label} is not known',
         ("unit/science/test_stopping.py",),
     ),
     Mutant(
@@ -144,10 +144,24 @@ MUTANTS = (
     ),
     Mutant(
         "Newton step towards the maximum",
-        "science/properties/molecule.py",
+        "science/molecule_at_rest.py",
         "return np.asarray(step * min(1.0",
         "return np.asarray(-step * min(1.0",
         ("unit/science/test_molecule_at_rest.py",),
+    ),
+    Mutant(
+        "shear components of the strain in another order than those of the stress",
+        "science/properties/elastic.py",
+        "((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))",
+        "((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))",
+        ("unit/science/test_elastic.py",),
+    ),
+    Mutant(
+        "shear strains taken for those of the tensor",
+        "science/properties/elastic.py",
+        "value if i == j else value / 2",
+        "value",
+        ("unit/science/test_elastic.py",),
     ),
     # --- engines
     Mutant(
@@ -258,9 +272,9 @@ MUTANTS = (
     # --- tasks
     Mutant(
         "energy per cell against per atom in validation",
-        "tasks/validate.py",
-        "energies.append(float(atoms.get_potential_energy()) / len(atoms))",
-        "energies.append(float(atoms.get_potential_energy()))",
+        "science/properties/equation_of_state.py",
+        "energies = [label.energy_ev / len(answer.atoms) for",
+        "energies = [label.energy_ev for",
         ("unit/tasks",),
     ),
     Mutant(
@@ -344,7 +358,7 @@ MUTANTS = (
     Mutant(
         "no room is kept for the validation",
         "campaign/budget.py",
-        " - queued - _owed_to_validation(plan, state)",
+        " - queued - owed(plan, state)",
         " - queued",
         _DECIDE,
     ),

@@ -20,6 +20,7 @@ from mlip_autopipec.base.tasks import Outcome, Task, TaskSpec
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines.potential_folder import sign
 from mlip_autopipec.science.properties.equation_of_state import strained_cells
+from mlip_autopipec.science.properties.stored import comparisons
 from mlip_autopipec.tasks import validate
 from mlip_autopipec.testing import simulated_plan
 
@@ -77,7 +78,21 @@ def run(tmp_path: Path) -> Callable[..., Outcome]:
 
 def result_of(outcome: Outcome) -> dict[str, Any]:
     assert outcome.result is not None, outcome.failure
-    return json.loads(json.dumps(outcome.result))
+    found = comparisons(json.loads(json.dumps(outcome.result)))["equation_of_state"]
+    assert found.dft is not None and found.potential is not None
+    pairs = {key: found.value(key) for key in ("lattice_constant_a", "bulk_modulus_gpa")}
+    assert (
+        found.dft.details["volumes_a3_per_atom"] == found.potential.details["volumes_a3_per_atom"]
+    )
+    eos = {
+        "volumes_a3_per_atom": found.dft.details["volumes_a3_per_atom"],
+        "dft_ev_per_atom": found.dft.details["energies_ev_per_atom"],
+        "potential_ev_per_atom": found.potential.details["energies_ev_per_atom"],
+    }
+    return {
+        "eos": eos,
+        **{key: {"potential": ours, "dft": dft} for key, (ours, dft) in pairs.items()},
+    }
 
 
 def test_a_potential_that_is_the_labels_method_agrees_with_it(run: Any) -> None:
