@@ -29,7 +29,14 @@ from pydantic import (
 from mlip_autopipec.base.errors import InputError, nearest
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.config.plan import Material
-from mlip_autopipec.config.sections import BudgetInput, Closed, DftInput, SurrogateInput, bad
+from mlip_autopipec.config.sections import (
+    BudgetInput,
+    Closed,
+    DftInput,
+    StrategyInput,
+    SurrogateInput,
+    bad,
+)
 from mlip_autopipec.config.yaml import read_yaml_mapping, validate
 from mlip_autopipec.science.generation import molecule_names
 from mlip_autopipec.science.generation.structure_files import HINT, read_frames
@@ -174,6 +181,10 @@ class UserInput(Closed):
     surrogate: Annotated[SurrogateInput, BeforeValidator(_as_engine)] = Field(
         default_factory=lambda: SurrogateInput.model_validate({}),
         description="The surrogate: a name, or engine and model.",
+    )
+    strategies: list[StrategyInput] = Field(
+        default_factory=list,
+        description="Generation strategies to be used besides the derived ones.",
     )
     seed: int = Field(1, ge=0, le=2**31 - 1, description="Seed of every random choice.")
 

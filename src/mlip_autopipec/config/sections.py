@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-__all__ = ["BudgetInput", "Closed", "DftInput", "SurrogateInput", "bad"]
+__all__ = ["BudgetInput", "Closed", "DftInput", "StrategyInput", "SurrogateInput", "bad"]
 
 
 def bad(what: str, hint: str, **context: Any) -> PydanticCustomError:
@@ -113,3 +113,13 @@ class SurrogateInput(Closed):
                 value=self.model,
             )
         return self
+
+
+class StrategyInput(Closed):
+    """A generation strategy that is proposed besides the derived ones."""
+
+    name: str = Field(description="A strategy of this package, of another one, or module:function.")
+    count: int = Field(ge=1, le=100_000, description="How many candidates it proposes.")
+    options: dict[str, float | int | str | bool] = Field(
+        default_factory=dict, description="Options of the strategy."
+    )

@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.config.derive.material import kind_of, temperatures_k
 from mlip_autopipec.config.derive.reasons import Reasons
 from mlip_autopipec.config.input import UserInput
 from mlip_autopipec.config.plan import Embedding, Generation, Material, StrategyPlan
+from mlip_autopipec.config.sections import StrategyInput
+from mlip_autopipec.science.generation import strategy
 from mlip_autopipec.science.generation.alloying import mixing_groups
 
 __all__ = ["Form", "default_generation", "derive_generation", "form_of", "scaled"]
@@ -345,6 +348,10 @@ def derive_generation(
             ]
         )
     present = {strategy.name for batch in generation.batches for strategy in batch}
+    if user.strategies:
+        generation, given = _with_given(generation, user.strategies)
+        reasons |= given
+        present |= {item.name for item in user.strategies}
     for key, reason in reasons.items():
         name = key.removeprefix("generation.batches").lstrip(".")
         if not name or name in present:
@@ -352,3 +359,23 @@ def derive_generation(
         else:
             why.found["generation.batches"] += f"; {name} {reason}"
     return generation
+
+
+def _with_given(
+    derived: Generation, given: Sequence[StrategyInput]
+) -> tuple[Generation, dict[str, str]]:
+    """The derived strategies and, after those of the first batch, the user's own.
+
+    Raises InputError for one that does not exist.
+    """
+    for item in given:
+        try:
+            strategy(item.name)
+        except InputError as error:
+            raise InputError(
+                error.message, key="strategies", value=error.value, hint=error.hint
+            ) from error
+    first, *others = derived.batches
+    own = [StrategyPlan(name=i.name, count=i.count, options=i.options) for i in given]
+    reasons = {f"generation.batches.{item.name}": "given" for item in given}
+    return Generation(batches=[[*first, *own], *others]), reasons
