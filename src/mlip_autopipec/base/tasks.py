@@ -30,8 +30,11 @@ class Evidence:
     """A line of a program's output that shows why a verdict was given."""
 
     file: str
+    """The file, in the attempt's folder."""
     line: int
+    """Number of the line, from 1."""
     text: str
+    """The line."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,18 +204,20 @@ class _Md:
 
 @dataclass(frozen=True, slots=True)
 class MdProgressed(_Md):
-    """MD goes on, or waits for a better potential than ``potential``.
-
-    ``ps`` in all and ``clean_ps`` since the last unknown environment, in ps; ``gamma_max``: the
-    largest extrapolation grade since the progress before. None: the engine does not say.
-    """
+    """MD goes on, or waits for a better potential. None: the engine does not say."""
 
     step: int
+    """MD steps so far, those that were rewound not counted."""
     state: str = "running"
+    """``running``, or ``waiting`` for a newer potential."""
     ps: float | None = None
+    """Time of MD so far."""
     clean_ps: float | None = None
+    """Of this: since MD last met something unknown."""
     gamma_max: float | None = None
+    """Largest extrapolation grade since the line of progress before; 0: none was evaluated."""
     potential: str | None = None
+    """The potential that MD uses."""
 
     @property
     def waiting(self) -> bool:
@@ -224,30 +226,40 @@ class MdProgressed(_Md):
 
 @dataclass(frozen=True, slots=True)
 class MdStreamed(_Md):
-    """A frame in which MD extrapolated by ``gamma``; ``file`` lies in the attempt's folder."""
+    """A frame in which MD extrapolated: it asks to be labelled."""
 
     file: str
+    """File of the frame (a candidate as JSON), in the attempt's folder."""
     gamma: float
+    """Largest extrapolation grade of its atoms."""
     step: int
+    """MD step of the frame."""
     potential: str
+    """The potential that extrapolated."""
 
 
 @dataclass(frozen=True, slots=True)
 class MdBroke(_Md):
-    """``gamma`` was past the limit: MD went back to its last trusted frame and waits."""
+    """MD extrapolated past the limit: it went back to its last trusted frame and waits."""
 
     gamma: float
+    """Largest extrapolation grade of the atoms."""
     step: int
+    """MD step at which that was."""
     potential: str | None = None
+    """The potential that extrapolated."""
 
 
 @dataclass(frozen=True, slots=True)
 class MdSwapped(_Md):
-    """MD took over the potential ``new`` in place of ``old`` and went on."""
+    """MD took over a newer potential in place and went on."""
 
     old: str
+    """The potential before."""
     new: str
+    """The potential from here on."""
     step: int
+    """MD step at which that was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +267,7 @@ class MdResumed(_Md):
     """MD went on after it had waited, or from the snapshot of a killed run."""
 
     step: int
+    """MD step from which it goes on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,25 +61,30 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class HitRate:
-    """``n_hits`` of ``n_accepted`` labelled structures are what the screen promised: DFT converged,
-    within the limits.
+    """The surrogate's screen beside DFT: what it promised of the first labels, and what came.
 
-    ``n_false_rejections`` of the ``n_audited`` (rejected, labelled on purpose) would have been
-    hits. Errors are over accepted structures: energies per atom after the element offsets, None
-    when there are no more labels than offsets.
-    ``geometry_only``: from here on the surrogate should not judge; ``reason`` says which
-    correlation decided.
+    A hit is what the screen promised: DFT converged, with energy and forces within its limits.
+    Errors are over accepted structures.
     """
 
     n_accepted: int
+    """Labelled structures that had passed the screen."""
     n_hits: int
+    """Of these: hits."""
     n_audited: int
+    """Rejected structures, labelled on purpose."""
     n_false_rejections: int
+    """Of these: what would have been hits."""
     energy_rmse_mev_per_atom: float | None
+    """Of energies after the element offsets; None: there are no more labels than offsets."""
     force_rmse_mev_per_a: float | None
+    """Of force components."""
     force_correlation: float | None
+    """Of force components (Pearson); None: there are too few of them."""
     geometry_only: bool
+    """From here on the surrogate should not judge."""
     reason: str
+    """Which correlation decided."""
 
     def to_json(self) -> Json:
         return asdict(self)
