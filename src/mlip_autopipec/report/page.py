@@ -14,7 +14,6 @@ from importlib import resources
 from string import Template
 from typing import Any
 
-from mlip_autopipec.base.values import Json
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.report import failures, plots
 from mlip_autopipec.report.findings import Findings
@@ -24,6 +23,7 @@ from mlip_autopipec.report.rows import Screen
 from mlip_autopipec.report.values import Summary
 from mlip_autopipec.report.words import number, plural
 from mlip_autopipec.science.hit_rate import HitRate
+from mlip_autopipec.science.predictions import Predictions
 
 __all__ = ["render"]
 
@@ -55,7 +55,7 @@ FILES = {
 UNKNOWN = "not known"
 
 
-def render(plan: Plan, found: Findings, summary: Summary, predictions: Json | None) -> str:
+def render(plan: Plan, found: Findings, summary: Summary, predictions: Predictions | None) -> str:
     """The page as text. ``predictions``: those of the released potential, if they are stored."""
     data = PageData(plan, found, summary, predictions)
     state = summary.end_state

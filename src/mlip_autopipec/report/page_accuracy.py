@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from mlip_autopipec.base.values import Json
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.report import plots
 from mlip_autopipec.report.findings import Findings
 from mlip_autopipec.report.html import details, figure, table
 from mlip_autopipec.report.properties import shown_properties
-from mlip_autopipec.report.rows import Errors, Target
+from mlip_autopipec.report.rows import (
+    Target,
+)
 from mlip_autopipec.report.status import potential_rows
 from mlip_autopipec.report.values import Summary
 from mlip_autopipec.report.words import number, off
+from mlip_autopipec.science.predictions import Errors, Predictions
 from mlip_autopipec.science.properties.port import PropertyValue, Shown
 
 __all__ = ["PageData", "accuracy"]
@@ -30,7 +32,7 @@ class PageData:
     plan: Plan
     found: Findings
     summary: Summary
-    predictions: Json | None
+    predictions: Predictions | None
 
 
 def accuracy(data: PageData) -> str:

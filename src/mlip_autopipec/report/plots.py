@@ -19,9 +19,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mlip_autopipec.base.values import Json
-from mlip_autopipec.report.rows import Errors, PotentialRow
+from mlip_autopipec.base.values import FloatArray
+from mlip_autopipec.report.rows import (
+    PotentialRow,
+)
 from mlip_autopipec.report.timeline import TimelineRow
+from mlip_autopipec.science.predictions import Errors, Predicted, Predictions
 from mlip_autopipec.science.properties.port import Chart
 
 __all__ = [
@@ -91,54 +94,41 @@ def _svg(figure: Figure) -> str:
     return text.getvalue()
 
 
-def parity(predictions: Mapping[str, Sequence[Json]] | None) -> str | None:
+def parity(predictions: Predictions | None) -> str | None:
     """Potential against DFT: energies (eV/atom, above the lowest; whole cells) and force components
     (unmasked atoms).
-
-    ``predictions``: ``{"train": rows, "test": rows}`` as in a potential's ``predictions.json``.
     """
-    parts = {
-        name: (
-            [_energies(row) for row in rows if not row.get("masked")],
-            [_forces(row) for row in rows],
-        )
-        for name, rows in (predictions or {}).items()
-        if rows
-    }
-    energies = [pair for part, _ in parts.values() for pair in part if None not in pair]
-    if not parts:
+    if predictions is None or not (predictions.train or predictions.test):
         return None
-    lowest = min((dft for dft, _ in energies if dft is not None), default=0.0)
+    parts = (("training", INK, predictions.train), ("held out", ORANGE, predictions.test))
+    whole = [row.energy_dft_ev_per_atom for _, _, rows in parts for row in rows if not row.masked]
+    lowest = min(whole, default=0.0)
     with _panels(2, 9.0, 4.2) as (figure, (left, right)):
-        for name, colour, word in (("train", INK, "training"), ("test", ORANGE, "held out")):
-            energy_pairs, force_pairs = parts.get(name, ([], []))
-            pairs = (
-                np.array([pair for pair in energy_pairs if None not in pair], dtype=float).reshape(
-                    -1, 2
-                )
-                - lowest
-            )
+        for word, colour, rows in parts:
+            pairs = _energies(rows) - lowest
             _parity_points(left, pairs, colour, f"{word} ({len(pairs)} cells)", 16)
-            stacked = np.concatenate([*force_pairs, np.empty((0, 2))])
+            stacked = np.concatenate([*(_forces(row) for row in rows), np.empty((0, 2))])
             _parity_points(right, stacked, colour, f"{word} ({len(stacked)} components)", 4)
         _parity_axes(left, "Energy above the lowest cell", "eV/atom")
         _parity_axes(right, "Force components", "eV/Å")
         return _svg(figure)
 
 
-def _energies(row: Json) -> tuple[float | None, float | None]:
-    return row.get("energy_dft_ev_per_atom"), row.get("energy_potential_ev_per_atom")
+def _energies(rows: Sequence[Predicted]) -> FloatArray:
+    """(n, 2) by DFT and by the potential, of whole cells."""
+    pairs = [
+        (row.energy_dft_ev_per_atom, row.energy_potential_ev_per_atom)
+        for row in rows
+        if not row.masked
+    ]
+    return np.array(pairs, dtype=float).reshape(-1, 2)
 
 
-def _forces(row: Json) -> np.ndarray[Any, Any]:
-    dft = row.get("forces_dft_ev_per_a")
-    potential = row.get("forces_potential_ev_per_a")
-    return np.column_stack([np.ravel(dft or []), np.ravel(potential or [])]).astype(float)
+def _forces(row: Predicted) -> FloatArray:
+    return np.column_stack([row.forces_dft_ev_per_a, row.forces_potential_ev_per_a]).astype(float)
 
 
-def _parity_points(
-    axes: Axes, pairs: np.ndarray[Any, Any], colour: str, label: str, size: float
-) -> None:
+def _parity_points(axes: Axes, pairs: FloatArray, colour: str, label: str, size: float) -> None:
     if len(pairs):
         axes.scatter(
             pairs[:, 0],

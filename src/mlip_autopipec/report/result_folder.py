@@ -15,13 +15,13 @@ from ase.io import write
 
 from mlip_autopipec.base.files import atomic_write, read_json, write_json
 from mlip_autopipec.base.labels import PotentialRef
-from mlip_autopipec.base.values import Json
 from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.report.findings import Findings, History, findings
 from mlip_autopipec.report.summary import summarize, warnings
 from mlip_autopipec.report.training_file import training_frames
 from mlip_autopipec.report.values import Summary, to_json
+from mlip_autopipec.science.predictions import Predictions
 
 __all__ = ["write_campaign_result", "write_result"]
 
@@ -74,7 +74,7 @@ def write_result(root: Path, plan: Plan, found: Findings) -> Summary:
 
 def _copy_potential(
     root: Path, potential: PotentialRef | None, out: Path, notes: list[str]
-) -> Json | None:
+) -> Predictions | None:
     """Copy the released potential; its ``predictions.json``, if there, comes back."""
     if potential is None:
         notes.append("no potential was trained")
@@ -86,14 +86,13 @@ def _copy_potential(
         else:
             notes.append(f"potential {potential.name} has no {name}")
     found = out / "predictions.json"
-    predictions: Json | None = read_json(found) if found.is_file() else None
-    return predictions
+    return Predictions.from_json(read_json(found)) if found.is_file() else None
 
 
 def _write_data(
-    out: Path, plan: Plan, found: Findings, predictions: Json | None, notes: list[str]
+    out: Path, plan: Plan, found: Findings, predictions: Predictions | None, notes: list[str]
 ) -> None:
-    held_out = {row["name"] for row in (predictions or {}).get("test", [])}
+    held_out = {row.name for row in predictions.test} if predictions else set()
     weight = plan.embedding.energy_weight
     frames = training_frames(found.train, found.validate, held_out, weight, audit=found.audit)
     if frames:

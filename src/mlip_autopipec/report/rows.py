@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from mlip_autopipec.science.hit_rate import HitRate
+from mlip_autopipec.science.predictions import Errors
 
 __all__ = [
     "ConditionRow",
     "Cure",
-    "Errors",
     "FailureRow",
     "LabelCounts",
     "Pair",
@@ -37,21 +37,6 @@ class LabelCounts:
     """For the properties of the potential; never learned from."""
     audit: int = 0
     """Structures that the screen rejected, labelled to check it; never learned from."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Errors:
-    """Root mean square errors of a potential against DFT; null where there is nothing to average.
-
-    Energies of whole cells, components of forces on unmasked atoms.
-    """
-
-    n_structures: int | None = None
-    """Structures that were compared."""
-    energy_rmse_mev_per_atom: float | None = None
-    """Of energies."""
-    force_rmse_mev_per_a: float | None = None
-    """Of force components."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,9 +146,9 @@ class PotentialRow:
     """What fitted it."""
     labels: int
     """Labelled structures at hand for the fit, those held out included."""
-    test: Errors = Errors()
+    test: Errors = field(default_factory=Errors)
     """On structures that were held out."""
-    train: Errors = Errors()
+    train: Errors = field(default_factory=Errors)
     """On structures that it was fitted to."""
     published_at: float | None = None
     """When it was put in force, seconds since the epoch."""

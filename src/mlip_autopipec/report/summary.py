@@ -18,6 +18,7 @@ from mlip_autopipec.report.timeline import overlap_minutes
 from mlip_autopipec.report.values import Summary
 from mlip_autopipec.report.words import errors_of
 from mlip_autopipec.science.hit_rate import LEAST_CORRELATION
+from mlip_autopipec.science.predictions import Predictions
 from mlip_autopipec.science.properties.port import PropertyValue
 from mlip_autopipec.science.properties.stored import molecule_of_summary
 
@@ -39,7 +40,7 @@ PACKAGES = (
 def summarize(
     plan: Plan,
     found: Findings,
-    predictions: Json | None,
+    predictions: Predictions | None,
     files: Sequence[str],
     notes: Sequence[str],
 ) -> Summary:

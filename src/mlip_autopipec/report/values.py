@@ -16,7 +16,6 @@ from pydantic import TypeAdapter, ValidationError
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.report.rows import (
     ConditionRow,
-    Errors,
     FailureRow,
     LabelCounts,
     Pair,
@@ -28,6 +27,7 @@ from mlip_autopipec.report.rows import (
     TimedText,
 )
 from mlip_autopipec.science.hit_rate import HitRate
+from mlip_autopipec.science.predictions import Errors
 from mlip_autopipec.science.properties.port import PropertyValue
 from mlip_autopipec.science.stopping import Verdict
 

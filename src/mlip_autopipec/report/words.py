@@ -20,8 +20,8 @@ from mlip_autopipec.campaign.events import (
     TaskCancelled,
 )
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
-from mlip_autopipec.report.rows import Errors
 from mlip_autopipec.report.values import from_json
+from mlip_autopipec.science.predictions import Errors
 
 __all__ = [
     "clock",

@@ -21,7 +21,7 @@ from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import TrainJob
 from mlip_autopipec.engines.potential_folder import calculator_of, sign
 from mlip_autopipec.science.dataset import group_split, one_method
-from mlip_autopipec.science.predictions import errors, prediction
+from mlip_autopipec.science.predictions import Predictions, errors, prediction
 
 __all__ = ["run"]
 
@@ -113,7 +113,7 @@ def _held_out_before(previous: Path | None) -> set[str]:
     file = None if previous is None else previous / "predictions.json"
     if file is None or not file.is_file():
         return set()
-    return {row["name"] for row in read_json(file)["test"]}
+    return {row.name for row in Predictions.from_json(read_json(file)).test}
 
 
 def _previous_errors(previous: Path | None, test: Sequence[LabelledStructure]) -> Json | None:
@@ -126,4 +126,4 @@ def _previous_errors(previous: Path | None, test: Sequence[LabelledStructure]) -
         atoms = item.atoms.copy()
         atoms.calc = calculator
         rows.append(prediction(item, atoms.get_potential_energy(), atoms.get_forces()))
-    return errors(rows)
+    return errors(rows).to_json()

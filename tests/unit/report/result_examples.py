@@ -26,6 +26,7 @@ from mlip_autopipec.report.findings import Findings
 from mlip_autopipec.report.rows import ConditionRow, Cure, FailureRow, Screen
 from mlip_autopipec.report.timeline import TimelineRow
 from mlip_autopipec.science.hit_rate import HitRate
+from mlip_autopipec.science.predictions import Predicted, Predictions, prediction
 from mlip_autopipec.science.properties.equation_of_state import strained_cells
 from mlip_autopipec.science.properties.port import PropertyValue
 from mlip_autopipec.science.stopping import ConditionProgress, Limits, Round, judge
@@ -77,28 +78,17 @@ def rattled(count: int, repeat: int = 1) -> list[Atoms]:
     return cells
 
 
-def predictions_of(items: Sequence[LabelledStructure], noise: float) -> list[Json]:
+def predictions_of(items: Sequence[LabelledStructure], noise: float) -> tuple[Predicted, ...]:
     rng = np.random.default_rng(9)
-    rows = []
-    for item in items:
-        core = list(range(len(item.atoms)) if item.core is None else item.core)
-        forces = item.label.forces[core].ravel()
-        energy = item.label.energy_ev / len(item.atoms)
-        rows.append(
-            {
-                "name": item.name,
-                "n_atoms": len(item.atoms),
-                "masked": item.core is not None,
-                "energy_dft_ev_per_atom": energy,
-                "energy_potential_ev_per_atom": energy + 0.1 * noise * rng.normal(),
-                "forces_dft_ev_per_a": forces.tolist(),
-                "forces_potential_ev_per_a": (
-                    forces + noise * rng.normal(size=len(forces))
-                ).tolist(),
-                "gamma_max": 1.0,
-            }
+    return tuple(
+        prediction(
+            item,
+            item.label.energy_ev + len(item.atoms) * 0.1 * noise * rng.normal(),
+            item.label.forces + noise * rng.normal(size=item.label.forces.shape),
+            np.ones(len(item.atoms)),
         )
-    return rows
+        for item in items
+    )
 
 
 LATTICE = PropertyValue("lattice_constant_a", "lattice constant", "Å", 0.005, 3.592, 3.590)
@@ -184,10 +174,10 @@ def campaign(root: Path, **changes: Any) -> Findings:
         write_json(folder / "metrics.json", found)
         write_json(
             folder / "predictions.json",
-            {
-                "train": predictions_of([*whole[:6], *cutouts], 0.03),
-                "test": predictions_of(whole[6:], 0.06),
-            },
+            Predictions(
+                train=predictions_of([*whole[:6], *cutouts], 0.03),
+                test=predictions_of(whole[6:], 0.06),
+            ).to_json(),
         )
     verdict = judge(
         [Round("001-abc", 71.5, 3.2, 73.0, (LATTICE,))],

@@ -8,8 +8,8 @@ from ase.build import bulk
 
 from mlip_autopipec.base.labels import Label, LabelledStructure
 from mlip_autopipec.base.structures import Provenance
-from mlip_autopipec.base.values import Json
 from mlip_autopipec.report.accuracy import errors_by_strategy
+from mlip_autopipec.science.predictions import Predicted, Predictions
 
 ROWS = [("a", "strain", 2.0, 30.0), ("b", "strain", -4.0, 50.0), ("c", "melt_quench", 20.0, 200.0)]
 
@@ -21,16 +21,19 @@ def item(name: str, strategy: str) -> LabelledStructure:
     )
 
 
-def prediction(name: str, energy_mev: float, force_mev: float, *, masked: bool = False) -> Json:
+def prediction(
+    name: str, energy_mev: float, force_mev: float, *, masked: bool = False
+) -> Predicted:
     count = 3 if masked else 6  # of a cutout only the core's forces are there
-    return {
-        "name": name,
-        "masked": masked,
-        "energy_dft_ev_per_atom": -100.0,
-        "energy_potential_ev_per_atom": -100.0 + energy_mev / 1000.0,
-        "forces_dft_ev_per_a": [1.0] * count,
-        "forces_potential_ev_per_a": [1.0 + force_mev / 1000.0] * count,
-    }
+    return Predicted(
+        name=name,
+        n_atoms=2,
+        masked=masked,
+        energy_dft_ev_per_atom=-100.0,
+        energy_potential_ev_per_atom=-100.0 + energy_mev / 1000.0,
+        forces_dft_ev_per_a=[1.0] * count,
+        forces_potential_ev_per_a=[1.0 + force_mev / 1000.0] * count,
+    )
 
 
 def test_each_kind_and_split_has_its_own_errors() -> None:
@@ -39,10 +42,10 @@ def test_each_kind_and_split_has_its_own_errors() -> None:
         item("e", "cutout"),
     ]
     train = [prediction(name, energy, force) for name, _, energy, force in ROWS]
-    predictions = {
-        "train": [*train, prediction("e", 7e3, 60.0, masked=True)],
-        "test": [prediction("d", 3.0, 80.0)],
-    }
+    predictions = Predictions(
+        train=(*train, prediction("e", 7e3, 60.0, masked=True)),
+        test=(prediction("d", 3.0, 80.0),),
+    )
     found = {(row.strategy, row.split): row for row in errors_by_strategy(items, predictions)}
     assert list(found) == [
         ("cutout", "train"),

@@ -16,7 +16,10 @@ from result_examples import campaign, predictions_of, screen, validation
 from mlip_autopipec.report import plots
 from mlip_autopipec.report.findings import Findings
 from mlip_autopipec.report.result_folder import write_result
-from mlip_autopipec.report.rows import Errors, PotentialRow
+from mlip_autopipec.report.rows import (
+    PotentialRow,
+)
+from mlip_autopipec.science.predictions import Errors, Predictions
 from mlip_autopipec.testing import simulated_plan
 
 FIGURES = (
@@ -152,7 +155,7 @@ def test_user_text_cannot_break_the_page(tmp_path):
 
 def test_figures_without_data_are_none():
     assert plots.parity(None) is None
-    assert plots.parity({"train": [], "test": []}) is None
+    assert plots.parity(Predictions()) is None
     assert plots.learning_curve([], None, None) is None
     assert plots.gamma_histogram({"000": []}, 3.0, 10.0) is None
     assert plots.spend({"no label": plots.Spend()}) is None
@@ -161,7 +164,7 @@ def test_figures_without_data_are_none():
 
 
 def test_parity_leaves_masked_energies_out(tmp_path):
-    drawn = plots.parity({"train": predictions_of(campaign(tmp_path).train, 0.01), "test": []})
+    drawn = plots.parity(Predictions(predictions_of(campaign(tmp_path).train, 0.01)))
     assert drawn is not None
     assert "training (8 cells)" in drawn
 

@@ -25,6 +25,7 @@ from mlip_autopipec.base.tasks import Failure, Task, TaskSpec
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import Trained, TrainJob
 from mlip_autopipec.engines.potential_folder import maker_of
+from mlip_autopipec.science.predictions import Predicted, Predictions
 from mlip_autopipec.tasks import train
 
 
@@ -182,10 +183,17 @@ def test_the_previous_potential_is_judged_on_the_same_held_out_set(
     recorder: Recorder, tmp_path: Path
 ) -> None:
     previous = tmp_path / "potentials" / "001"
-    write_json(previous / "metrics.json", {"trainer": "recorder"})
-    (previous / "predictions.json").write_text(
-        json.dumps({"train": [], "test": [{"name": "label-7"}]})
+    tested = Predicted(
+        name="label-7",
+        n_atoms=1,
+        masked=False,
+        energy_dft_ev_per_atom=0.0,
+        energy_potential_ev_per_atom=0.0,
+        forces_dft_ev_per_a=[0.0] * 3,
+        forces_potential_ev_per_a=[0.0] * 3,
     )
+    write_json(previous / "metrics.json", {"trainer": "recorder"})
+    (previous / "predictions.json").write_text(json.dumps(Predictions(test=(tested,)).to_json()))
     given = spec(tmp_path, previous="potentials/001", warm_start="potentials/001")
     outcome = train.run(given, PLAN, tmp_path / "attempt")
     (job,) = recorder.jobs

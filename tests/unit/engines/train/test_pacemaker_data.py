@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from mlip_autopipec.engines.train.pacemaker.inputs import (
     settings_of,
 )
 from mlip_autopipec.engines.train.pacemaker.potential import core_radii
-from mlip_autopipec.science.predictions import errors
+from mlip_autopipec.science.predictions import Predicted, errors
 
 
 def structure(
@@ -180,14 +181,16 @@ def test_pacemaker_input_has_the_loss_and_the_start() -> None:
 
 
 def test_errors_leave_masked_energies_out() -> None:
-    row = {
-        "masked": False,
-        "energy_dft_ev_per_atom": -4.0,
-        "energy_potential_ev_per_atom": -4.003,
-        "forces_dft_ev_per_a": [0.0, 0.0],
-        "forces_potential_ev_per_a": [0.03, -0.04],
-    }
-    masked = {**row, "masked": True, "energy_potential_ev_per_atom": 9.0}
+    row = Predicted(
+        name="a",
+        n_atoms=2,
+        masked=False,
+        energy_dft_ev_per_atom=-4.0,
+        energy_potential_ev_per_atom=-4.003,
+        forces_dft_ev_per_a=[0.0, 0.0],
+        forces_potential_ev_per_a=[0.03, -0.04],
+    )
+    masked = replace(row, masked=True, energy_potential_ev_per_atom=9.0)
     result = errors([row, masked])
-    assert result["energy_rmse_mev_per_atom"] == pytest.approx(3.0)
-    assert result["force_rmse_mev_per_a"] == pytest.approx(1000 * np.sqrt(0.00125))
+    assert result.energy_rmse_mev_per_atom == pytest.approx(3.0)
+    assert result.force_rmse_mev_per_a == pytest.approx(1000 * np.sqrt(0.00125))

@@ -10,15 +10,14 @@ from collections.abc import Sequence
 from ase.calculators.calculator import Calculator
 
 from mlip_autopipec.base.labels import LabelledStructure
-from mlip_autopipec.base.values import Json
-from mlip_autopipec.science.predictions import prediction
+from mlip_autopipec.science.predictions import Predicted, prediction
 
 __all__ = ["predict"]
 
 
-def predict(calculator: Calculator, items: Sequence[LabelledStructure]) -> list[Json]:
+def predict(calculator: Calculator, items: Sequence[LabelledStructure]) -> list[Predicted]:
     """One row per structure (:func:`~mlip_autopipec.science.predictions.prediction`)."""
-    rows: list[Json] = []
+    rows: list[Predicted] = []
     for item in items:
         calculator.calculate(item.atoms.copy())
         found = calculator.results

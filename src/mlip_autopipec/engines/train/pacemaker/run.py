@@ -38,7 +38,7 @@ from mlip_autopipec.engines.train.pacemaker.potential import (
     read_references,
     save,
 )
-from mlip_autopipec.science.predictions import errors
+from mlip_autopipec.science.predictions import Predictions, errors
 
 __all__ = ["fit", "main", "run"]
 
@@ -97,15 +97,15 @@ def _evaluate(
     potential: Path,
 ) -> Json:
     calculator = load_calculator(potential)
-    rows = {"train": predict(calculator, train), "test": predict(calculator, test)}
-    atomic_write(potential / PREDICTIONS, json.dumps(rows))
+    rows = Predictions(tuple(predict(calculator, train)), tuple(predict(calculator, test)))
+    atomic_write(potential / PREDICTIONS, json.dumps(rows.to_json()))
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return {
         "trainer": settings.trainer,
         "basis": settings.basis,
         "warm_start": settings.warm_start,
-        "train": errors(rows["train"]),
-        "test": errors(rows["test"]),
+        "train": errors(rows.train).to_json(),
+        "test": errors(rows.test).to_json(),
         "cpu_s": round(sum(item.ru_utime + item.ru_stime for item in usage), 1),
     }
 
