@@ -102,25 +102,26 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One condition of convergence: whether it is met, in words with the numbers.
-
-    ``kind``: the criterion, by its name in ``CRITERIA``.
-    """
+    """One condition of convergence: whether it is met, in words with the numbers."""
 
     kind: str
+    """The criterion, by its name in ``CRITERIA``."""
     name: str
+    """What it is asked of: a condition of MD, a property, a potential."""
     met: bool
+    """Whether it is met."""
     text: str
+    """The same in words with the numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``converged`` when every check is met; ``checks`` in the order in which a person reads
-    them.
-    """
+    """Whether the campaign has converged, and why."""
 
     converged: bool
+    """Whether every check is met."""
     checks: tuple[Check, ...]
+    """In the order in which a person reads them."""
 
     @property
     def reasons(self) -> tuple[str, ...]:

@@ -42,22 +42,28 @@ ErrorKind = Literal["relative", "absolute", "alone"]
 
 @dataclass(frozen=True, slots=True)
 class PropertyValue:
-    """One number of a property: by the potential and by our own DFT, in ``unit``; None: not known.
-
-    ``tolerance`` bounds the error. ``kind``: ``relative``, a share of the DFT value (0.05 is 5 %);
-    ``absolute``, a difference in ``unit``; ``alone``, ``potential`` is itself an error against DFT
-    in ``unit`` (``measure`` says of which sort, ``RMSD``), and ``dft`` is None.
-    """
+    """One number of a property: by the potential and by our own DFT."""
 
     key: str
+    """Name for programs."""
     label: str
+    """Name for people."""
     unit: str
+    """Unit of ``potential`` and ``dft``."""
     tolerance: float
+    """Bounds the error; of which sort says ``kind``."""
     potential: float | None = None
+    """By the potential; None: not known."""
     dft: float | None = None
+    """By our own DFT; None: not known."""
     kind: ErrorKind = "relative"
+    """The error is a share of the DFT value (0.05 is 5 %), a difference in ``unit``, or
+    ``potential`` itself, which then is an error against DFT in ``unit``.
+    """
     measure: str = ""
+    """Of ``alone``: which sort of error, such as ``RMSD``."""
     digits: int = 3
+    """Digits behind the point that a person is shown."""
 
     @property
     def error(self) -> float | None:
