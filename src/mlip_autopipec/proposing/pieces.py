@@ -23,6 +23,7 @@ from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.proposing import strategies
 from mlip_autopipec.proposing.pool import SurrogatePool
 from mlip_autopipec.science import generation
+from mlip_autopipec.science.generation import starts
 from mlip_autopipec.science.generation.start_ranking import Start
 from mlip_autopipec.science.screening import (
     Evaluation,
@@ -38,11 +39,12 @@ __all__ = [
     "Dropped",
     "Piece",
     "Sifted",
+    "candidates",
     "counted",
     "pieces_of",
     "proposed",
     "screened",
-    "sifted",
+    "starts_of",
     "useful_processes",
 ]
 
@@ -90,11 +92,21 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Sifted:
-    """What screen and search for twins leave of a batch, and why the rest is not kept."""
+    """What screen and search for twins leave of a batch, and why the rest is not kept.
 
+    ``proposed``: strategy -> how many it made.
+    """
+
+    proposed: Counter[str]
     judged: Screened
     accepted: list[Candidate]
     dropped: list[Dropped]
+
+    @property
+    def energies_ev_per_atom(self) -> list[float | None]:
+        """The surrogate's, of the accepted ones."""
+        known = {id(item.candidate): item.energy_ev_per_atom for item in self.judged.verdicts}
+        return [known[id(candidate)] for candidate in self.accepted]
 
 
 def counted(dropped: Iterable[Dropped]) -> dict[str, int]:
@@ -135,6 +147,28 @@ def useful_processes(pieces: Sequence[Piece], cores: int) -> int:
     """
     evaluations = START_EVALUATIONS + sum(piece.evaluations for piece in pieces)
     return max(1, min(cores, evaluations // EVALUATIONS_PER_PROCESS))
+
+
+def starts_of(plan: Plan, pool: SurrogatePool) -> list[Start]:
+    """Start structures of a plan, relaxed and ranked by the surrogate where it knows the elements.
+
+    Raises InputError for an unreadable structure file or a composition without a start crystal.
+    """
+    evaluate = pool.evaluate if strategies.surrogate_knows(plan) else None
+    return starts.find(
+        plan.material, evaluate, seed=plan.seed, max_atoms=plan.embedding.max_dft_atoms
+    )
+
+
+def candidates(
+    plan: Plan, batches: Sequence[Sequence[Piece]], found: Sequence[Start], pool: SurrogatePool
+) -> list[Sifted]:
+    """What each batch makes of the starts, screened and without twins, batch by batch.
+
+    All batches share the pool while strategies are at work.
+    """
+    made = iter(proposed(plan, [piece for pieces in batches for piece in pieces], found, pool))
+    return [sifted(plan, pieces, [next(made) for _ in pieces], found, pool) for pieces in batches]
 
 
 def proposed(
@@ -202,4 +236,8 @@ def sifted(
             for twin in twins
         ),
     ]
-    return Sifted(judged, accepted, dropped)
+    count: Counter[str] = Counter()
+    for piece, ones in zip(pieces, made, strict=True):
+        if piece.runs:
+            count[piece.item["name"]] += len(ones)
+    return Sifted(count, judged, accepted, dropped)

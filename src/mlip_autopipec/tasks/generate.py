@@ -23,14 +23,13 @@ from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.proposing import strategies
 from mlip_autopipec.proposing.pieces import (
     PROPOSING,
+    candidates,
     counted,
     pieces_of,
-    proposed,
-    sifted,
+    starts_of,
     useful_processes,
 )
 from mlip_autopipec.proposing.pool import opened
-from mlip_autopipec.science.generation import starts
 from mlip_autopipec.science.generation.start_ranking import Start
 from mlip_autopipec.science.lattices import standard_cell
 from mlip_autopipec.science.properties.port import AsksSurrogate
@@ -54,18 +53,14 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     with opened(
         plan, cores, progress, beside=len(plan.generation.batches) - 1 if cores > 1 else 0
     ) as pool:
-        evaluate = pool.evaluate if strategies.surrogate_knows(plan) else None
-        found = starts.find(
-            plan.material, evaluate, seed=plan.seed, max_atoms=plan.embedding.max_dft_atoms
-        )
+        found = starts_of(plan, pool)
         near = [start for start in found if start.near]
         if not near:
             return Outcome(
                 None, Failure("no_candidates", "no start structure survived its relaxation")
             )
         write_json(folder / "start.json", [start.candidate.to_json() for start in near])
-        made = proposed(plan, pieces, found, pool)
-        kept = sifted(plan, pieces, made, found, pool)
+        kept = candidates(plan, [pieces], found, pool)[0]
 
     accepted, reasons = kept.accepted, counted(kept.dropped)
     write_json(
@@ -90,7 +85,7 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
             "geometry_only": kept.judged.geometry_only,
             "audit": [candidate.to_json() for candidate in _audit(plan, kept.judged, spec.payload)],
             "starts": [_start(start) for start in near],
-            "hit": {"proposed": sum(map(len, made)), "accepted": len(accepted)},
+            "hit": {"proposed": kept.proposed.total(), "accepted": len(accepted)},
         }
     )
 

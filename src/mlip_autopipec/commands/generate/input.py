@@ -15,17 +15,13 @@ from pathlib import Path
 from mlip_autopipec.base.errors import MlipError
 from mlip_autopipec.base.files import write_json
 from mlip_autopipec.base.progress import Progress
-from mlip_autopipec.base.structures import Candidate
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.campaign import first_set
 from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.commands.generate.outputs import FILES, Generated, summary_of, write_files
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.proposing import pieces as candidates
-from mlip_autopipec.proposing import strategies
-from mlip_autopipec.proposing.pieces import Dropped, counted, pieces_of
+from mlip_autopipec.proposing.pieces import candidates, counted, pieces_of, starts_of
 from mlip_autopipec.proposing.pool import SurrogatePool, opened
-from mlip_autopipec.science.generation import starts
 from mlip_autopipec.science.generation.start_ranking import Start
 
 __all__ = ["generate"]
@@ -93,10 +89,7 @@ def generate(
 
 
 def _starts(plan: Plan, pool: SurrogatePool) -> list[Start]:
-    evaluate = pool.evaluate if strategies.surrogate_knows(plan) else None
-    found = starts.find(
-        plan.material, evaluate, seed=plan.seed, max_atoms=plan.embedding.max_dft_atoms
-    )
+    found = starts_of(plan, pool)
     if not any(start.near for start in found):
         raise MlipError("no start structure survived its relaxation")
     return found
@@ -105,29 +98,19 @@ def _starts(plan: Plan, pool: SurrogatePool) -> list[Start]:
 def _candidates(plan: Plan, found: list[Start], pool: SurrogatePool) -> Generated:
     """All strategies of all batches, screened batch by batch as the campaign does."""
     tasks = first_set.generate(plan, CampaignState())
-    pieces = [piece for task in tasks for piece in pieces_of(plan, task.payload)]
-    made = candidates.proposed(plan, pieces, found, pool)
+    batches = candidates(plan, [pieces_of(plan, task.payload) for task in tasks], found, pool)
     proposed: Counter[str] = Counter()
-    for piece, ones in zip(pieces, made, strict=True):
-        if piece.runs:
-            proposed[piece.item["name"]] += len(ones)
-    accepted: list[Candidate] = []
-    energies: list[float | None] = []
-    dropped: list[Dropped] = []
-    for batch in range(len(tasks)):
-        mine = [index for index, piece in enumerate(pieces) if piece.batch == batch]
-        kept = candidates.sifted(
-            plan, [pieces[i] for i in mine], [made[i] for i in mine], found, pool
-        )
-        energy = {
-            id(verdict.candidate): verdict.energy_ev_per_atom for verdict in kept.judged.verdicts
-        }
-        accepted += kept.accepted
-        energies += [energy[id(candidate)] for candidate in kept.accepted]
-        dropped += kept.dropped
+    for kept in batches:
+        proposed.update(kept.proposed)
+    dropped = [item for kept in batches for item in kept.dropped]
     by_strategy = {
         name: [item for item in dropped if item.strategy == name]
         for name in {d.strategy for d in dropped}
     }
-    rejected = {name: counted(items) for name, items in sorted(by_strategy.items())}
-    return Generated(found, accepted, energies, proposed, rejected)
+    return Generated(
+        found,
+        [candidate for kept in batches for candidate in kept.accepted],
+        [energy for kept in batches for energy in kept.energies_ev_per_atom],
+        proposed,
+        {name: counted(items) for name, items in sorted(by_strategy.items())},
+    )
