@@ -20,7 +20,11 @@ LOST = "lost"
 """The worker vanished without an outcome (killed, machine restarted)."""
 STOPPED = "stopped"
 """The driver ended the attempt because the user stopped the run; never counted against the task."""
+# Workers that vanish say nothing of their task, so they cost no repair; after so many the task
+# itself is what kills them.
 MAX_LOST = 8
+# An exception of Python may be the machine's (a full disk, a lost mount); the second is the
+# program's.
 MAX_ERRORS = 2
 
 

@@ -28,11 +28,17 @@ PRIORITY: dict[TaskKind, int] = {
     "validate": 20,
     "hit_rate": 80,
 }
+# What MD met, then what was selected, then what is validated against; what checks the screen
+# last.
 PRIORITY_HARVEST_LABEL = 30
 PRIORITY_FIRST_ANSWER = 49
 """Of a validation label whose answer says what else has to be calculated."""
+# Of a candidate that was selected.
 PRIORITY_LABEL = 50
+# Of a label that potentials are validated against: nothing waits for it before the first fit.
 PRIORITY_VALIDATION_LABEL = 60
+# Of a label that checks the screen: after everything that the first fit and its validation wait
+# for.
 PRIORITY_AUDIT_LABEL = 70
 
 

@@ -38,6 +38,7 @@ Told = Callable[[str, float], None]
 #: Stands in for the result of a piece of work that cannot be done; told why.
 Lost = Callable[[str], R]
 _ReportOf = Callable[[int], Callable[[float], None]]
+# A pretrained model with its libraries: no more processes are started than memory holds.
 MEMORY_PER_PROCESS_GB = 1.6
 POLL_S = 0.5
 KILLED = (

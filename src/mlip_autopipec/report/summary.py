@@ -6,7 +6,6 @@ import platform
 from collections.abc import Sequence
 from importlib import metadata
 
-from mlip_autopipec.base.values import Json
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.report.accuracy import errors_by_strategy
 from mlip_autopipec.report.failures import failed_attempts

@@ -13,6 +13,7 @@ from mlip_autopipec.base.labels import LabelledStructure
 
 __all__ = ["Split", "core_mask", "group_split", "one_method"]
 
+# Of the groups that may be held out: the rest teaches their kind.
 MOST_HELD_OUT = 0.6
 Split = tuple[tuple[LabelledStructure, ...], tuple[LabelledStructure, ...]]
 

@@ -46,8 +46,11 @@ class Choice(Generic[T]):
     reason: str
 
 
+# Metals have a Fermi surface to resolve.
 METAL_SPACING_PER_A = 0.25
+# A gap makes the Brillouin zone smooth; defects and melts close it, so not wider.
 SEMICONDUCTOR_SPACING_PER_A = 0.36
+# Cold smearing of 0.14 eV: forces stay those of the ground state, and melts converge.
 DEGAUSS_RY = 0.01
 
 #: Closed-shell charges of elements that take electrons.
@@ -113,6 +116,7 @@ _ACTINIDES = dict(
 
 #: Elements whose low cutoff was measured: force error in meV/Å against 64 Ry.
 _MEASURED_LOW_FORCE_ERROR = {"Si": 1.0, "Al": 5.5}
+# meV/Å. A low cutoff hint whose measured error is above is not trusted.
 MAX_CUTOFF_FORCE_ERROR = 10.0
 
 

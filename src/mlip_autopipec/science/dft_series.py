@@ -33,10 +33,14 @@ __all__ = [
     "spacings_to_try_per_a",
 ]
 
+# A tenth of the force error at which a campaign may stop.
 FORCE_LIMIT_MEV_PER_A = 10.0
+# A fifth of the energy error at which a campaign may stop; of differences, where most of it
+# cancels.
 ENERGY_LIMIT_MEV_PER_ATOM = 1.0
 CUTOFF, KSPACING = "cutoff_ry", "kspacing_per_a"
 
+# Thermal: forces of about 1 eV/Å, against which the limits are set.
 _DISPLACEMENT_A = 0.08
 _COMPRESSION = 0.97
 """Factor on the volume of the second structure: its elastic energy is well above what is asked for.

@@ -34,6 +34,7 @@ FloatArray = NDArray[np.float64]
 #: an ACE basis, ...
 AtomicFingerprint = Callable[[Atoms], FloatArray]
 
+# SOAP of the first neighbour shells, broad enough that thermal motion is a small distance.
 R_CUT_A, N_MAX, L_MAX, SIGMA_A = 5.0, 8, 6, 0.5
 INSTALL = "pip install 'mlip-autopipec[structures]'"
 

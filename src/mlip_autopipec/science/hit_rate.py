@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 FloatArray = NDArray[np.float64]
+# Of surrogate and DFT forces: below, the surrogate does not rank this material, and the summary
+# says so.
 LEAST_CORRELATION = 0.7
 # Forces of symmetric cells vanish on both sides; a correlation over a few numbers, or over noise,
 # says nothing.

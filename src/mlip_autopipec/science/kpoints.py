@@ -28,6 +28,8 @@ from numpy.typing import NDArray
 __all__ = ["KPointGrid", "choose_grid", "is_hexagonal", "shortest_vector_a"]
 
 _ROUNDING = 1e-6
+# Angles this far from 60 or 120 degrees are still a strained hexagonal cell, for which meshes
+# must not be shifted.
 _STRAINED_DEG = 13.0
 
 

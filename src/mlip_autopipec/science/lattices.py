@@ -26,7 +26,9 @@ __all__ = [
     "widest_a",
 ]
 
+# Of spglib: relaxed and rattled cells keep their symmetry within this, or have none.
 SYMPREC_A = 0.01
+# On each free side of what is not periodic, for MD: beyond the cutoff of the potential.
 VACUUM_A = 8.0
 
 

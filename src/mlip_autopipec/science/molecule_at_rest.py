@@ -43,10 +43,12 @@ FloatArray = NDArray[np.float64]
 # Large enough for forces well above the noise of a DFT calculation (1 meV/Å), small enough to be
 # nearly harmonic.
 PROBE_ENERGY_EV = 0.02
+# By which an atom is displaced along one vibration: farther, it is not harmonic.
 MOST_MOVED_A = 0.1
 # A surrogate may have a soft mode far too soft: no Newton step goes further than that of a mode of
 # this wavenumber.
 SOFTEST_PER_CM = 100.0
+# Of an atom, from the surrogate's molecule towards the minimum of DFT.
 LONGEST_STEP_A = 0.15
 BOND = 1.25  # sums of covalent radii
 

@@ -29,7 +29,9 @@ __all__ = ["KEPT_IN_SCRATCH", "run", "too_close"]
 KEPT_IN_SCRATCH = (".xml",)
 #: The failure whose state is worth keeping for the next attempt.
 OUT_OF_WALLTIME = "out_of_walltime"
+# A program stops itself a little before its wall time; killing is for one that hangs.
 _KILL_MARGIN_S = 30.0
+# A program is never given less, however little is left of the allocation.
 _SHORTEST_S = 60.0
 
 

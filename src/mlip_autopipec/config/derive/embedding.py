@@ -9,12 +9,14 @@ from mlip_autopipec.config.plan import DftPlan, Embedding, Material
 
 __all__ = ["DFT_CELL_SIZES", "LABEL_CPU_S", "PAIR_CPU_S", "derive_embedding"]
 
+# The largest of DFT_CELL_SIZES whose label is expected to cost at most this is cut out.
 LABEL_CPU_S = 400.0
 
 
 PAIR_CPU_S = 60.0  # of two molecules: their MD is that of one
 
 
+# Atoms of the cells that are tried, largest first: below the last a cutout has no core.
 DFT_CELL_SIZES = (32, 24, 16)
 
 

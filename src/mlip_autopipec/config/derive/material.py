@@ -12,6 +12,8 @@ from mlip_autopipec.science import dft_rules
 
 __all__ = ["DEFAULT_TEMPERATURES_K", "check_elements", "kind_of", "radius_a", "temperatures_k"]
 
+# By goal: ambient, and far enough above for the anharmonic part (general: up to and beyond many
+# melting points).
 DEFAULT_TEMPERATURES_K = {"general": [300.0, 900.0], "crystal": [300.0, 600.0]}
 
 

@@ -15,6 +15,7 @@ from mlip_autopipec.science.embedding.model import FloatArray, IntArray, Piece
 
 __all__ = ["Local", "Surroundings", "agreement", "evaluate", "exact_radii", "near_centre"]
 
+# Atoms of one element this near each other are the same neighbour.
 POSITION_TOLERANCE_A = 0.05
 
 

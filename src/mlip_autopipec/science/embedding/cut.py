@@ -31,6 +31,8 @@ from mlip_autopipec.science.embedding.seam import Seam, relax_seam
 
 __all__ = ["cut"]
 
+# Largest relative difference of local energy or gamma at which an atom of the cutout is still the
+# parent's.
 _TOLERANCE = 0.05
 
 

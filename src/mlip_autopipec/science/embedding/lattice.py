@@ -22,8 +22,11 @@ _SHIFTS = np.array(list(itertools.product((-1, 0, 1), repeat=3)))
 # Lindemann: crystals melt where the rms displacement reaches 10-15 % of the nearest-neighbour
 # distance.
 _MAX_RMS_FRACTION = 0.18
+# Of the neighbour distance: a fit this good can be no other origin or orientation.
 _CLEAR_RMS_FRACTION = 0.1
+# Share of lattice sites with one atom: more vacancies and double ones than that are no crystal.
 _MIN_SINGLE_FRACTION = 0.85
+# Lattice vectors of the parent may be this far from those of the start.
 _MAX_STRAIN = 0.15
 
 

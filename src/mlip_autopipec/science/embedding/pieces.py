@@ -20,7 +20,9 @@ from mlip_autopipec.science.lattices import separation_a
 
 __all__ = ["MERGE_FACTOR", "box_piece", "crystal_pieces", "merge_overlaps", "shortest_bond"]
 
+# Of the shortest bond: atoms nearer across the faces of a box are one atom cut twice.
 MERGE_FACTOR = 0.8
+# A parent with a larger formula (an alloy, a cell with a defect) is left as it was cut.
 _MAX_FORMULA_ATOMS = 10
 _Occupants = dict[
     tuple[int, ...], list[int]

@@ -17,7 +17,9 @@ from mlip_autopipec.science.embedding.model import IntArray
 
 __all__ = ["Seam", "relax_seam"]
 
+# A seam that needs more is not a seam but a reconstruction.
 _MAX_STEPS = 60
+# Small, since the potential extrapolates there.
 _MAX_STEP_A = 0.05
 
 

@@ -40,6 +40,7 @@ _ANION_SITES = frozenset(
 )
 # Steps of the grid of compositions around the asked one, in atomic fractions of a sublattice.
 GRID_STEPS = (0.125, 0.25)
+# Of spglib, tried in turn: relaxed starts are slightly off their symmetry.
 SITE_TOLERANCES_A = (0.01, 0.1, 0.3)
 # Shells of neighbours whose occupation is counted.
 SHELLS = 3

@@ -14,6 +14,7 @@ from mlip_autopipec.science.lattices import bare
 
 __all__ = ["Run", "timestep_fs"]
 
+# Langevin: 50 fs, so that a short run reaches its temperature.
 FRICTION_PER_FS = 0.02
 
 

@@ -15,6 +15,7 @@ INSTALL = "pip install 'mlip-autopipec[structures]'"
 # ltol, stol, angle_tol of the matcher. Loose: two relaxations of one crystal; strict: one crystal
 # written twice.
 LOOSE, STRICT = (0.15, 0.2, 4.0), (0.01, 0.01, 0.5)
+# Molecules whose interatomic distances agree within this are one.
 DISTANCE_A = 0.1
 
 

@@ -31,10 +31,12 @@ from mlip_autopipec.science.lattices import bare
 
 __all__ = ["generate", "mc_rattled"]
 
+# Enough that each atom has found the walls of its cage.
 SWEEPS = 12
 # Half of the steps to a distance this much above the limit are refused (sums of covalent radii);
 # width of the rise.
 SOFT_ABOVE_LIMIT = 0.07
+# Width of that rise (sums of covalent radii).
 CONTACT_WIDTH = 0.04
 
 

@@ -35,9 +35,13 @@ SEGMENTS = (
 # A crystal melts near 0.1-0.15 of the neighbour distance; a small superheated cell vibrates up to
 # 0.25.
 LIQUID_RATIO = 0.4
+# Steps between two looks at whether it has melted.
 HEATING_BLOCK_STEPS = 50
+# Then it is called unmelted, and its frames say so.
 MAX_HEATING_BLOCKS = 10
+# Above this a surrogate made for solids knows nothing.
 MAX_TEMPERATURE_K = 8000.0
+# After a change of temperature or volume, before frames are taken.
 SETTLING_STEPS = 20
 
 

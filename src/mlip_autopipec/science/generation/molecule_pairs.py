@@ -18,6 +18,7 @@ __all__ = ["generate"]
 # Nearest contact in sums of van der Waals radii (Alvarez, Dalton Trans. 42, 8617, 2013): 0.65 is a
 # hydrogen bond.
 CONTACTS = (0.62, 1.4)
+# For elements without a tabulated van der Waals radius: the middle of the table.
 UNKNOWN_RADIUS_A = 2.0
 
 

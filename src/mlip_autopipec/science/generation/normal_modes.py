@@ -31,10 +31,12 @@ from mlip_autopipec.science.lattices import bare
 
 __all__ = ["PER_CM", "Modes", "drawn", "generate", "hessian", "normal_modes", "temperatures_k"]
 
+# Of the finite differences: well above the surrogate's noise, well within the harmonic range.
 STEP_A = 0.01
 # Soft modes (internal rotations, long acoustic waves) would move atoms out of the harmonic region:
 # they are given the amplitude of this wavenumber.
 SOFTEST_PER_CM = 50.0
+# Draws before the undisplaced structure is taken.
 TRIES = 20
 PER_CM = units.invcm / (
     units._hbar * units.J * units.s

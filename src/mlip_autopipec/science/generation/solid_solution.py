@@ -26,6 +26,7 @@ from mlip_autopipec.science.lattices import bare
 
 __all__ = ["atoms_of_each", "disordered", "neighbours", "parent_lattices", "pure_elements"]
 
+# Atoms of a start cell, the smallest that holds the composition first.
 CELL_SIZES = (16, 24, 32)
 CLOSE_PACKED = ("fcc", "bcc", "hcp")
 # A start cell may be this far off (atomic fraction) before a larger one is taken.
@@ -33,6 +34,7 @@ MAX_DEVIATION = 0.01
 # Ordered compounds this near (atomic fraction) share their local surroundings with the solid
 # solution.
 NEIGHBOURHOOD = 0.15
+# Of an ordered neighbour: larger formulas have more prototypes than they teach.
 LARGEST_FORMULA = 5
 
 

@@ -32,9 +32,13 @@ from mlip_autopipec.science.generation.relaxing import loosely_relaxed
 __all__ = ["alloys", "generate", "quasirandom"]
 
 INSTALL = "pip install 'mlip-autopipec[structures]'"
+# Of the residual, by shell: near pairs carry most of the energy.
 SHELL_WEIGHTS = {1: 1.0, 2: 0.5, 3: 0.25}
+# Triplets of nearest neighbours break ties between equal pair correlations.
 TRIPLET_WEIGHT = 0.25
+# Decorations that are judged by our own residual: sqsgenerator's objective differs from it.
 JUDGED = 200
+# The best of these are improved further by exchanging atoms.
 POLISHED = 2
 
 

@@ -32,6 +32,7 @@ from mlip_autopipec.science.screening import composition
 
 __all__ = ["Start", "ranked", "unranked"]
 
+# Starts within this of the lowest: about what heat and the surrogate's error can turn around.
 KEPT_ABOVE_LOWEST_EV_PER_ATOM = 0.1
 # Close-packed stackings lie within the surrogate's error of each other: there the crystal known for
 # the element wins.
@@ -39,15 +40,22 @@ REFERENCE_BONUS_EV_PER_ATOM = 0.02
 #: Temperature (K) of the ideal mixing entropy that disordered cells are credited with: where alloys
 #: are annealed.
 MIXING_K = 1000.0
+# Starts that everything is built on, and crystals far above them that are shown to the fit.
 MOST_NEAR, MOST_HIGH = 8, 3
+# Above the lowest: no crystal that is worth a label lies higher.
 HIGHEST_EV_PER_ATOM = 1.0
 # Structures that reach the short and the long relaxation, by their energy and by what their forces
 # promise: of the asked composition, and of every other one.
 Quota = dict[bool, tuple[int, int]]
+# Quotas of the short relaxation; True: of the asked composition.
 SHORT: Quota = {True: (20, 6), False: (6, 2)}
+# Quotas of the long one.
 LONG: Quota = {True: (10, 2), False: (4, 1)}
+# Steps of each relaxation: to tell the promising, to rank them, and to build on them.
 SHORT_STEPS, LONG_STEPS, TIGHT_STEPS = 12, 80, 150
+# The long relaxation ends here: good enough to rank by energy.
 LONG_FORCE_EV_PER_A = 0.03
+# Only crystals this near in energy are compared as possibly the same one.
 SAME_ENERGY_EV_PER_ATOM = 0.01
 
 

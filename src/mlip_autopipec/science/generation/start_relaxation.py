@@ -27,6 +27,7 @@ __all__ = [
     "scanned",
 ]
 
+# Of the starts that everything is built on: below the error of any label.
 TIGHT_FORCE_EV_PER_A = 0.005
 # Linear factors of the first volumes that are tried; the scan goes on outward until the lowest is
 # bracketed.

@@ -31,7 +31,9 @@ __all__ = ["System", "counts", "find", "proposals", "prototypes", "read_structur
 # Larger prototypes cost more in DFT than a start structure is worth; binary and ternary ground
 # states mostly fit.
 MAX_PROTOTYPE_ATOMS = 24
+# Of ordered crystals of other compositions, which are many: only the small ones.
 MAX_NEIGHBOUR_ATOMS = 12
+# Largest start cell unless the plan says otherwise.
 MAX_ATOMS = 32
 # How many are taken on trust where no surrogate can rank them.
 UNRANKED = 8

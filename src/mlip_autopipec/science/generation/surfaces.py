@@ -16,9 +16,13 @@ from mlip_autopipec.science.lattices import bare, standard_cell
 
 __all__ = ["generate", "slabs"]
 
+# Surfaces of lowest energy are among these for the usual crystals.
 LOW_INDICES = ((1, 0, 0), (1, 1, 0), (1, 1, 1), (0, 0, 1), (1, 0, 1), (2, 1, 0))
+# Slabs: thick enough for two surfaces and something between, thin enough for DFT.
 MIN_THICKNESS_A, MAX_THICKNESS_A = 4.0, 12.0
+# Cuts of one plane that are kept.
 TERMINATIONS = 2
+# Beyond the cutoff of the potential and the decay of the density.
 VACUUM_A = 10.0
 
 

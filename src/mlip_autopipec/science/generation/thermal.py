@@ -18,6 +18,7 @@ from mlip_autopipec.science.generation.dynamics import Run
 
 __all__ = ["generate"]
 
+# Frames in a row that stay on one side of the split: a few vibrations.
 FRAMES_PER_GROUP = 4
 
 

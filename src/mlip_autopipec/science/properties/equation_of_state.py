@@ -50,6 +50,8 @@ __all__ = [
     "strained_cells",
 ]
 
+# Of the volume: both sides of the minimum, far enough for the bulk modulus, near enough for one
+# crystal.
 EOS_STRAINS = (-0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06)
 
 MIN_POINTS = 5

@@ -45,8 +45,11 @@ __all__ = ["MoleculeAtRest"]
 FloatArray = NDArray[np.float64]
 
 AT_REST, VIBRATION = "molecule_at_rest", "vibration"
+# Vibrations that are compared, two calculations each.
 MODES = 3
+# The potential's own minimum: far below its error.
 RELAXED_EV_PER_A = 0.002
+# Of that relaxation.
 STEPS = 300
 #: A relaxation that ends this far from DFT's molecule found another one, or none.
 SAME_MOLECULE_A = 0.5

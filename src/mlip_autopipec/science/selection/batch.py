@@ -34,6 +34,7 @@ REASONS: dict[Method, str] = {
     "random": "random",
 }
 
+# Share of a pick: farthest points crowd in the disordered families.
 MOST_OF_ONE_FAMILY = 0.2
 
 

@@ -23,6 +23,7 @@ __all__ = ["d_optimal_points"]
 # That of the linear fit itself, in units of the columns' mean square: weaker directions teach it
 # nothing.
 RIDGE = 3e-7
+# Rows of highest leverage among which picks are exchanged: an exchange costs rows times picks.
 MAX_EXCHANGE_ROWS = 4000
 
 

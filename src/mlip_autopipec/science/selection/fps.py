@@ -31,6 +31,7 @@ from mlip_autopipec.science.selection.rows import (
 
 __all__ = ["farthest_environments", "farthest_points", "max_min_picks"]
 
+# Rows of a block of distances: bounds the memory, changes no pick.
 SEEDS_AT_ONCE = 256
 # A seed farther from the new one than twice the distance to its row shields that row; a little more
 # against rounding.

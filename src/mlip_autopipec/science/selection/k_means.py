@@ -25,8 +25,11 @@ from mlip_autopipec.science.selection.rows import (
 
 __all__ = ["cluster_points", "principal_components"]
 
+# Principal components that are clustered, where fewer do not hold the variance below.
 COMPONENTS = 32
+# Share of the variance that the components have to hold.
 VARIANCE_KEPT = 0.999
+# Of Lloyd's algorithm.
 MAX_ITERATIONS = 30
 
 
