@@ -8,6 +8,7 @@ No product module imports this one. A new backend proves itself with one line::
 
 from mlip_autopipec.testing.contracts.dft import DftEngineContract
 from mlip_autopipec.testing.contracts.md import MdEngineContract
+from mlip_autopipec.testing.contracts.property import PropertyContract
 from mlip_autopipec.testing.contracts.strategy import StrategyContract
 from mlip_autopipec.testing.contracts.surrogate import SurrogateContract
 from mlip_autopipec.testing.contracts.trainer import TrainerContract
@@ -24,6 +25,7 @@ __all__ = [
     "DftEngineContract",
     "GradedEmt",
     "MdEngineContract",
+    "PropertyContract",
     "SimulatedDft",
     "SimulatedMd",
     "SimulatedSurrogate",

@@ -263,6 +263,10 @@ class Property(Protocol):
         """The property with the settings ``obj`` of a plan."""
         ...
 
+    def model_dump(self, *, mode: str = ...) -> dict[str, Any]:
+        """Its settings."""
+        ...
+
     @property
     def calls(self) -> int:
         """DFT calculations that it may ask for, at most."""
