@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mlip_autopipec.base.values import FloatArray
 
 __all__ = [
+    "SYMPREC_A",
     "bare",
     "heights_a",
     "hermite_forms",
