@@ -31,8 +31,8 @@ from mlip_autopipec.config.load import PreparedPlan
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.config.yaml import validate
 from mlip_autopipec.engines import registry
-from mlip_autopipec.engines.ports import MdJob
-from mlip_autopipec.engines.potential_folder import calculator_of
+from mlip_autopipec.engines.ports import MdJob, MdResult
+from mlip_autopipec.engines.potential_folder import calculator_of, maker_of
 
 __all__ = [
     "DFTFactory",
@@ -226,23 +226,21 @@ class PacemakerTrainer:
         """Fit the structures of ``data`` (extended XYZ), judge on ``test``, leave the potential in
         folder ``out``.
 
-        ``fast``: a linear fit. ``settings`` as in ``mlip_autopipec.commands.train.train_file``;
-        cutoff, functions and seed are the plan's. Returns the errors of both sets. Raises
+        ``fast``: by the trainer of the plan's first rounds. Settings and seed are the plan's;
+        ``settings`` replaces some of the trainer's. Returns the errors of both sets. Raises
         InputError for unusable data, MlipError for a failed fit.
         """
         from mlip_autopipec.commands.train import train_file
 
         plan = self.plan.training
-        functions = plan.fast_functions_per_element if fast else plan.functions_per_element
-        given = {
-            "functions": functions,
-            "cutoff_a": plan.cutoff_a,
-            "seed": self.plan.seed,
-            **settings,
-        }
-        given.setdefault("iterations", plan.max_iterations)
+        trainer = plan.fast_trainer if fast else plan.trainer
         return train_file(
-            Path(data), None if test is None else Path(test), Path(out), fast=fast, **given
+            Path(data),
+            None if test is None else Path(test),
+            Path(out),
+            trainer=trainer,
+            settings={**plan.settings_of(trainer).model_dump(), **settings},
+            seed=self.plan.seed,
         )
 
     def calculator(self, potential: Path | str) -> Calculator:
@@ -269,8 +267,8 @@ class LammpsRunner:
         pressure_gpa: float = 0.0,
         seed: int = 1,
         folder: Path | str | None = None,
-    ) -> Json | Failure:
-        """Run ``ps`` picoseconds (or until gamma passes ``gamma_break``); see MdEngine for what
+    ) -> MdResult | Failure:
+        """Run ``ps`` picoseconds (or until gamma passes ``gamma_break``); see MdResult for what
         comes back.
 
         Structures above ``gamma_select`` are written into ``folder`` as they are met
@@ -279,7 +277,9 @@ class LammpsRunner:
         """
         root, plan = _folder(folder), self.plan.exploration
         home = Path(potential).resolve()
-        write_json(root / "current.json", {"name": home.name, "folder": str(home)})
+        trainer = maker_of(home, otherwise=self.plan.training.trainer)
+        pointer = {"name": home.name, "folder": str(home), "trainer": trainer}
+        write_json(root / "current.json", pointer)
         job = MdJob(
             start=atoms,
             elements=self.plan.material.elements,

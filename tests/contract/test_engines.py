@@ -14,7 +14,7 @@ from mlip_autopipec.base.labels import Label, LabelJob, LabelledStructure
 from mlip_autopipec.base.structures import Provenance
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.dft.quantum_espresso import pseudos
-from mlip_autopipec.engines.ports import MdJob, TrainJob
+from mlip_autopipec.engines.ports import MdJob, Trainer, TrainJob
 from mlip_autopipec.testing import (
     DftEngineContract,
     MdEngineContract,
@@ -42,9 +42,9 @@ def labelled(seed: int) -> LabelledStructure:
     return LabelledStructure(f"s{seed}", atoms, label, Provenance("rattle", f"g{seed}"))
 
 
-def fit(functions: int) -> TrainJob:
+def fit(trainer: Trainer, **settings: float) -> TrainJob:
     items = tuple(labelled(seed) for seed in range(10))
-    return TrainJob(("Cu",), items[:8], items[8:], 4.5, functions, 5, 0.05, 0)
+    return TrainJob(("Cu",), items[:8], items[8:], trainer.schema.model_validate(settings), seed=0)
 
 
 class TestSimulatedDft(DftEngineContract):
@@ -78,13 +78,13 @@ class TestQuantumEspresso(DftEngineContract):
 
 class TestSimulatedTrainer(TrainerContract):
     trainer = SimulatedTrainer()
-    job = fit(10)
+    job = fit(trainer)
 
 
 @pytest.mark.real
 class TestLinearAce(TrainerContract):
     trainer = registry.trainer("linear")
-    job = fit(20)
+    job = fit(trainer, cutoff_a=4.5, functions_per_element=20, kappa=0.05)
 
 
 class TestSimulatedMd(MdEngineContract):
@@ -107,11 +107,13 @@ class TestLammps(MdEngineContract):
 
         trainer, work = registry.trainer("linear"), folder / "fit"
         work.mkdir()
-        task = fit(20)
+        task = fit(trainer, cutoff_a=4.5, functions_per_element=20, kappa=0.05)
         code = execute(trainer.prepare(task, work), work)
         potential = trainer.parse(task, work, code)
         pointer = folder / "current.json"
-        write_json(pointer, {"name": "000-fit", "folder": str(potential.folder)})  # type: ignore[union-attr]
+        write_json(
+            pointer, {"name": "000-fit", "folder": str(potential.folder), "trainer": "linear"}
+        )  # type: ignore[union-attr]
         crystal = bulk("Cu", cubic=True) * (2, 2, 2)
         # Grades are not the subject here: the limits are far above what a cold crystal meets.
         return MdJob(crystal, ("Cu",), "nvt", 50, 0, 2, 0.2, 2, 1e4, 1e6, 10, 5, 1, 0, pointer)

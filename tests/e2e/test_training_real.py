@@ -25,6 +25,7 @@ from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.commands.train import train_file
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import Trained, TrainJob
+from mlip_autopipec.engines.train.pacemaker.schema import LinearSettings, PacemakerSettings
 
 pytestmark = pytest.mark.real
 
@@ -57,16 +58,20 @@ def spoiled(item: LabelledStructure, *, masked: bool) -> LabelledStructure:
     return replace(item, label=replace(item.label, forces=forces), core=core)
 
 
+LINEAR = LinearSettings(cutoff_a=5.0, functions_per_element=40, kappa=0.1)
+NONLINEAR = PacemakerSettings(**LINEAR.model_dump(), max_iterations=10, warm_iterations=10)
+
+
+SMALL = {"functions_per_element": 30}
+
+
 def copper_job(**changes: object) -> TrainJob:
     items = tuple(labelled(seed) for seed in range(18))
     values = {
         "elements": ("Cu",),
         "train": items[:15],
         "test": items[15:],
-        "cutoff_a": 5.0,
-        "functions_per_element": 40,
-        "max_iterations": 10,
-        "kappa": 0.1,
+        "settings": LINEAR,
         "seed": 1,
         "masked_energy_weight": 1.0,
     }
@@ -222,12 +227,12 @@ def test_a_rare_element_has_fewer_functions_than_a_common_one(tmp_path: Path) ->
 
 def test_pacemaker_learns_starts_warm_and_honours_the_mask(tmp_path: Path) -> None:
     """One cold fit (ladder) and one warm refit on data whose masked forces are spoiled."""
-    cold = train("pacemaker", copper_job(max_iterations=10), tmp_path / "cold")
+    cold = train("pacemaker", copper_job(settings=NONLINEAR), tmp_path / "cold")
     assert cold.metrics["test"]["force_rmse_mev_per_a"] < 150.0
     assert cold.metrics["test"]["energy_rmse_mev_per_atom"] < 30.0
     assert cold.metrics["gamma_train_max"] <= 1.002
     rows = tuple(spoiled(item, masked=True) for item in copper_job().train)
-    job = copper_job(train=rows, warm_start=cold.folder, max_iterations=10)
+    job = copper_job(train=rows, warm_start=cold.folder, settings=NONLINEAR)
     warm = train("pacemaker", job, tmp_path / "warm")
     assert warm.metrics["warm_start"] == str(cold.folder)
     assert warm.metrics["reference_energy_ev"] == cold.metrics["reference_energy_ev"]
@@ -265,12 +270,16 @@ def write_file(
 def test_a_file_of_labels_becomes_a_potential(tmp_path: Path) -> None:
     data = write_file(tmp_path / "data.extxyz.gz", range(14))
     test = write_file(tmp_path / "test.extxyz", range(14, 16))
-    result = train_file(data, test, tmp_path / "out", fast=True, functions=30)
+    result = train_file(
+        data, test, tmp_path / "out", trainer="linear", settings={"functions_per_element": 30}
+    )
     assert result["test"]["n_structures"] == 2
     assert result["test"]["force_rmse_mev_per_a"] < 100.0
     assert (Path(result["potential"]) / "potential.yace").is_file()
-    held = train_file(data, None, tmp_path / "held", fast=True, functions=30)
+    held = train_file(
+        data, None, tmp_path / "held", trainer="linear", settings={"functions_per_element": 30}
+    )
     assert held["test"]["n_structures"] >= 1
     assert held["test"]["n_structures"] + held["train"]["n_structures"] == 14
     with pytest.raises(InputError, match="not empty"):
-        train_file(data, test, tmp_path / "out", fast=True)
+        train_file(data, test, tmp_path / "out", trainer="linear")

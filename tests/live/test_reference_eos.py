@@ -39,7 +39,7 @@ def test_default_settings_give_the_all_electron_equation_of_state(
         crystal.cell.array, crystal.pbc, plan.dft.kspacing_per_a, plan.dft.kmesh_shifted
     )
     volumes, energies = [], []
-    for cell in strained_cells(crystal, plan.validation.each["equation_of_state"].eos_strains):
+    for cell in strained_cells(crystal, plan.validation.eos_strains):
         label = label_in(
             tmp_path, LabelJob(cell, plan.dft.method(), {}, mesh), walltime_s=1800, cores=1
         )

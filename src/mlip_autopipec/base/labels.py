@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -140,9 +139,8 @@ class LabelledStructure:
 class PotentialRef:
     """A trained potential in its own immutable folder ``potentials/<name>/``.
 
-    Files inside, by fixed names: ``potential.yaml`` (ACE, pyace format), ``potential.asi`` (active
-    set inverse), ``potential.yace`` (LAMMPS pace), ``metrics.json``. ``folder`` is relative to the
-    run folder.
+    ``trainer``: who made it, and knows its files. Beside them lie ``potential.json`` (the maker),
+    ``metrics.json`` and ``predictions.json``. ``folder`` is relative to the run folder.
     """
 
     name: str
@@ -158,6 +156,3 @@ class PotentialRef:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> PotentialRef:
         return cls(**{**data, "elements": tuple(data["elements"])})
-
-    def path(self, root: Path, file: str = "potential.yaml") -> Path:
-        return root / self.folder / file

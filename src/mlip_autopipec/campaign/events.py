@@ -19,7 +19,6 @@ __all__ = [
     "AttemptEnded",
     "AttemptPlanned",
     "AttemptSubmitted",
-    "AttemptVerdict",
     "CampaignEnded",
     "DriverStarted",
     "Event",
@@ -34,12 +33,13 @@ __all__ = [
     "SettingsChecked",
     "TaskCancelled",
     "TaskPlanned",
+    "Verdict",
     "from_record",
     "md_event",
     "to_record",
 ]
 
-AttemptVerdict = Literal["done", "retry", "quarantined"]
+Verdict = Literal["done", "retry", "quarantined"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class AttemptEnded:
     task_id: str
     attempt: int
     outcome: Outcome
-    verdict: AttemptVerdict
+    verdict: Verdict
     next_payload: Json | None = None
     salvage: bool = False
     cure: str | None = None

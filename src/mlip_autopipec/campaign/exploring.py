@@ -7,6 +7,7 @@ from mlip_autopipec.campaign.budget import room
 from mlip_autopipec.campaign.schedule import PRIORITY
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.config.plan import Condition, Plan
+from mlip_autopipec.engines.ports import MdResult
 
 __all__ = ["explore", "harvest", "passed", "unpassed_conditions"]
 
@@ -25,10 +26,7 @@ def passed(plan: Plan, state: CampaignState, condition: Condition) -> bool:
         if potential.trainer == state.current.trainer
     ]
     recent = set(kind[-plan.convergence.rounds :])
-    return any(
-        record.status == "done" and record.result["clean"] and record.result["potential"] in recent
-        for record in visits(state, condition)
-    )
+    return any(result.clean and result.potential in recent for result in _results(state, condition))
 
 
 def visits(state: CampaignState, condition: Condition) -> list[TaskRecord]:
@@ -36,6 +34,12 @@ def visits(state: CampaignState, condition: Condition) -> list[TaskRecord]:
     return [
         r for r in state.of_kind("explore") if r.task.payload["condition"]["name"] == condition.name
     ]
+
+
+def _results(state: CampaignState, condition: Condition) -> list[MdResult]:
+    """Of the finished MD tasks at a condition, oldest first."""
+    done = [record for record in visits(state, condition) if record.status == "done"]
+    return [MdResult.from_json(record.result) for record in done]
 
 
 def unpassed_conditions(plan: Plan, state: CampaignState) -> list[str]:
@@ -84,10 +88,8 @@ def _may_visit(plan: Plan, state: CampaignState, condition: Condition) -> bool:
     assert state.current is not None
     failed = [record for record in visits(state, condition) if record.status == "quarantined"]
     unclean = any(
-        record.status == "done"
-        and not record.result["clean"]
-        and record.result["potential"] == state.current.name
-        for record in visits(state, condition)
+        not result.clean and result.potential == state.current.name
+        for result in _results(state, condition)
     )
     return len(failed) < plan.rules.failed_visits and not unclean
 

@@ -14,7 +14,6 @@ from mlip_autopipec.campaign.events import (
     AttemptEnded,
     AttemptPlanned,
     AttemptSubmitted,
-    AttemptVerdict,
     CampaignEnded,
     DriverStarted,
     Event,
@@ -28,6 +27,7 @@ from mlip_autopipec.campaign.events import (
     SettingsChecked,
     TaskCancelled,
     TaskPlanned,
+    Verdict,
 )
 
 __all__ = ["Attempt", "CampaignState", "MdCandidate", "TaskRecord", "TaskStatus", "fold"]
@@ -320,7 +320,7 @@ class CampaignState:
         if event.next_payload is not None:
             record.payload = event.next_payload
         if record.status == "running":
-            statuses: dict[AttemptVerdict, TaskStatus] = {
+            statuses: dict[Verdict, TaskStatus] = {
                 "done": "done",
                 "retry": "queued",
                 "quarantined": "quarantined",

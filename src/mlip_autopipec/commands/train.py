@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import ase.io
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_numbers, covalent_radii
 
 from mlip_autopipec.base.errors import InputError, MlipError
 from mlip_autopipec.base.labels import Label, LabelledStructure
@@ -17,21 +20,17 @@ from mlip_autopipec.base.process import run_prepared
 from mlip_autopipec.base.structures import Provenance
 from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.base.values import Json
+from mlip_autopipec.config.yaml import validate
 from mlip_autopipec.engines import registry
-from mlip_autopipec.engines.ports import TrainJob
+from mlip_autopipec.engines.ports import TrainerFacts, TrainerSettings, TrainJob
 from mlip_autopipec.engines.potential_folder import sign
 from mlip_autopipec.science.dataset import group_split
 
-__all__ = ["read_labelled", "train_file"]
+__all__ = ["DEFAULT_TRAINER", "FAST_TRAINER", "read_labelled", "train_file"]
 
 HELD_OUT_FRACTION = 0.1
-DEFAULT_FUNCTIONS = {"linear": 300, "pacemaker": 150}
+DEFAULT_TRAINER, FAST_TRAINER = "pacemaker", "linear"
 FORMAT_HINT = "an extended XYZ file with `energy` per structure and `forces` per atom (eV, eV/Å)"
-
-# A campaign's many small cells want 0.003. Published sets of larger cells have few energies, which
-# the fit would chase: 214 silicon cells of 64 atoms, held out: 3.7 meV/atom and 104 meV/Å with
-# 0.05, 8.2 and 119 with 0.003.
-KAPPA = 0.05
 
 
 def train_file(
@@ -39,11 +38,8 @@ def train_file(
     test: Path | None,
     out: Path,
     *,
-    fast: bool = False,
-    functions: int | None = None,
-    cutoff_a: float = 5.5,
-    iterations: int = 100,
-    kappa: float = KAPPA,
+    trainer: str = DEFAULT_TRAINER,
+    settings: Mapping[str, Any] = MappingProxyType({}),
     seed: int = 1,
     threads: int = 1,
     walltime_s: float | None = None,
@@ -51,7 +47,9 @@ def train_file(
     """Fit the structures of ``data`` and judge on ``test`` (a tenth of the data, held out, when
     None).
 
-    ``out`` becomes the potential folder; it may not exist yet. Returns ``{"trainer", "train",
+    ``trainer``: by its name in the registry, or ``module:Class``; ``settings``: of that trainer,
+    others than it derives for files. ``out`` becomes the potential folder; it may not exist yet.
+    Returns ``{"trainer", "train",
     "test", "gamma_train_max", "cpu_s", "potential"}``; errors in meV/atom and meV/Å. Raises
     InputError for data that cannot be used and MlipError when the fit fails.
     """
@@ -66,19 +64,24 @@ def train_file(
         train, held_out = tuple(items), tuple(read_labelled(test))
     elements = sorted({symbol for item in train for symbol in item.atoms.get_chemical_symbols()})
     _require_known(held_out, elements, test)
-    name = "linear" if fast else "pacemaker"
     job = TrainJob(
         elements=tuple(elements),
         train=train,
         test=held_out,
-        cutoff_a=cutoff_a,
-        functions_per_element=functions or DEFAULT_FUNCTIONS[name],
-        max_iterations=iterations,
-        kappa=kappa,
+        settings=_settings(trainer, elements, settings),
         seed=seed,
         threads=threads,
     )
-    return _fit(name, job, out, walltime_s)
+    return _fit(trainer, job, out, walltime_s)
+
+
+def _settings(trainer: str, elements: list[str], given: Mapping[str, Any]) -> TrainerSettings:
+    """What the trainer derives for a file, with what was given in its place."""
+    schema = registry.trainer(trainer).schema
+    radius = max(float(covalent_radii[atomic_numbers[element]]) for element in elements)
+    facts = TrainerFacts(tuple(elements), bond_a=2 * radius, use="file")
+    derived, _ = schema.derived(facts)
+    return validate(schema, {**derived.model_dump(), **given}, None)
 
 
 def _fit(name: str, job: TrainJob, out: Path, walltime_s: float | None) -> Json:

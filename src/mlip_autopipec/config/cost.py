@@ -17,7 +17,7 @@ from ase.data import atomic_numbers, covalent_radii, reference_states
 
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.config.dft_plan import QUANTUM_ESPRESSO
-from mlip_autopipec.config.plan import DftPlan, Material, Plan
+from mlip_autopipec.config.plan import DftPlan, Material, Plan, Training
 from mlip_autopipec.engines.dft.quantum_espresso import pseudos
 from mlip_autopipec.science import dft_series as series
 from mlip_autopipec.science.kpoints import choose_grid
@@ -40,8 +40,6 @@ ANCHOR_S, ANCHOR_ELECTRONS, ANCHOR_VOLUME_A3, ANCHOR_RY, ANCHOR_KPOINTS = 4.6, 3
 # A molecule at the Gamma point: ethanol, 84 Ry, 38 s in its box with 4 Å, 107 s with 6 Å; water
 # with 6 Å 41 s.
 BOX_S, BOX_ELECTRONS, BOX_VOLUME_A3, BOX_RY = 37.0, 20, 1138.0, 84.0
-FAST_FIT_CPU_S = 20.0
-PACEMAKER_START_CPU_S = 60.0
 MD_CPU_S_PER_ATOM_STEP = 45e-6
 SURROGATE_CPU_S = 180.0
 ROUNDS = 4
@@ -138,11 +136,15 @@ def label_cpu_s(material: Material, dft: DftPlan, atoms: int) -> float:
     return START_S + ANCHOR_S * points * bands * waves * (2.0 if dft.spin_polarized else 1.0)
 
 
-def _fit_cpu_s(functions: int, iterations: int, labels: int) -> float:
-    """Pacemaker: 262 s for 150 functions, 60 structures and 450 steps; the start alone costs a
-    minute.
-    """
-    return PACEMAKER_START_CPU_S + 200.0 * (functions / 150) * (labels / 60) * (iterations / 450)
+def _fits_cpu_s(training: Training, elements: int, labels: int) -> float:
+    """Two quick fits and a cold and two warm ones; of one trainer alone, one in every round."""
+    quick = training.settings_of(training.fast_trainer)
+    one = quick.fit_cpu_s(elements, labels, warm=False)
+    if training.fast_settings is None:
+        return (2 + ROUNDS) * one
+    released = training.settings
+    warm = (False, True, True)
+    return 2 * one + sum(released.fit_cpu_s(elements, labels, warm=w) for w in warm)
 
 
 def hardest_cutoff_ry(dft: DftPlan, elements: Iterable[str]) -> float:
@@ -223,16 +225,7 @@ def estimate(plan: Plan) -> Json:
     if material.kind == "molecule":
         largest = small = molecule_atoms(material)
     dft_s = (initial + points) * label(small) + later * (label(largest) + label(small)) / 2
-    fits = FAST_FIT_CPU_S * (2 if plan.training.trainer == "pacemaker" else 2 + ROUNDS) * elements
-    if plan.training.trainer == "pacemaker":
-        fits += sum(
-            _fit_cpu_s(plan.training.functions_per_element * elements, steps, initial + later)
-            for steps in (
-                plan.training.max_iterations,
-                plan.training.warm_iterations,
-                plan.training.warm_iterations,
-            )
-        )
+    fits = _fits_cpu_s(plan.training, elements, initial + later)
     steps = plan.exploration.max_ps * 1000 / plan.exploration.timestep_fs
     md_s = (
         len(plan.exploration.conditions)

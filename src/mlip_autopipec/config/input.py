@@ -28,13 +28,16 @@ from pydantic import (
 
 from mlip_autopipec.base.errors import InputError, nearest
 from mlip_autopipec.base.values import Json
+from mlip_autopipec.config.executors import ExecutorInput
 from mlip_autopipec.config.plan import Material
 from mlip_autopipec.config.sections import (
     BudgetInput,
     Closed,
     DftInput,
+    ExplorationInput,
     StrategyInput,
     SurrogateInput,
+    TrainingInput,
     bad,
 )
 from mlip_autopipec.config.yaml import read_yaml_mapping, validate
@@ -123,6 +126,14 @@ def _as_engine(value: Any) -> Any:
     return {"engine": value} if isinstance(value, str) else value
 
 
+def _as_executor(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _as_trainer(value: Any) -> Any:
+    return {"trainer": value} if isinstance(value, str) else value
+
+
 class UserInput(Closed):
     """Everything a user may say; exactly one of the four of SYSTEMS is needed."""
 
@@ -185,6 +196,18 @@ class UserInput(Closed):
     strategies: list[StrategyInput] = Field(
         default_factory=list,
         description="Generation strategies to be used besides the derived ones.",
+    )
+    training: Annotated[TrainingInput, BeforeValidator(_as_trainer)] = Field(
+        default_factory=lambda: TrainingInput.model_validate({}),
+        description="What fits the potential: a trainer.",
+    )
+    exploration: Annotated[ExplorationInput, BeforeValidator(_as_engine)] = Field(
+        default_factory=lambda: ExplorationInput.model_validate({}),
+        description="What runs the molecular dynamics: an engine.",
+    )
+    executor: Annotated[ExecutorInput, BeforeValidator(_as_executor)] = Field(
+        default_factory=lambda: ExecutorInput.model_validate({}),
+        description="Where tasks run: local, slurm or pbs with their keys, or module:Class.",
     )
     seed: int = Field(1, ge=0, le=2**31 - 1, description="Seed of every random choice.")
 

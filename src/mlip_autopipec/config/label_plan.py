@@ -32,7 +32,7 @@ class LabelPlan(_Model):
     sorted.
     """
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     kind: Literal["labels"] = "labels"
     name: str
     elements: tuple[str, ...]

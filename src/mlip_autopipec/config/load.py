@@ -62,13 +62,12 @@ def load(path: Path, *, runs_dir: Path, cores: int | None) -> PreparedPlan:
         folder = path.resolve().parent
         own = path.name == "plan.yaml" and folder.name == plan.name
         root = folder if own else (runs_dir / plan.name).resolve()
-        if cores is not None:
-            executor = plan.executor.model_copy(update={"cores": cores})
-            plan = plan.model_copy(update={"executor": executor})
+        plan = _with_cores(plan, cores)
         return with_stored_check(PreparedPlan(plan, reasons, root, path))
     try:
         user = parse_user_input(data, path)
         plan, reasons = derive(user, cores=cores or len(os.sched_getaffinity(0)))
+        plan = _with_cores(plan, cores)
     except InputError as error:
         raise (
             error
@@ -80,6 +79,14 @@ def load(path: Path, *, runs_dir: Path, cores: int | None) -> PreparedPlan:
     root = (runs_dir / plan.name).resolve()
     prepared = PreparedPlan(plan, reasons, root, path, begun.question_of(user))
     return _as_begun(prepared) or with_stored_check(prepared)
+
+
+def _with_cores(plan: Plan, cores: int | None) -> Plan:
+    """The plan with other cores than its own, where they are given."""
+    if cores is None:
+        return plan
+    executor = plan.executor.model_copy(update={"cores": cores})
+    return plan.model_copy(update={"executor": executor})
 
 
 def _as_begun(prepared: PreparedPlan) -> PreparedPlan | None:

@@ -13,8 +13,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
+    SerializeAsAny,
     SerializerFunctionWrapHandler,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_serializer,
     model_validator,
@@ -24,6 +26,11 @@ from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.section import Count, Positive, Section, complaint
 from mlip_autopipec.base.values import content_hash
 from mlip_autopipec.config.dft_plan import DftPlan
+from mlip_autopipec.config.engine_settings import settings_of_engine
+from mlip_autopipec.config.executors import ExecutorPlan
+from mlip_autopipec.config.upgrade import in_first_form
+from mlip_autopipec.engines import registry
+from mlip_autopipec.engines.ports import TrainerSettings
 from mlip_autopipec.science.contacts import SCREEN_LIMIT
 from mlip_autopipec.science.properties import property_class
 from mlip_autopipec.science.properties.port import Property
@@ -128,21 +135,49 @@ class Selection(Section):
 class Training(Section):
     """``fast_trainer`` fits the first ``fast_rounds`` rounds, ``trainer`` the later ones and the
     released potential.
+
+    ``settings`` and ``fast_settings`` belong to these two trainers, each of which has a schema of
+    its own; where one trainer serves both, there are ``settings`` alone.
     """
 
     fast_trainer: str = "linear"
     trainer: str = "pacemaker"
-    cutoff_a: Positive
-    functions_per_element: Count
-    fast_functions_per_element: Count
-    max_iterations: Count
-    warm_iterations: Count
-    kappa: Annotated[float, Field(gt=0, lt=1)] = 0.01
     fast_rounds: Count = 1
     held_out_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
     min_new_labels: Count = 6
     walltime_s: Positive = 3600.0
     cores: Count = 1
+    settings: SerializeAsAny[TrainerSettings]
+    fast_settings: SerializeAsAny[TrainerSettings] | None = Field(None, validate_default=True)
+
+    @field_validator("settings", "fast_settings", mode="before")
+    @classmethod
+    def _of_the_trainer(cls, value: Any, info: ValidationInfo) -> Any:
+        """The settings as the trainer's own model."""
+        fast = info.field_name == "fast_settings"
+        name = info.data.get("fast_trainer" if fast else "trainer")
+        if not isinstance(name, str):
+            return value  # the name itself is wrong, and told first
+        if fast and name == info.data.get("trainer"):
+            if value is not None:
+                raise complaint("the same trainer has two sections", "leave this one out")
+            return None
+        if fast and value is None:
+            raise complaint("is missing", f"the settings of the trainer {name}")
+        return settings_of_engine(registry.trainer(name).schema, value)
+
+    def settings_of(self, trainer: str) -> TrainerSettings:
+        """The settings of one of the two trainers."""
+        fast = trainer == self.fast_trainer and self.fast_settings is not None
+        return self.fast_settings if fast and self.fast_settings else self.settings
+
+    @model_serializer(mode="wrap")
+    def _only_what_counts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """``fast_settings`` are left out where one trainer serves both."""
+        data: dict[str, Any] = handler(self)
+        if self.fast_settings is None:
+            data.pop("fast_settings", None)
+        return data
 
 
 class Condition(Section):
@@ -278,61 +313,10 @@ class Budget(Section):
     wall_minutes: Positive
 
 
-class ExecutorPlan(Section):
-    """Where tasks run. ``cores``: cores that may be used at once, of this machine or of all blocks
-    together.
-
-    ``slurm`` and ``pbs`` ask the scheduler for *blocks* (allocations of ``nodes_per_block`` whole
-    or shared nodes) and pack tasks into them; every other key belongs to those two. ``queue`` is
-    Slurm's partition or PBS's queue, ``worker_init`` shell lines that prepare a node (modules),
-    ``scheduler_options`` more ``#SBATCH`` or ``#PBS`` lines, ``select_options`` what follows PBS's
-    ``select=``, ``address`` this machine's name or address as the nodes see it.
-    """
-
-    name: Literal["local", "slurm", "pbs"] = "local"
-    cores: Count
-    queue: str | None = None
-    account: str | None = None
-    nodes_per_block: Count = 1
-    cores_per_node: Count | None = None
-    memory_per_node_gb: Count | None = None
-    max_blocks: Count = 1
-    walltime_minutes: Positive = 240.0
-    idle_minutes: Positive = 5.0
-    exclusive: bool = False
-    launcher: Literal["auto", "single", "srun", "mpiexec"] = "auto"
-    worker_init: str = ""
-    scheduler_options: str = ""
-    select_options: str | None = None
-    address: str | None = None
-
-    @model_validator(mode="after")
-    def _fits(self) -> ExecutorPlan:
-        if self.name == "local":
-            given = sorted(self.model_fields_set - {"name", "cores"})
-            if given:
-                raise complaint(
-                    f"{', '.join(given)} belongs to slurm and pbs only", "set 'name', or remove it"
-                )
-        elif self.cores_per_node is None:
-            raise complaint("cores_per_node is missing", "the cores of one node that tasks may use")
-        return self
-
-    @model_serializer(mode="wrap")
-    def _only_what_counts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The keys of clusters are left out of a local plan."""
-        data: dict[str, Any] = handler(self)
-        return (
-            data
-            if self.name != "local"
-            else {key: data[key] for key in ("name", "cores") if key in data}
-        )
-
-
 class Plan(Section):
     """A whole campaign."""
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     name: str
     goal: str
     seed: int
@@ -354,7 +338,8 @@ class Plan(Section):
     def hash(self) -> str:
         """Identity of the plan, apart from the limits that a user may raise and go on.
 
-        Plans from before there was a section ``rules`` went by its defaults, and keep their hash.
+        Plans from before there was a section ``rules`` went by its defaults, and keep their hash;
+        so do those from before trainers had settings of their own.
         """
         left_out = {"budget", "executor", *(("rules",) if self.rules == Rules() else ())}
-        return content_hash(self.model_dump(mode="json", exclude=left_out))
+        return content_hash(in_first_form(self.model_dump(mode="json", exclude=left_out)))

@@ -9,7 +9,16 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-__all__ = ["BudgetInput", "Closed", "DftInput", "StrategyInput", "SurrogateInput", "bad"]
+__all__ = [
+    "BudgetInput",
+    "Closed",
+    "DftInput",
+    "ExplorationInput",
+    "StrategyInput",
+    "SurrogateInput",
+    "TrainingInput",
+    "bad",
+]
 
 
 def bad(what: str, hint: str, **context: Any) -> PydanticCustomError:
@@ -98,9 +107,12 @@ class DftInput(Closed):
 class SurrogateInput(Closed):
     """Which pretrained potential proposes and screens structures."""
 
-    engine: Literal["auto", "chgnet", "gfn2", "mace", "sevennet"] = Field(
+    engine: str = Field(
         "auto",
-        description="auto: MACE-MP where it is installed, else CHGNet; for molecules GFN2-xTB.",
+        description=(
+            "auto: MACE-MP where it is installed, else CHGNet; for molecules GFN2-xTB. Or the name"
+            " of one, or module:Class."
+        ),
     )
     model: str | None = Field(None, description="Which weights of that engine: a name or a file.")
 
@@ -123,3 +135,21 @@ class StrategyInput(Closed):
     options: dict[str, float | int | str | bool] = Field(
         default_factory=dict, description="Options of the strategy."
     )
+
+
+class TrainingInput(Closed):
+    """What fits the potential."""
+
+    trainer: str | None = Field(
+        None,
+        description=(
+            "Who makes the released potential: a name (pacemaker, linear), or module:Class; by"
+            " default chosen for the material."
+        ),
+    )
+
+
+class ExplorationInput(Closed):
+    """What runs the molecular dynamics."""
+
+    engine: str = Field("lammps", description="The MD program: a name, or module:Class.")

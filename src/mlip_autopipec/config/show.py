@@ -116,4 +116,13 @@ def _in_order(data: Mapping[str, Any], reasons: Mapping[str, str]) -> list[str]:
         first = rest.split(".")[0]
         return sections.index(head), inside.index(first) if first in inside else 0
 
-    return sorted(reasons, key=rank)
+    return sorted((key for key in reasons if _has(data, key)), key=rank)
+
+
+def _has(data: Mapping[str, Any], key: str) -> bool:
+    """Whether a key with a reason is in the plan; one of an earlier version may not be."""
+    try:
+        value_at(data, key)
+    except (KeyError, TypeError):
+        return False
+    return True

@@ -18,12 +18,61 @@ from typing import Any
 from mlip_autopipec.base.errors import CampaignStateError
 from mlip_autopipec.base.values import Json
 
-__all__ = ["PLAN_VERSION", "upgraded"]
+__all__ = ["MOVED_KEYS", "PLAN_VERSION", "in_first_form", "upgraded"]
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 """The form that this program writes."""
 
-_STEPS: dict[int, Callable[[Json], Json]] = {}
+
+def _trainers_own_their_settings(plan: Json) -> Json:
+    """1 -> 2: the numbers of a fit move from ``training`` into the sections of its trainers."""
+    if "training" not in plan:
+        return plan
+    training = dict(plan["training"])
+    old = {key: training.pop(key) for key in _OLD_TRAINING if key in training}
+    release = training.get("trainer", "pacemaker")
+    early = training.get("fast_trainer", "linear")
+    if not old or "settings" in training:
+        return plan
+    quick = {**old, "functions_per_element": old.get("fast_functions_per_element")}
+    keys = {trainer: _KEYS_OF_TRAINERS.get(trainer, ()) for trainer in (release, early)}
+    # One trainer for both took the functions of the fast one.
+    numbers = quick if release == early else old
+    training["settings"] = {key: numbers[key] for key in keys[release] if key in numbers}
+    if release != early:
+        training["fast_settings"] = {key: quick[key] for key in keys[early] if key in quick}
+    return {**plan, "training": training}
+
+
+_LINEAR = ("cutoff_a", "functions_per_element", "kappa")
+_KEYS_OF_TRAINERS = {
+    "linear": _LINEAR,
+    "pacemaker": (*_LINEAR, "max_iterations", "warm_iterations"),
+}
+_OLD_TRAINING = (*_KEYS_OF_TRAINERS["pacemaker"], "fast_functions_per_element")
+
+
+def in_first_form(plan: Json) -> Json:
+    """A plan of version 2 as version 1 wrote it, for its hash; unchanged where that had no words
+    for it.
+    """
+    training = dict(plan["training"])
+    if (training["fast_trainer"], training["trainer"]) != ("linear", "pacemaker"):
+        return plan
+    slow, fast = training.pop("settings"), training.pop("fast_settings")
+    if any(slow[key] != fast[key] for key in ("cutoff_a", "kappa")):
+        return plan
+    numbers = {**slow, "fast_functions_per_element": fast["functions_per_element"]}
+    return {**plan, "version": 1, "training": {**training, **numbers}}
+
+
+#: Dotted keys of earlier plans whose comments are the reasons of other keys today.
+MOVED_KEYS = {
+    **{f"training.{key}": f"training.settings.{key}" for key in _KEYS_OF_TRAINERS["pacemaker"]},
+    "training.fast_functions_per_element": "training.fast_settings.functions_per_element",
+}
+
+_STEPS: dict[int, Callable[[Json], Json]] = {1: _trainers_own_their_settings}
 """Version -> how a plan of that version becomes one of the next."""
 
 

@@ -23,7 +23,7 @@ from mlip_autopipec.base.errors import InputError, nearest
 from mlip_autopipec.base.files import atomic_write
 from mlip_autopipec.base.values import content_hash
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.config.upgrade import upgraded
+from mlip_autopipec.config.upgrade import MOVED_KEYS, upgraded
 
 __all__ = [
     "is_plan",
@@ -270,5 +270,6 @@ def load_reasons(path: Path) -> dict[str, str]:
             here = [key for _, key in parents]
         comment = re.search(r"(?:^|\s)#\s?(.*)$", match["rest"])
         if comment:
-            reasons[".".join(here)] = comment[1].strip()
+            key = ".".join(here)
+            reasons[MOVED_KEYS.get(key, key)] = comment[1].strip()
     return reasons

@@ -6,29 +6,38 @@ values; long-running engines (MD) work inside a folder and stream what they find
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from mlip_autopipec.base.labels import Label, LabelJob, LabelledStructure
 from mlip_autopipec.base.process import Prepared
+from mlip_autopipec.base.section import Section
 from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.base.values import Json
 
 __all__ = [
+    "METRICS",
+    "POTENTIAL_FOLDER",
+    "PREDICTIONS",
+    "SNAPSHOT",
     "Continues",
     "DftEngine",
     "MdEngine",
     "MdJob",
+    "MdResult",
     "Surrogate",
     "TrainJob",
     "Trained",
     "Trainer",
+    "TrainerFacts",
+    "TrainerSettings",
     "Watches",
+    "WritesExamples",
 ]
 
 
@@ -84,57 +93,104 @@ class Watches(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class TrainerFacts:
+    """What a trainer may look at when it derives its settings.
+
+    ``bond_a``: twice the covalent radius of the largest element (Å). ``use``: ``early`` fits steer
+    the first rounds and have to be quick, ``release`` fits end a campaign, ``file`` fits are made
+    of a user's own structures, often larger cells than a campaign's.
+    """
+
+    elements: tuple[str, ...]
+    bond_a: float
+    molecular: bool = False
+    use: Literal["early", "release", "file"] = "release"
+
+
+class TrainerSettings(Section):
+    """The hyper-parameters of a trainer: a closed model of its own, a subclass of this one."""
+
+    @classmethod
+    def derived(cls, facts: TrainerFacts) -> tuple[TrainerSettings, dict[str, str]]:
+        """Settings for a material, and key -> reason for those that it changes."""
+        return cls(), {}
+
+    def fit_cpu_s(self, elements: int, labels: int, *, warm: bool) -> float:
+        """A rough guess of the processor time of one fit, for the estimate of a plan."""
+        return 20.0 * elements
+
+
+@dataclass(frozen=True, slots=True)
 class TrainJob:
     """A fit. ``train`` and ``test`` are disjoint by group; force weights follow ``core`` (None:
     every atom).
 
-    ``masked_energy_weight``: weight of the energy of a masked cell relative to a whole one (0:
-    ignored).
-    ``warm_start``: folder of an earlier potential to start from, or None; a trainer that can, and
-    whose basis is the same as that potential's, then takes ``warm_iterations`` steps (None: as
-    many) in place of ``max_iterations``.
+    ``settings``: of the trainer's own ``schema``. ``masked_energy_weight``: weight of the energy of
+    a masked cell relative to a whole one (0: ignored). ``warm_start``: folder of an earlier
+    potential to start from, for a trainer that can, or None.
     """
 
     elements: tuple[str, ...]
     train: tuple[LabelledStructure, ...]
     test: tuple[LabelledStructure, ...]
-    cutoff_a: float
-    functions_per_element: int
-    max_iterations: int
-    kappa: float
+    settings: TrainerSettings
     seed: int
     masked_energy_weight: float = 0.0
     warm_start: Path | None = None
-    warm_iterations: int | None = None
     threads: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A fitted potential: files by the fixed names of PotentialRef in ``folder``, and its metrics.
+    """A fitted potential: the trainer's ``files()`` in ``folder`` (``potential`` in the folder of
+    the fit), and its metrics.
 
     ``metrics`` keys: ``train`` and ``test``, each ``{n_structures, energy_rmse_mev_per_atom,
     force_rmse_mev_per_a}`` over unmasked atoms (energies of whole cells only; None where nothing is
-    left to average), and ``gamma_train_max``.
+    left to average), and ``gamma_train_max`` where the potential grades its extrapolation.
     """
 
     folder: Path
     metrics: Json
 
 
+POTENTIAL_FOLDER = "potential"
+METRICS, PREDICTIONS = "metrics.json", "predictions.json"
+
+
 @runtime_checkable
 class Trainer(Protocol):
-    """Fits a potential. ``prepare`` writes its data files into ``folder`` and returns the
-    command.
+    """Fits potentials.
+
+    ``family``: the form of the potential (``ace``), by which MD engines find what evaluates it.
+    ``schema``: the class of its settings.
     """
 
-    def prepare(self, job: TrainJob, folder: Path) -> Prepared: ...
+    family: str
+    schema: type[TrainerSettings]
 
-    def parse(self, job: TrainJob, folder: Path, exit_code: int) -> Trained | Failure: ...
+    def prepare(self, job: TrainJob, folder: Path) -> Prepared:
+        """The files and the command of a fit; may write large files into ``folder`` itself.
+
+        Raises MissingProgramError when a program or package is absent.
+        """
+        ...
+
+    def parse(self, job: TrainJob, folder: Path, exit_code: int) -> Trained | Failure:
+        """The potential in ``folder/potential``, or why there is none."""
+        ...
+
+    def files(self) -> Mapping[str, str]:
+        """Name -> what it is, in a few words, for every file that makes the potential.
+
+        Beside them each potential folder has ``metrics.json`` and ``predictions.json`` (``train``
+        and ``test``: rows as in :mod:`mlip_autopipec.science.predictions`).
+        """
+        ...
 
     def calculator(self, potential: Path) -> Calculator:
-        """ASE calculator of a finished potential folder: energy, energies, forces, stress,
-        ``results['gamma']``.
+        """ASE calculator of a finished potential folder: total energy, forces, stress, and
+        ``results["gamma"]`` (n_atoms,) where the potential grades its extrapolation.
         """
         ...
 
@@ -164,8 +220,8 @@ class Surrogate(Protocol):
 class MdJob:
     """Exploration at one condition.
 
-    ``pointer``: file ``{"name":, "folder": absolute path}`` naming the potential in force; polled
-    between short runs.
+    ``pointer``: file ``{"name":, "folder": absolute path, "trainer":}`` naming the potential in
+    force and who made it (where that is left out, the folder says so); polled between short runs.
     ``start``: the MD cell. Runs until ``clean_ps`` in a row were made with gamma below
     ``gamma_select``. Above ``gamma_break`` it rewinds to the last trusted frame and waits up to
     ``wait_s`` for another potential; after ``max_ps`` or ``max_candidates_per_potential``
@@ -189,6 +245,35 @@ class MdJob:
     pointer: Path
 
 
+@dataclass(frozen=True, slots=True)
+class MdResult:
+    """What a run came to. Steps count all motion, also what a rewind threw away.
+
+    ``clean``: ``clean_ps`` reached what was asked. ``potential``: the name of the last one;
+    ``gamma_max`` is the largest grade under it. ``temperature_mean_k``: None where nothing was
+    measured.
+    """
+
+    potential: str
+    clean: bool
+    steps: int = 0
+    ps: float = 0.0
+    clean_ps: float = 0.0
+    swaps: int = 0
+    breaks: int = 0
+    candidates: int = 0
+    gamma_max: float = 0.0
+    temperature_mean_k: float | None = None
+
+    def to_json(self) -> Json:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> MdResult:
+        """Keys that later versions may add are left out."""
+        return cls(**{item.name: data[item.name] for item in fields(cls) if item.name in data})
+
+
 @runtime_checkable
 class MdEngine(Protocol):
     """Runs MD in ``folder``; appends one JSON line per happening to ``folder/stream.jsonl`` as it
@@ -198,9 +283,36 @@ class MdEngine(Protocol):
     JSON in ``folder``), ``{"type": "swap", "old", "new", "step"}``, ``{"type": "break", "gamma",
     "step", "potential"}`` (rewound, waits), ``{"type": "resume", "step"}`` and ``{"type":
     "progress", "step", "ps", "clean_ps", "gamma_max", "state"}`` with state ``running`` or
-    ``waiting``, at least every few seconds. Returns ``{"steps", "ps", "clean_ps", "clean", "swaps",
-    "breaks", "candidates", "potential", "gamma_max", "temperature_mean_k"}``. A run restarted in a
-    folder with a snapshot goes on from it.
+    ``waiting``, at least every few seconds. A run restarted in a folder with a snapshot
+    (``SNAPSHOT``) goes on from it.
     """
 
-    def run(self, job: MdJob, folder: Path) -> Json | Failure: ...
+    def require(self, family: str) -> object:
+        """Raises InputError when potentials of this family (see Trainer) cannot be run here."""
+        ...
+
+    def run(self, job: MdJob, folder: Path) -> MdResult | Failure: ...
+
+
+SNAPSHOT = "snapshot.json"
+"""The file of an MD folder from which a later attempt goes on."""
+
+
+@runtime_checkable
+class WritesExamples(Protocol):
+    """An MD engine that writes input which a user can run as it stands."""
+
+    def write_examples(
+        self,
+        potential: Path,
+        start: Atoms,
+        out: Path,
+        temperature_k: float,
+        elements: tuple[str, ...],
+        timestep_fs: float,
+    ) -> None:
+        """Input of MD with ``start`` in ``out``, beside a copy of the potential's files.
+
+        Raises InputError for a potential that the engine has no example for.
+        """
+        ...

@@ -14,7 +14,9 @@ from importlib import resources
 from string import Template
 from typing import Any
 
+from mlip_autopipec.base.labels import PotentialRef
 from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.engines import registry
 from mlip_autopipec.report import failures, plots
 from mlip_autopipec.report.findings import Findings
 from mlip_autopipec.report.html import details, figure, met, table
@@ -36,9 +38,6 @@ VERDICTS = {
 }
 PURPOSES = {"validate": "validation", "audit": "check of the screen"}
 FILES = {
-    "potential.yaml": "the potential (ACE, pyace format)",
-    "potential.yace": "the same for LAMMPS <code>pair_style pace</code>",
-    "potential.asi": "its active set, for extrapolation grades",
     "training.extxyz": (
         "every labelled structure with energy, forces, stress, force mask and provenance"
     ),
@@ -46,6 +45,7 @@ FILES = {
     "structure.data": "the start cell of that run",
     "structure.extxyz": "the same cell for ASE",
     "ase_example.py": "the same from Python with ASE",
+    "potential.json": "which trainer made the potential",
     "metrics.json": "errors on training and held-out data",
     "predictions.json": "the points of the parity plot",
     "summary.json": "this page in numbers, for programs",
@@ -72,7 +72,7 @@ def render(plan: Plan, found: Findings, summary: Summary, predictions: Predictio
         body="\n".join(
             [
                 _targets(summary),
-                _handover(summary),
+                _handover(summary, found.potential),
                 accuracy(data),
                 _exploration(data),
                 _screen(summary.screen),
@@ -115,9 +115,11 @@ def _sentence(summary: Summary) -> str:
     )
 
 
-def _handover(summary: Summary) -> str:
+def _handover(summary: Summary, potential: PotentialRef | None) -> str:
+    own = {} if potential is None else registry.trainer(potential.trainer).files()
+    known = {**{name: escape(text) for name, text in own.items()}, **FILES}
     rows = [
-        [f"<code>{escape(name)}</code>", FILES[name]] for name in summary.files if name in FILES
+        [f"<code>{escape(name)}</code>", known[name]] for name in summary.files if name in known
     ]
     notes = "".join(f"<li>{escape(note)}</li>" for note in summary.notes)
     return (

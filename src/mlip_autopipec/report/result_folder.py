@@ -17,6 +17,9 @@ from mlip_autopipec.base.files import atomic_write, read_json, write_json
 from mlip_autopipec.base.labels import PotentialRef
 from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.engines import registry
+from mlip_autopipec.engines.ports import METRICS, PREDICTIONS, WritesExamples
+from mlip_autopipec.engines.potential_folder import sign
 from mlip_autopipec.report.findings import Findings, History, findings
 from mlip_autopipec.report.summary import summarize, warnings
 from mlip_autopipec.report.training_file import training_frames
@@ -25,13 +28,6 @@ from mlip_autopipec.science.predictions import Predictions
 
 __all__ = ["write_campaign_result", "write_result"]
 
-POTENTIAL_FILES = (
-    "potential.yaml",
-    "potential.yace",
-    "potential.asi",
-    "metrics.json",
-    "predictions.json",
-)
 # Large enough for pressures and temperatures to mean something, small enough to run in a minute.
 EXAMPLE_ATOMS = 512
 
@@ -79,13 +75,14 @@ def _copy_potential(
     if potential is None:
         notes.append("no potential was trained")
         return None
-    for name in POTENTIAL_FILES:
-        source = potential.path(root, name)
+    for name in (*registry.trainer(potential.trainer).files(), METRICS, PREDICTIONS):
+        source = root / potential.folder / name
         if source.is_file():
             shutil.copyfile(source, out / name)
         else:
             notes.append(f"potential {potential.name} has no {name}")
-    found = out / "predictions.json"
+    sign(out, potential.trainer, potential.elements)
+    found = out / PREDICTIONS
     return Predictions.from_json(read_json(found)) if found.is_file() else None
 
 
@@ -120,19 +117,21 @@ def _write_examples(root: Path, out: Path, plan: Plan, found: Findings, notes: l
         crystal = lowest.atoms
     repeat = max(1, round((EXAMPLE_ATOMS / len(crystal)) ** (1 / 3)))
     try:
-        from mlip_autopipec.engines.md.lammps.examples import export
         from mlip_autopipec.science.lattices import md_cell
 
         if not crystal.pbc.any():  # one molecule is the system itself; it needs room to turn
             crystal, repeat = md_cell(crystal, len(crystal)), 1
 
-        folder = found.potential.path(root).parent
+        engine = registry.md_engine(plan.exploration.engine)
+        if not isinstance(engine, WritesExamples):
+            notes.append(f"no MD example: {plan.exploration.engine} writes none")
+            return
         temperature_k, step_fs = (
             plan.exploration.conditions[0].temperature_k,
             plan.exploration.timestep_fs,
         )
-        export(
-            folder,
+        engine.write_examples(
+            out,  # where the potential has been copied
             crystal.repeat(repeat),
             out,
             temperature_k,

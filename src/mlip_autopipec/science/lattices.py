@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from mlip_autopipec.base.values import FloatArray
 
 __all__ = [
-    "SYMPREC_A",
     "bare",
     "heights_a",
     "hermite_forms",

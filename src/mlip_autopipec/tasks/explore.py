@@ -18,13 +18,11 @@ from mlip_autopipec.base.structures import Candidate
 from mlip_autopipec.base.tasks import Failure, Outcome, TaskSpec
 from mlip_autopipec.config.plan import Condition, Plan
 from mlip_autopipec.engines import registry
-from mlip_autopipec.engines.ports import MdJob
+from mlip_autopipec.engines.ports import SNAPSHOT, MdJob
 from mlip_autopipec.runtime import layout
 from mlip_autopipec.science.lattices import md_cell
 
 __all__ = ["run"]
-
-SNAPSHOT = "snapshot.json"
 
 
 def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
@@ -49,7 +47,9 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     )
     _take_over(spec, folder)
     result = registry.md_engine(plan.exploration.engine).run(job, folder)
-    return Outcome(None, failure=result) if isinstance(result, Failure) else Outcome(result)
+    if isinstance(result, Failure):
+        return Outcome(None, failure=result)
+    return Outcome(result.to_json())
 
 
 def _start_cell(spec: TaskSpec, md_atoms: int) -> Atoms:

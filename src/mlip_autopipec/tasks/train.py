@@ -56,11 +56,7 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
         elements=plan.material.elements,
         train=train,
         test=test,
-        cutoff_a=plan.training.cutoff_a,
-        functions_per_element=_functions(plan, name),
-        max_iterations=plan.training.max_iterations,
-        warm_iterations=plan.training.warm_iterations,
-        kappa=plan.training.kappa,
+        settings=plan.training.settings_of(name),
         seed=int(payload["seed"]),
         masked_energy_weight=plan.embedding.energy_weight,
         warm_start=_potential(spec, "warm_start"),
@@ -101,11 +97,6 @@ def _potential(spec: TaskSpec, key: str) -> Path | None:
     """Absolute folder of a potential that the payload names, or None."""
     relative = spec.payload.get(key)
     return None if relative is None else Path(spec.root) / relative
-
-
-def _functions(plan: Plan, trainer: str) -> int:
-    fast = trainer == plan.training.fast_trainer
-    return plan.training.fast_functions_per_element if fast else plan.training.functions_per_element
 
 
 def _held_out_before(previous: Path | None) -> set[str]:

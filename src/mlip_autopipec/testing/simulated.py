@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
-from ase.data import covalent_radii
+from ase.io.lammpsdata import write_lammps_data
 
 from mlip_autopipec.base.files import append_line, read_json, write_json
 from mlip_autopipec.base.labels import Label, LabelJob
@@ -27,7 +27,7 @@ from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.base.values import Json, content_hash
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.engines.ports import MdJob, Trained, TrainJob
+from mlip_autopipec.engines.ports import MdJob, MdResult, Trained, TrainerSettings, TrainJob
 from mlip_autopipec.engines.unknown_elements import refuse_unknown
 
 __all__ = [
@@ -102,16 +102,36 @@ class GradedEmt(Calculator):
         }
 
 
+class SimulatedSettings(TrainerSettings):
+    """``rattle_a``: tells two settings apart; the "fit" does not look at it."""
+
+    rattle_a: float = 0.0
+
+
 class SimulatedTrainer:
-    """A "fit" that knows effective-medium theory already, so that its errors are nought."""
+    """A "fit" that knows effective-medium theory already, so that its errors are nought.
+
+    A warm start counts on from the fits of the potential that it starts from.
+    """
+
+    family = "simulated"
+    schema: type[TrainerSettings] = SimulatedSettings
+
+    def files(self) -> Mapping[str, str]:
+        return {"fit.json": "the simulated potential"}
 
     def prepare(self, job: TrainJob, folder: Path) -> Prepared:
-        write_json(folder / "fit.json", {"labels": len(job.train) + len(job.test)})
-        return Prepared({}, ("sh", "-c", "sleep 0.1; cp fit.json fitted.json"))
+        earlier = 0 if job.warm_start is None else read_json(job.warm_start / "fit.json")["fits"]
+        fit = {"labels": len(job.train) + len(job.test), "fits": earlier + 1}
+        return Prepared(
+            {"fit.json": json.dumps(fit)}, ("sh", "-c", "sleep 0.1; cp fit.json fitted.json")
+        )
 
     def parse(self, job: TrainJob, folder: Path, exit_code: int) -> Trained | Failure:
         if exit_code != 0:
             return Failure("training", f"exit code {exit_code}")
+        if not (folder / "fitted.json").is_file():
+            return Failure("training", "the fit left nothing")
         potential = folder / "potential"
         potential.mkdir(exist_ok=True)
         errors = {"energy_rmse_mev_per_atom": 0.0, "force_rmse_mev_per_a": 0.0}
@@ -121,8 +141,7 @@ class SimulatedTrainer:
             "test": {"n_structures": len(job.test), **errors},
             "gamma_train_max": 1.0,
         }
-        for file in ("potential.yaml", "potential.asi", "potential.yace"):
-            (potential / file).write_text("simulated\n")
+        (potential / "fit.json").write_bytes((folder / "fitted.json").read_bytes())
         write_json(potential / "metrics.json", metrics)
         write_json(potential / "predictions.json", {"train": [], "test": []})
         return Trained(potential, metrics)
@@ -160,7 +179,24 @@ class SimulatedMd:
     then runs clean.
     """
 
-    def run(self, job: MdJob, folder: Path) -> Json | Failure:
+    def require(self, family: str) -> None:
+        """It looks at no potential."""
+
+    def write_examples(
+        self,
+        potential: Path,
+        start: Atoms,
+        out: Path,
+        temperature_k: float,
+        elements: tuple[str, ...],
+        timestep_fs: float,
+    ) -> None:
+        """The start cell alone."""
+        write_lammps_data(
+            out / "structure.data", start, specorder=list(elements), masses=True, units="metal"
+        )
+
+    def run(self, job: MdJob, folder: Path) -> MdResult | Failure:
         rng = np.random.default_rng(job.seed)
         stream = folder / "stream.jsonl"
         done: Json = {"steps": 0, "swaps": 0, "breaks": 0, "candidates": 0, "gamma_max": 0.0}
@@ -201,14 +237,14 @@ class SimulatedMd:
             )
             time.sleep(0.02)
         clean = clean_ps >= job.clean_ps
-        return {
+        return MdResult(
             **done,
-            "ps": ps,
-            "clean_ps": clean_ps,
-            "clean": clean,
-            "potential": pointer["name"],
-            "temperature_mean_k": job.temperature_k,
-        }
+            ps=ps,
+            clean_ps=clean_ps,
+            clean=clean,
+            potential=pointer["name"],
+            temperature_mean_k=job.temperature_k,
+        )
 
     def _candidate(
         self,
@@ -251,7 +287,6 @@ def simulated_plan(
     sections.
     """
     here = "mlip_autopipec.testing"
-    radius = float(covalent_radii[29])
     sections: Json = {
         "name": name,
         "goal": "general",
@@ -283,12 +318,8 @@ def simulated_plan(
         "training": {
             "fast_trainer": f"{here}:SimulatedTrainer",
             "trainer": f"{here}:SimulatedTrainer",
-            "cutoff_a": 4 * radius,
-            "functions_per_element": 10,
-            "fast_functions_per_element": 10,
-            "max_iterations": 5,
-            "warm_iterations": 3,
             "min_new_labels": 3,
+            "settings": {},
         },
         "exploration": {
             "engine": f"{here}:SimulatedMd",

@@ -58,7 +58,7 @@ def test_the_plan_of_a_molecule_knows_no_pressure_no_strain_and_no_cutout(tmp_pa
     assert plan.validation.calls == 8
     assert plan.selection.initial_count + plan.validation.calls <= 32
     assert plan.training.trainer == "linear"
-    assert 3.0 <= plan.training.cutoff_a < 4.5
+    assert 3.0 <= plan.training.settings.cutoff_a < 4.5
     assert plan.dft.isolated == plan.dft.method()["isolated"] == "martyna_tuckerman"
     names = {item.name for batch in plan.generation.batches for item in batch}
     assert "cluster" not in names and "cluster left out" in reasons["generation.batches"]
@@ -102,10 +102,13 @@ def test_the_price_of_a_label_follows_its_box(tmp_path: Path) -> None:
 
 def molecule_plan(**changes: Any) -> Plan:
     base = simulated_plan()
+    quick = {"cutoff_a": 5.0, "functions_per_element": 10}
     training = {
         **base.training.model_dump(mode="json"),
         "fast_trainer": "linear",
         "trainer": "pacemaker",
+        "settings": {**quick, "max_iterations": 5, "warm_iterations": 3},
+        "fast_settings": quick,
     }
     conditions = [{"name": "300K", "ensemble": "nvt", "temperature_k": 300}]
     return simulated_plan(

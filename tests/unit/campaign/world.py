@@ -186,9 +186,12 @@ class SleepyWorld(World):
 
 def plan_for_tests(**changes: Any) -> Plan:
     base = simulated_plan()
+    quick = {"cutoff_a": 5.0, "functions_per_element": 10}
     training = {
         **base.training.model_dump(mode="json"),
         "fast_trainer": "linear",
         "trainer": "pacemaker",
+        "settings": {**quick, "max_iterations": 5, "warm_iterations": 3},
+        "fast_settings": quick,
     }
     return simulated_plan(**{"training": training, **changes})

@@ -11,7 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ase.io
+import numpy as np
 import pytest
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from mlip_autopipec.base.errors import CampaignLockedError, MissingProgramError
 from mlip_autopipec.cli import main
@@ -240,13 +244,33 @@ def test_train_hands_its_options_on(invoke: Invoke, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("mlip_autopipec.commands.train.train_file", train_file)
     words = (
-        "train a.xyz --test b.xyz --out p --fast --functions 50 --cutoff 5.5 --iterations 9 --seed"
-        " 3 --json"
+        "train a.xyz --test b.xyz --out p --trainer pacemaker --functions 50 --cutoff 5.5"
+        " --iterations 9 --set kappa=0.1 --seed 3 --json"
     )
     code, out, _ = invoke(*words.split())
     assert (code, json.loads(out)) == (0, {"trainer": "linear"})
-    expected = {"functions": 50, "cutoff_a": 5.5, "iterations": 9, "seed": 3, "fast": True}
+    settings = {"functions_per_element": 50, "cutoff_a": 5.5, "max_iterations": 9, "kappa": "0.1"}
+    expected = {"settings": settings, "seed": 3, "trainer": "pacemaker"}
     assert given == {**expected, "data": Path("a.xyz"), "test": Path("b.xyz"), "out": Path("p")}
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ("--trainer pacemakr", "unknown trainer (got 'pacemakr'); did you mean 'pacemaker'?"),
+        ("--fast --set kapa=0.1", "kapa: unknown key; did you mean 'kappa'?"),
+        ("--fast --set kappa", "--set: is not KEY=VALUE (got 'kappa')"),
+        ("--fast --set kappa=2", "kappa: must be less than 1"),
+    ],
+)
+def test_train_refuses_what_its_trainer_does_not_know(
+    invoke: Invoke, words: str, answer: str
+) -> None:
+    copper = bulk("Cu")
+    copper.calc = SinglePointCalculator(copper, energy=-1.0, forces=np.zeros((1, 3)))
+    ase.io.write("a.xyz", [copper, copper], format="extxyz")
+    code, _, error = invoke("train", "a.xyz", "--test", "a.xyz", *words.split())
+    assert (code, answer in error) == (2, True), error
 
 
 def test_schema_is_json(invoke: Invoke) -> None:

@@ -63,4 +63,6 @@ def test_a_test_set_of_strange_elements_is_refused(tmp_path: Path) -> None:
         atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=np.zeros((8, 3)))
         ase.io.write(tmp_path / name, [atoms, atoms], format="extxyz")
     with pytest.raises(InputError, match="elements"):
-        train_file(tmp_path / "train.extxyz", tmp_path / "test.extxyz", tmp_path / "out", fast=True)
+        train_file(
+            tmp_path / "train.extxyz", tmp_path / "test.extxyz", tmp_path / "out", trainer="linear"
+        )

@@ -26,7 +26,8 @@ def prepared(folder: Path, text: str) -> PreparedPlan:
 
 def other_rules(plan: Plan) -> Plan:
     """The plan as rules of another version would have derived it."""
-    training = plan.training.model_copy(update={"kappa": 0.02, "cutoff_a": 4.4})
+    settings = plan.training.settings.model_copy(update={"kappa": 0.02, "cutoff_a": 4.4})
+    training = plan.training.model_copy(update={"settings": settings})
     return plan.model_copy(update={"training": training})
 
 
@@ -48,10 +49,12 @@ def test_the_same_input_goes_on_with_the_plan_that_was_begun(
     again = prepared(tmp_path, "material: Si\nseed: 3\ngoal: general\nbudget: {dft_calls: 300}")
     load.check_same_plan(again)
     assert again.plan.hash == first.plan.hash
-    assert again.plan.training.cutoff_a == 4.4
+    assert again.plan.training.settings.cutoff_a == 4.4
     assert again.plan.budget.dft_calls == 300, "limits are those of today's input"
     assert again.reasons["budget.dft_calls"].startswith("given")
-    assert again.reasons["training.cutoff_a"] == first.reasons["training.cutoff_a"]
+    assert (
+        again.reasons["training.settings.cutoff_a"] == first.reasons["training.settings.cutoff_a"]
+    )
 
 
 @pytest.mark.parametrize("keeps_question", [True, False])
@@ -85,7 +88,7 @@ def test_what_was_given_once_and_is_given_no_more_is_another_question(tmp_path: 
 def test_a_run_begun_from_a_plan_is_not_taken_for_one_of_the_input(tmp_path: Path) -> None:
     found = prepared(tmp_path, "material: Si")
     begin(replace(found, question=None))
-    with pytest.raises(InputError, match=r"training\.cutoff_a"):
+    with pytest.raises(InputError, match=r"training\.settings\.cutoff_a"):
         load.check_same_plan(prepared(tmp_path, "material: Si"))
 
 

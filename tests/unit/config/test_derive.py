@@ -53,7 +53,7 @@ def test_silicon_stays_within_what_two_cores_can_do() -> None:
     assert plan.selection.initial_count == 36
     assert (plan.embedding.max_dft_atoms, plan.exploration.md_atoms) == (32, 64)
     assert plan.exploration.timestep_fs == 2.0
-    assert 5.0 <= plan.training.cutoff_a <= 5.5
+    assert 5.0 <= plan.training.settings.cutoff_a <= 5.5
     assert [c.name for c in plan.exploration.conditions] == ["npt-300K", "npt-900K", "nvt-900K"]
     expected = cost.estimate(plan)
     assert expected["dft_calls"] <= plan.budget.dft_calls == 80
@@ -91,7 +91,7 @@ def test_plans_can_be_carried_out(keys: dict[str, Any]) -> None:
     assert all(plan.generation.batches)
     assert plan.exploration.gamma_break > plan.exploration.gamma_select > 1
     assert plan.selection.initial_count + plan.validation.calls < plan.budget.dft_calls
-    assert plan.training.warm_iterations < plan.training.max_iterations
+    assert plan.training.settings.warm_iterations < plan.training.settings.max_iterations
     assert plan.exploration.clean_ps < plan.exploration.max_ps
     assert set(plan.dft.pseudo_sha256) == set(plan.material.elements)
     assert plan.dft.walltime_s > cost.label_cpu_s(

@@ -137,9 +137,16 @@ def _no_drawing(monkeypatch):
     )
 
 
+def lammps_plan():
+    """The simulated plan, with an MD program that writes examples."""
+    plan = simulated_plan()
+    exploration = plan.exploration.model_copy(update={"engine": "lammps"})
+    return plan.model_copy(update={"exploration": exploration})
+
+
 @pytest.fixture
 def result(tmp_path) -> Path:
-    write_result(tmp_path, simulated_plan(), campaign(tmp_path))
+    write_result(tmp_path, lammps_plan(), campaign(tmp_path))
     return tmp_path / "result"
 
 
@@ -178,7 +185,7 @@ def test_summary_has_the_figures_of_the_run(result):
     assert (summary["potentials"], summary["swaps"], summary["cutouts"]) == (2, 2, 3)
     assert summary["labels"] == {"train": 11, "masked": 3, "validate": 7, "audit": 1}
     assert summary["screen"]["hit_rate"]["force_correlation"] == 0.934
-    plan = simulated_plan()
+    plan = lammps_plan()
     assert (summary["method_hash"], summary["plan_hash"]) == (plan.dft.method_hash, plan.hash)
     assert summary["versions"]["pw.x"] == "6.7"
     assert "ase" in summary["versions"]
@@ -201,7 +208,7 @@ def test_targets_are_judged(result):
 )
 def test_tolerance_is_two_sided_and_missing_is_not_met(tmp_path, potential, met):
     validation = {"bulk_modulus_gpa": {"potential": potential, "dft": 134.6}}
-    summary = write_result(tmp_path, simulated_plan(), campaign(tmp_path, validation=validation))
+    summary = write_result(tmp_path, lammps_plan(), campaign(tmp_path, validation=validation))
     assert summary.targets[3].met is met
 
 
@@ -257,18 +264,18 @@ def test_a_run_without_a_potential_still_reports(tmp_path):
 
 def test_a_surrogate_that_does_not_rank_the_material_is_warned_of_with_the_number(tmp_path):
     poor = screen(force_correlation=0.41, geometry_only=True)
-    (note,) = write_result(tmp_path, simulated_plan(), campaign(tmp_path, screen=poor)).notes
+    (note,) = write_result(tmp_path, lammps_plan(), campaign(tmp_path, screen=poor)).notes
     assert "does not rank this material" in note and "0.41" in note and "0.7" in note
 
 
 def test_a_screen_by_geometry_alone_says_so(tmp_path):
     blind = replace(screen(), geometry_only=True, hit_rate=None)
-    (note,) = write_result(tmp_path, simulated_plan(), campaign(tmp_path, screen=blind)).notes
+    (note,) = write_result(tmp_path, lammps_plan(), campaign(tmp_path, screen=blind)).notes
     assert "does not know every element" in note
 
 
 def test_the_released_potential_may_be_an_earlier_one(tmp_path):
-    summary = write_result(tmp_path, simulated_plan(), campaign(tmp_path, released="000-abc"))
+    summary = write_result(tmp_path, lammps_plan(), campaign(tmp_path, released="000-abc"))
     assert summary.released == "000-abc"
     assert summary.test.force_rmse_mev_per_a == 150.0
     assert "000-abc" in (tmp_path / "result/potential.yaml").read_text()
@@ -277,13 +284,13 @@ def test_the_released_potential_may_be_an_earlier_one(tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     finished = campaign(tmp_path)
     (tmp_path / "potentials/001-abc/potential.yace").unlink()
-    summary = write_result(tmp_path, simulated_plan(), finished)
+    summary = write_result(tmp_path, lammps_plan(), finished)
     assert "potential 001-abc has no potential.yace" in summary.notes
     assert "potential.yace" not in summary.files
 
 
 def test_writing_again_replaces_and_leaves_nothing_stale(tmp_path):
-    write_result(tmp_path, simulated_plan(), campaign(tmp_path))
+    write_result(tmp_path, lammps_plan(), campaign(tmp_path))
     (tmp_path / ".result-killed").mkdir()
     write_result(
         tmp_path,

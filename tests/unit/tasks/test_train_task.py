@@ -57,12 +57,7 @@ PLAN: Any = SimpleNamespace(
         held_out_fraction=0.2,
         fast_trainer="linear",
         trainer="pacemaker",
-        cutoff_a=5.0,
-        functions_per_element=150,
-        fast_functions_per_element=60,
-        max_iterations=7,
-        warm_iterations=3,
-        kappa=0.05,
+        settings_of={"linear": "quick settings", "pacemaker": "slow settings"}.__getitem__,
         cores=1,
         walltime_s=60.0,
     ),
@@ -145,12 +140,7 @@ def test_every_label_reaches_the_job_once(recorder: Recorder, tmp_path: Path) ->
     np.testing.assert_allclose(
         by_name["label-5"].label.forces, frame.get_forces() + 0.01, atol=1e-6
     )
-    assert (job.max_iterations, job.warm_iterations, job.seed, job.functions_per_element) == (
-        7,
-        3,
-        11,
-        60,
-    )
+    assert (job.settings, job.seed) == ("quick settings", 11)
 
 
 @pytest.mark.parametrize("reason", [None, "random", "forced", "farthest", "cluster", "d_optimal"])
@@ -174,9 +164,9 @@ def test_only_what_chance_picked_may_be_held_out(
     assert held_out == {f"label-{number}" for number in unbiased}
 
 
-def test_the_slow_trainer_has_its_own_basis(recorder: Recorder, tmp_path: Path) -> None:
+def test_each_trainer_has_its_own_settings(recorder: Recorder, tmp_path: Path) -> None:
     train.run(spec(tmp_path, trainer="pacemaker"), PLAN, tmp_path / "attempt")
-    assert recorder.jobs[0].functions_per_element == 150
+    assert recorder.jobs[0].settings == "slow settings"
 
 
 def test_the_previous_potential_is_judged_on_the_same_held_out_set(

@@ -138,10 +138,9 @@ def trainer(folder: Path) -> Json:
         elements=("Si",),
         train=tuple(_labelled(seed) for seed in range(10)),
         test=tuple(_labelled(seed) for seed in (10, 11)),
-        cutoff_a=5.0,
-        functions_per_element=20,
-        max_iterations=1,
-        kappa=0.3,
+        settings=engine.schema.model_validate(
+            {"cutoff_a": 5.0, "functions_per_element": 20, "kappa": 0.3}
+        ),
         seed=1,
     )
     code = run_prepared(engine.prepare(job, folder), folder, _WALLTIME_S)
@@ -169,7 +168,7 @@ def md(folder: Path) -> Json:
     note = folder.parent / "trainer" / _POTENTIAL
     _require(note.is_file(), "no potential to run with: the trainer's probe did not finish")
     pointer = folder / "current.json"
-    write_json(pointer, {"name": "probe", "folder": note.read_text()})
+    write_json(pointer, {"name": "probe", "folder": note.read_text(), "trainer": "linear"})
     job = MdJob(
         start=_rattled(0).repeat((2, 2, 2)),
         elements=("Si",),
@@ -190,12 +189,11 @@ def md(folder: Path) -> Json:
     result = registry.md_engine("lammps").run(job, folder)
     if isinstance(result, Failure):
         raise ProbeFailedError(f"{result.kind}: {result.message}")
-    _require(result["steps"] >= 10, f"only {result['steps']} of 10 steps were made")
-    _require(result["gamma_max"] > 0, "gamma is 0 along the run")
+    _require(result.steps >= 10, f"only {result.steps} of 10 steps were made")
+    _require(result.gamma_max > 0, "gamma is 0 along the run")
     return {
         "detail": (
-            f"{result['steps']} steps of {len(job.start)} atoms, gamma up to"
-            f" {result['gamma_max']:.2f}"
+            f"{result.steps} steps of {len(job.start)} atoms, gamma up to {result.gamma_max:.2f}"
         )
     }
 

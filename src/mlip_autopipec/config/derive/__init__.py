@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from mlip_autopipec.config.derive.dft import derive_dft, with_walltime
 from mlip_autopipec.config.derive.embedding import derive_embedding
+from mlip_autopipec.config.derive.executor import derive_executor
 from mlip_autopipec.config.derive.exploration import derive_exploration
 from mlip_autopipec.config.derive.generation import derive_generation
 from mlip_autopipec.config.derive.material import check_elements
 from mlip_autopipec.config.derive.reasons import Reasons, given
 from mlip_autopipec.config.derive.selection import derive_selection
-from mlip_autopipec.config.derive.stop import derive_budget, derive_limits
+from mlip_autopipec.config.derive.stop import derive_budget, derive_convergence
 from mlip_autopipec.config.derive.surrogate import derive_surrogate
 from mlip_autopipec.config.derive.training import derive_training
 from mlip_autopipec.config.derive.validation import derive_validation
 from mlip_autopipec.config.input import UserInput, material_of
-from mlip_autopipec.config.plan import ExecutorPlan, Plan
+from mlip_autopipec.config.plan import Plan
 
 __all__ = ["derive"]
 
@@ -38,6 +39,7 @@ def derive(user: UserInput, *, cores: int) -> tuple[Plan, dict[str, str]]:
     embedding = derive_embedding(material, dft, user.dft.max_atoms, why)
     validation = derive_validation(user, material, why)
     selection = derive_selection(user, validation.calls, why)
+    training = derive_training(user, material, why)
     plan = Plan(
         name=why.because(
             "name", user.name or material.formula, "given" if user.name else "the formula"
@@ -51,14 +53,12 @@ def derive(user: UserInput, *, cores: int) -> tuple[Plan, dict[str, str]]:
         generation=derive_generation(user, material, embedding, selection.initial_count, why),
         surrogate=derive_surrogate(user, material, why),
         selection=selection,
-        training=derive_training(material, why),
-        exploration=derive_exploration(user, material, embedding, why),
+        training=training,
+        exploration=derive_exploration(user, material, embedding, training, why),
         embedding=embedding,
         validation=validation,
-        convergence=derive_limits(why),
+        convergence=derive_convergence(why),
         budget=derive_budget(user, why),
-        executor=ExecutorPlan(
-            cores=why.because("executor.cores", cores, "cores that may work at once here")
-        ),
+        executor=derive_executor(user, cores, why),
     )
     return plan, why.found

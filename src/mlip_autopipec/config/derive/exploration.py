@@ -8,7 +8,8 @@ from mlip_autopipec.config import cost
 from mlip_autopipec.config.derive.material import temperatures_k
 from mlip_autopipec.config.derive.reasons import Reasons
 from mlip_autopipec.config.input import UserInput
-from mlip_autopipec.config.plan import Condition, Embedding, Exploration, Material
+from mlip_autopipec.config.plan import Condition, Embedding, Exploration, Material, Training
+from mlip_autopipec.engines import registry
 
 __all__ = ["SMALLEST_CELL_TO_CUT_FOR", "derive_exploration"]
 
@@ -23,9 +24,23 @@ def _timestep_fs(material: Material, highest_k: float) -> tuple[float, str]:
     return (step / 2, f"{reason}, halved above 2500 K") if highest_k > 2500 else (step, reason)
 
 
+def _engine(user: UserInput, training: Training, why: Reasons) -> str:
+    """The MD program, which has to be able to run what both trainers make."""
+    name = user.exploration.engine
+    engine = registry.md_engine(name)
+    for trainer in (training.fast_trainer, training.trainer):
+        engine.require(registry.trainer(trainer).family)
+    if "engine" in user.exploration.model_fields_set:
+        why.because("exploration.engine", name, "given")
+    return name
+
+
 def derive_exploration(
-    user: UserInput, material: Material, embedding: Embedding, why: Reasons
+    user: UserInput, material: Material, embedding: Embedding, training: Training, why: Reasons
 ) -> Exploration:
+    """Raises InputError for an MD program that is not known, or cannot run the potentials that will
+    be made.
+    """
     temperatures = temperatures_k(user)
     md_atoms, md_reason = (
         2 * embedding.max_dft_atoms,
@@ -50,6 +65,7 @@ def derive_exploration(
     conditions += [Condition(name=f"nvt-{t:g}K", ensemble="nvt", temperature_k=t) for t in fixed]
     step, step_reason = _timestep_fs(material, temperatures[-1])
     return Exploration(
+        engine=_engine(user, training, why),
         conditions=why.because(
             "exploration.conditions",
             conditions,

@@ -32,9 +32,6 @@ FIXED: dict[str, str] = {
     ),
     "training.fast_trainer": "a linear fit costs seconds; it steers the first rounds",
     "training.trainer": "the non-linear ACE fit that is released",
-    "training.kappa": (
-        "forces in Pacemaker's loss (energies: 1 - kappa): 5 meV/atom and 50 meV/Å then weigh alike"
-    ),
     "training.fast_rounds": "rounds that the fast trainer serves",
     "training.held_out_fraction": "of the labels, whole families, never fitted",
     "training.min_new_labels": "fewer do not pay for a new fit",

@@ -9,10 +9,10 @@ from mlip_autopipec.config.input import UserInput
 from mlip_autopipec.config.plan import Budget
 from mlip_autopipec.science.stopping import Limits
 
-__all__ = ["derive_budget", "derive_limits"]
+__all__ = ["derive_budget", "derive_convergence"]
 
 
-def derive_limits(why: Reasons) -> Limits:
+def derive_convergence(why: Reasons) -> Limits:
     return Limits(
         force_rmse_change=why.because(
             "convergence.force_rmse_change", 0.15, "few held-out labels scatter this much"

@@ -1,57 +1,70 @@
-"""Basis, cutoff and steps of the fits."""
+"""Which trainers fit, and when; their own settings are theirs to derive."""
 
 from __future__ import annotations
 
+from mlip_autopipec.base.section import Section
 from mlip_autopipec.config.derive.material import radius_a
 from mlip_autopipec.config.derive.reasons import Reasons
+from mlip_autopipec.config.input import UserInput
 from mlip_autopipec.config.plan import Material, Training
+from mlip_autopipec.engines import registry
+from mlip_autopipec.engines.ports import TrainerFacts
 
-__all__ = ["ACE_FUNCTIONS", "derive_training"]
+__all__ = ["derive_training"]
 
-# As many as the labels carry (a fit takes fewer while they are few). Silicon, 73 labels of a
-# campaign, the same 11 held out: 120 functions 5.8 meV/atom and 84 meV/Å (errors in training as
-# large), 200 functions 4.0 and 75, 300 2.9 and 71.
-ACE_FUNCTIONS = {1: 300, 2: 100}
+FAST, RELEASED = "linear", "pacemaker"
 
 
-def derive_training(material: Material, why: Reasons) -> Training:
-    n, radius = len(material.elements), radius_a(material)
-    # Ethanol, 14 labels, linear, held out: 626 meV/Å at 4.5 Å, 313 at 3.6, 301 at 3.0 (a short
-    # range needs fewer radial functions, and within a molecule of this size there is little
-    # beyond).
-    least = 3.0 if material.kind == "molecule" else 4.5
-    cutoff = min(6.5, max(least, round(2.3 * 2 * radius, 1)))
-    functions = ACE_FUNCTIONS.get(n, 80)
-    trainer = "pacemaker"
-    if material.kind == "molecule":
-        trainer = why.because(
-            "training.trainer",
-            "linear",
-            "the non-linear fit has as many functions for each element as the rarest carries, in a"
-            " molecule a handful",
+def derive_training(user: UserInput, material: Material, why: Reasons) -> Training:
+    """Raises InputError for a trainer that nobody knows."""
+    trainer, fast_trainer = _trainers(user, material, why)
+    sections: dict[str, Section] = {}
+    uses = (("settings", trainer, "release"), ("fast_settings", fast_trainer, "early"))
+    for section, name, use in uses:
+        if section == "fast_settings" and name == trainer:
+            continue
+        facts = TrainerFacts(
+            elements=material.elements,
+            bond_a=2 * radius_a(material),
+            molecular=material.kind == "molecule",
+            use="early" if use == "early" or _only_quick(trainer, fast_trainer) else "release",
         )
-    return Training(
-        trainer=trainer,
-        cutoff_a=why.because(
-            "training.cutoff_a", cutoff, f"2.3 bonds of {2 * radius:.2f} Å, within {least:g}-6.5"
-        ),
-        functions_per_element=why.because(
-            "training.functions_per_element",
-            functions,
-            f"{n} element{'s' if n > 1 else ''}; a fit of a few minutes",
-        ),
-        fast_functions_per_element=why.because(
-            "training.fast_functions_per_element", 150 if n == 1 else 100, "cheap in a linear fit"
-        ),
-        held_out_fraction=why.because(
-            "training.held_out_fraction",
-            0.15,
-            "by group; a tenth of so few labels is too few to judge by",
-        ),
-        max_iterations=why.because(
-            "training.max_iterations", 150, "BFGS steps; more gains little on this many labels"
-        ),
-        warm_iterations=why.because(
-            "training.warm_iterations", 75, "enough from the last potential"
-        ),
+        settings, reasons = registry.trainer(name).schema.derived(facts)
+        sections[section] = settings
+        for key, reason in reasons.items():
+            why.because(f"training.{section}.{key}", None, reason)
+    return Training.model_validate(
+        {
+            "fast_trainer": fast_trainer,
+            "trainer": trainer,
+            "held_out_fraction": why.because(
+                "training.held_out_fraction",
+                0.15,
+                "by group; a tenth of so few labels is too few to judge by",
+            ),
+            **sections,
+        }
     )
+
+
+def _only_quick(trainer: str, fast_trainer: str) -> bool:
+    """Whether the quick trainer makes the released potential as well."""
+    return trainer == fast_trainer == FAST
+
+
+def _trainers(user: UserInput, material: Material, why: Reasons) -> tuple[str, str]:
+    """The trainer of the released potential and that of the first rounds."""
+    asked = user.training.trainer
+    if asked is not None:
+        trainer = why.because("training.trainer", asked, "given")
+        if registry.trainer(asked).family == registry.trainer(FAST).family:
+            return trainer, FAST
+        reason = f"the quick {FAST} fits are potentials of another form"
+        return trainer, why.because("training.fast_trainer", asked, reason)
+    if material.kind == "molecule":
+        reason = (
+            "the non-linear fit has as many functions for each element as the rarest carries, in a"
+            " molecule a handful"
+        )
+        return why.because("training.trainer", FAST, reason), FAST
+    return RELEASED, FAST

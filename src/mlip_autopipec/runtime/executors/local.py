@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 
 import psutil
 
-from mlip_autopipec.runtime.executors.ports import JobRequest
+from mlip_autopipec.runtime.executors.ports import ExecutorSetup, JobRequest
 
 __all__ = ["LocalExecutor", "alive", "end", "end_tree", "identity"]
 
@@ -41,7 +41,7 @@ def alive(job: str) -> bool:
 class LocalExecutor:
     """Starts each job at once; how many run side by side is the driver's decision."""
 
-    def __init__(self) -> None:
+    def __init__(self, setup: ExecutorSetup | None = None) -> None:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def submit(self, request: JobRequest) -> str:

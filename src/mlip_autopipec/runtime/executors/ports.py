@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-__all__ = ["Executor", "JobRequest"]
+from mlip_autopipec.config.executors import ExecutorPlan
+
+__all__ = ["Executor", "ExecutorSetup", "JobRequest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +24,25 @@ class JobRequest:
     cores: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class ExecutorSetup:
+    """What an executor is made with: ``Class(setup)``.
+
+    ``root``: the run folder, where it may keep notes that a restarted driver reads; ``section``:
+    the plan's ``executor`` section; ``task_cores`` and ``reserve_s``: cores and longest duration of
+    one calculation.
+    """
+
+    root: Path
+    section: ExecutorPlan
+    task_cores: int
+    reserve_s: float
+
+
 @runtime_checkable
 class Executor(Protocol):
+    """One that has a method ``close()`` is closed when the driver ends, however that comes."""
+
     def submit(self, request: JobRequest) -> str:
         """Start or queue the job; returns its id."""
         ...

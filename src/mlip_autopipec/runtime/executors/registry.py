@@ -6,31 +6,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mlip_autopipec.config.executors import EXECUTORS
 from mlip_autopipec.config.label_plan import LabelPlan
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.runtime.executors.local import LocalExecutor
-from mlip_autopipec.runtime.executors.ports import Executor
+from mlip_autopipec.runtime.executors.ports import Executor, ExecutorSetup
 
 __all__ = ["opened"]
 
 
 @contextmanager
 def opened(plan: Plan | LabelPlan, root: Path) -> Iterator[Executor]:
-    """The executor of ``plan`` for the run folder ``root``; its blocks are cancelled at the end,
-    however it comes.
+    """The executor of ``plan`` for the run folder ``root``; it is closed at the end, however that
+    comes (blocks of a cluster are cancelled).
 
-    Raises MissingProgramError when Parsl is not installed, InputError when a block is too small for
-    one calculation.
+    Raises InputError for an executor that nobody knows, or when a block is too small for one
+    calculation; MissingProgramError when Parsl is not installed.
     """
-    if plan.executor.name == "local":
-        yield LocalExecutor()
-        return
-    from mlip_autopipec.runtime.executors.parsl.executor import ParslExecutor
-
-    executor = ParslExecutor(
-        root, plan.executor, task_cores=plan.dft.cores, reserve_s=plan.dft.walltime_s
-    )
+    setup = ExecutorSetup(root, plan.executor, plan.dft.cores, plan.dft.walltime_s)
+    executor: Executor = EXECUTORS.find(plan.executor.name)(setup)
     try:
         yield executor
     finally:
-        executor.close()
+        close = getattr(executor, "close", None)
+        if close is not None:
+            close()

@@ -72,6 +72,6 @@ class PairEvaluator:
         script = read_json(self.folder / SCRIPT)
         grades, then = script["grades"], script["then"]
         if then is not None and self.pointer is not None and self.gradings == len(grades) - 2:
-            write_json(self.pointer, {"name": Path(then).name, "folder": then})
+            write_json(self.pointer, {"name": Path(then).name, "folder": then, "trainer": "linear"})
         self.gradings += 1
         return float(grades[min(self.gradings, len(grades)) - 1])

@@ -15,7 +15,7 @@ from pair_evaluator import PairEvaluator, potential, reference
 from mlip_autopipec.base.files import write_json
 from mlip_autopipec.engines.md.lammps import engine as engine_module
 from mlip_autopipec.engines.md.lammps.simulation import Dynamics, Simulation, maxwell_velocities
-from mlip_autopipec.engines.ports import MdJob
+from mlip_autopipec.engines.ports import MdJob, MdResult
 from mlip_autopipec.engines.registry import md_engine
 
 CLEAN_STEPS = 200
@@ -66,12 +66,12 @@ def explore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     pointer = tmp_path / "current.json"
     monkeypatch.setattr(
         engine_module,
-        "AceEvaluator",
-        lambda folder, elements: PairEvaluator(folder, elements, pointer),
+        "evaluator_of",
+        lambda folder, trainer, elements: PairEvaluator(folder, elements, pointer),
     )
 
-    def run(first: Path, wait_s: float = 60.0) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        write_json(pointer, {"name": first.name, "folder": str(first)})
+    def run(first: Path, wait_s: float = 60.0) -> tuple[MdResult, list[dict[str, Any]]]:
+        write_json(pointer, {"name": first.name, "folder": str(first), "trainer": "linear"})
         job = MdJob(
             start=bulk("Cu", a=3.6, cubic=True) * (2, 2, 2),
             elements=("Cu",),
@@ -91,7 +91,7 @@ def explore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         )
         result = md_engine("lammps").run(job, tmp_path / "md")
         text = (tmp_path / "md" / "stream.jsonl").read_text()
-        assert isinstance(result, dict)
+        assert isinstance(result, MdResult)
         return result, [json.loads(line) for line in text.splitlines()]
 
     return run
@@ -105,7 +105,7 @@ def test_a_run_that_meets_nothing_new_ends_after_the_clean_time(
     explore: Any, tmp_path: Path
 ) -> None:
     result, lines = explore(potential(tmp_path / "000"))
-    assert (result["clean"], result["steps"], result["potential"]) == (True, CLEAN_STEPS, "000")
+    assert (result.clean, result.steps, result.potential) == (True, CLEAN_STEPS, "000")
     assert not of_type(lines, "candidate")
 
 
@@ -113,10 +113,10 @@ def test_a_grade_above_select_starts_the_clean_time_anew(explore: Any, tmp_path:
     result, lines = explore(potential(tmp_path / "000", [0.5] * 14 + [3.0, 0.5]))
     (met,) = of_type(lines, "candidate")
     assert met["step"] > CLEAN_STEPS / 2
-    assert result["clean"]
-    since = result["steps"] - met["step"]
+    assert result.clean
+    since = result.steps - met["step"]
     assert CLEAN_STEPS <= since < CLEAN_STEPS + SEGMENT, "to the end of a segment"
-    assert result["clean_ps"] == pytest.approx(since * TIMESTEP_FS / 1000)
+    assert result.clean_ps == pytest.approx(since * TIMESTEP_FS / 1000)
 
 
 def test_a_potential_that_comes_into_force_earns_its_clean_time_itself(
@@ -127,8 +127,8 @@ def test_a_potential_that_comes_into_force_earns_its_clean_time_itself(
     (swap,) = of_type(lines, "swap")
     assert (swap["old"], swap["new"]) == ("000", "001")
     assert 0 < swap["step"] < CLEAN_STEPS
-    assert (result["clean"], result["potential"], result["swaps"]) == (True, "001", 1)
-    assert result["steps"] - swap["step"] == CLEAN_STEPS
+    assert (result.clean, result.potential, result.swaps) == (True, "001", 1)
+    assert result.steps - swap["step"] == CLEAN_STEPS
 
 
 def test_a_break_ends_the_clean_time_and_the_next_potential_goes_on(
@@ -139,14 +139,14 @@ def test_a_break_ends_the_clean_time_and_the_next_potential_goes_on(
     (stopped,) = of_type(lines, "break")
     assert stopped["gamma"] == 9.0 and stopped["potential"] == "000"
     assert [line["gamma"] for line in of_type(lines, "candidate")] == [9.0]
-    assert (result["clean"], result["potential"], result["breaks"]) == (True, "001", 1)
-    assert result["steps"] - stopped["step"] == CLEAN_STEPS
+    assert (result.clean, result.potential, result.breaks) == (True, "001", 1)
+    assert result.steps - stopped["step"] == CLEAN_STEPS
 
 
 def test_a_break_with_no_better_potential_in_sight_is_no_clean_run(
     explore: Any, tmp_path: Path
 ) -> None:
     result, lines = explore(potential(tmp_path / "000", [0.5] * 15 + [9.0]), wait_s=0.0)
-    assert not result["clean"]
-    assert result["clean_ps"] == 0.0
+    assert not result.clean
+    assert result.clean_ps == 0.0
     assert of_type(lines, "break") and not of_type(lines, "resume")

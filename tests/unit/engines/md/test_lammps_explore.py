@@ -14,6 +14,7 @@ from mlip_autopipec.base.tasks import Failure, Task, TaskSpec
 from mlip_autopipec.config.plan import Exploration, Material, Plan
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.md.lammps.examples import export
+from mlip_autopipec.engines.ports import MdResult
 from mlip_autopipec.science.lattices import md_cell
 from mlip_autopipec.tasks import explore
 
@@ -79,7 +80,7 @@ def campaign(tmp_path, monkeypatch):
             gamma_break=20.0,
         ),
     )
-    engine = RecordingEngine({"clean": True})
+    engine = RecordingEngine(MdResult("007-abc", clean=True))
     monkeypatch.setattr(registry, "md_engine", lambda name: engine)
     condition = {"name": "hot", "ensemble": "npt", "temperature_k": 600.0, "pressure_gpa": 1.5}
     payload = {"condition": condition, "visit": 0, "seed": 11}
@@ -99,7 +100,7 @@ def campaign(tmp_path, monkeypatch):
 def test_job_follows_plan_condition_and_lowest_start(campaign):
     run, engine, root = campaign
     outcome = run()
-    assert outcome.result == {"clean": True}
+    assert (outcome.result["clean"], outcome.result["potential"]) == (True, "007-abc")
     job = engine.job
     assert len(job.start) == 64
     assert job.start.cell.lengths() == pytest.approx([10.94] * 3)

@@ -14,6 +14,7 @@ from mlip_autopipec.engines.train.pacemaker.basis import empty_basis
 from mlip_autopipec.engines.train.pacemaker.data import fit_rows
 from mlip_autopipec.engines.train.pacemaker.fit_linear import fit_linear
 from mlip_autopipec.engines.train.pacemaker.inputs import FitSettings, settings_of
+from mlip_autopipec.engines.train.pacemaker.schema import PacemakerSettings
 
 
 def settings(**functions: int) -> FitSettings:
@@ -65,7 +66,10 @@ def test_the_last_element_may_have_the_most_functions_and_all_of_them_are_fitted
 
 def test_the_nonlinear_fit_has_as_many_for_each_element() -> None:
     items = tuple(hydride(seed) for seed in range(12))
-    job = TrainJob(("C", "H"), items, (), 3.5, 500, 10, 0.5, 1)
+    asked = PacemakerSettings(
+        cutoff_a=3.5, functions_per_element=500, kappa=0.5, max_iterations=10, warm_iterations=5
+    )
+    job = TrainJob(("C", "H"), items, (), asked, seed=1)
     assert settings_of(job, "linear").functions_per_element == {"C": 8, "H": 32}
     assert settings_of(job, "pacemaker").functions_per_element == {"C": 8, "H": 8}
     assert settings_of(job, "pacemaker").basis["functions_per_element"] == 8

@@ -26,6 +26,7 @@ from mlip_autopipec.engines.train.pacemaker.inputs import (
     settings_of,
 )
 from mlip_autopipec.engines.train.pacemaker.potential import core_radii
+from mlip_autopipec.engines.train.pacemaker.schema import LinearSettings, PacemakerSettings
 from mlip_autopipec.science.predictions import Predicted, errors
 
 
@@ -120,17 +121,20 @@ def test_ridge_finds_the_weighted_minimum() -> None:
 def job(tmp: Path | None = None, **changes: object) -> TrainJob:
     items = tuple(structure("Si8", -40.0 - i) for i in range(4))
     values = {
-        "elements": ("Si",),
-        "train": items[:3],
-        "test": items[3:],
         "cutoff_a": 5.0,
         "functions_per_element": 12,
         "max_iterations": 70,
+        "warm_iterations": 30,
         "kappa": 0.1,
-        "seed": 5,
-        "warm_start": tmp,
     }
-    return TrainJob(**{**values, **changes})  # type: ignore[arg-type]
+    settings = PacemakerSettings.model_validate({**values, **changes})
+    return TrainJob(("Si",), items[:3], items[3:], settings, seed=5, warm_start=tmp)
+
+
+def linear_job(tmp: Path | None = None) -> TrainJob:
+    asked = job(tmp)
+    kept = asked.settings.model_dump(include=set(LinearSettings.model_fields))
+    return replace(asked, settings=LinearSettings.model_validate(kept))
 
 
 def test_a_job_survives_its_file(tmp_path: Path) -> None:
@@ -149,22 +153,17 @@ def test_a_warm_start_needs_the_same_basis(tmp_path: Path) -> None:
     assert settings_of(job(tmp_path), "pacemaker").warm_start == str(tmp_path)
     assert settings_of(job(tmp_path, cutoff_a=5.5), "pacemaker").warm_start is None
     assert settings_of(job(tmp_path, functions_per_element=11), "pacemaker").warm_start is None
-    assert settings_of(job(tmp_path), "linear").warm_start is None
+    assert settings_of(linear_job(tmp_path), "linear").warm_start is None
     assert settings_of(job(tmp_path / "nothing"), "pacemaker").warm_start is None
 
 
 def test_only_a_fit_that_has_a_start_takes_the_steps_of_a_warm_one(tmp_path: Path) -> None:
     basis = settings_of(job(), "pacemaker").basis
     (tmp_path / "metrics.json").write_text(json.dumps({"basis": basis}))
-    assert settings_of(job(tmp_path, warm_iterations=30), "pacemaker").max_iterations == 30
-    assert settings_of(job(tmp_path), "pacemaker").max_iterations == 70
+    assert settings_of(job(tmp_path), "pacemaker").max_iterations == 30
+    assert settings_of(job(), "pacemaker").max_iterations == 70
     # More labels carried more functions: the basis is another one.
-    assert (
-        settings_of(
-            job(tmp_path, warm_iterations=30, functions_per_element=11), "pacemaker"
-        ).max_iterations
-        == 70
-    )
+    assert settings_of(job(tmp_path, functions_per_element=11), "pacemaker").max_iterations == 70
 
 
 def test_pacemaker_input_has_the_loss_and_the_start() -> None:

@@ -21,13 +21,17 @@ FILES = ("potential.yaml", "potential.yace", "potential.asi", "predictions.json"
 GOOD = {"n_structures": 1, "energy_rmse_mev_per_atom": 1.0, "force_rmse_mev_per_a": 30.0}
 
 
-def job(count: int = 3) -> TrainJob:
+def job(count: int = 3, name: str = "linear") -> TrainJob:
     items = []
     for number in range(count):
         atoms = bulk("Si", cubic=True)
         label = Label(-40.0, np.zeros((8, 3)), None, "m", 1, 0.0)
         items.append(LabelledStructure(f"s{number}", atoms, label, Provenance("t", f"g{number}")))
-    return TrainJob(("Si",), tuple(items), (), 5.0, 10, 20, 0.05, 1, threads=2)
+    settings = {"cutoff_a": 5.0, "functions_per_element": 10, "kappa": 0.05}
+    if name == "pacemaker":
+        settings |= {"max_iterations": 20, "warm_iterations": 10}
+    schema = registry.trainer(name).schema.model_validate(settings)
+    return TrainJob(("Si",), tuple(items), (), schema, seed=1, threads=2)
 
 
 def left_by_a_fit(folder: Path, **changes: object) -> Path:
@@ -44,7 +48,7 @@ def left_by_a_fit(folder: Path, **changes: object) -> Path:
 def test_trainers_keep_the_port_and_the_threads(name: str, tmp_path: Path) -> None:
     trainer = registry.trainer(name)
     assert isinstance(trainer, Trainer)
-    prepared = trainer.prepare(job(), tmp_path)
+    prepared = trainer.prepare(job(name=name), tmp_path)
     assert json.loads(prepared.files["job.json"])["settings"]["trainer"] == name
     assert prepared.env["OMP_NUM_THREADS"] == prepared.env["TF_NUM_INTRAOP_THREADS"] == "2"
     assert list(tmp_path.iterdir()) == []

@@ -19,9 +19,12 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.base.values import Json
-from mlip_autopipec.engines.md.lammps.evaluators.ace import AceEvaluator
+from mlip_autopipec.engines import registry
+from mlip_autopipec.engines.md.lammps import evaluators, examples
+from mlip_autopipec.engines.md.lammps.evaluators import evaluator_of
 from mlip_autopipec.engines.md.lammps.simulation import (
     Dynamics,
     Frame,
@@ -30,7 +33,8 @@ from mlip_autopipec.engines.md.lammps.simulation import (
     maxwell_velocities,
 )
 from mlip_autopipec.engines.md.lammps.stream import Pointer, Stream, is_sane, read_pointer
-from mlip_autopipec.engines.ports import MdJob
+from mlip_autopipec.engines.ports import MdJob, MdResult
+from mlip_autopipec.engines.potential_folder import maker_of
 
 __all__ = ["Lammps"]
 
@@ -65,7 +69,26 @@ class _Counters:
 class Lammps:
     """MD engine ``lammps`` (see :class:`mlip_autopipec.engines.ports.MdEngine`)."""
 
-    def run(self, job: MdJob, folder: Path) -> Json | Failure:
+    def require(self, family: str) -> None:
+        """Raises InputError for a family of potentials without an evaluator."""
+        evaluators.require(family)
+
+    def write_examples(
+        self,
+        potential: Path,
+        start: Atoms,
+        out: Path,
+        temperature_k: float,
+        elements: tuple[str, ...],
+        timestep_fs: float,
+    ) -> None:
+        """``in.lammps`` and ``ase_example.py``; of ACE potentials alone."""
+        family = registry.trainer(maker_of(potential)).family
+        if family != "ace":
+            raise InputError("the example for LAMMPS needs an ACE potential", value=family)
+        examples.export(potential, start, out, temperature_k, elements, timestep_fs)
+
+    def run(self, job: MdJob, folder: Path) -> MdResult | Failure:
         """Explore until clean, or tired of waiting for a better potential.
 
         Raises InputError when no potential is in force or it does not know the elements,
@@ -82,7 +105,7 @@ class _Exploration:
         self.streamed: Counter[str] = Counter()
         self.trusted: deque[Frame] = deque(maxlen=TRUSTED_KEPT)
         self.pointer = read_pointer(job.pointer)
-        self.evaluator = AceEvaluator(self.pointer.folder, job.elements)
+        self.evaluator = evaluator_of(self.pointer.folder, self.pointer.trainer, job.elements)
         self._found: list[tuple[int, Atoms, FloatArray]] = []
         self._recent: deque[tuple[int, Atoms, FloatArray]] = deque(maxlen=RECENT_KEPT)
         self._last_candidate_step = -(10**9)
@@ -174,7 +197,7 @@ class _Exploration:
     # --- the loop
     # ----------------------------------------------------------------------------------------------
 
-    def run(self) -> Json:
+    def run(self) -> MdResult:
         self._progress("running", now=True)
         try:
             while self._clean_ps() < self.job.clean_ps:
@@ -254,7 +277,7 @@ class _Exploration:
 
     def _adopt(self, pointer: Pointer) -> None:
         """Load a newer potential: it has to earn its clean time itself."""
-        self.evaluator = AceEvaluator(pointer.folder, self.job.elements)
+        self.evaluator = evaluator_of(pointer.folder, pointer.trainer, self.job.elements)
         self.stream.line("swap", old=self.pointer.name, new=pointer.name, step=self.counters.step)
         self.pointer = pointer
         self.counters.swaps += 1
@@ -353,18 +376,18 @@ class _Exploration:
         if self.stream.progress(values, now=now):
             self._gamma_window = 0.0
 
-    def _result(self) -> Json:
+    def _result(self) -> MdResult:
         counters = self.counters
         samples = counters.temperature_samples
-        return {
-            "steps": counters.step,
-            "ps": counters.step * self.job.timestep_fs / 1000.0,
-            "clean_ps": self._clean_ps(),
-            "clean": self._clean_ps() >= self.job.clean_ps,
-            "swaps": counters.swaps,
-            "breaks": counters.breaks,
-            "candidates": counters.candidates,
-            "potential": self.pointer.name,
-            "gamma_max": counters.gamma_max,
-            "temperature_mean_k": counters.temperature_sum / samples if samples else None,
-        }
+        return MdResult(
+            steps=counters.step,
+            ps=counters.step * self.job.timestep_fs / 1000.0,
+            clean_ps=self._clean_ps(),
+            clean=self._clean_ps() >= self.job.clean_ps,
+            swaps=counters.swaps,
+            breaks=counters.breaks,
+            candidates=counters.candidates,
+            potential=self.pointer.name,
+            gamma_max=counters.gamma_max,
+            temperature_mean_k=counters.temperature_sum / samples if samples else None,
+        )

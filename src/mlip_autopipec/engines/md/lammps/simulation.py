@@ -14,7 +14,8 @@ from ase.data import atomic_masses, atomic_numbers
 from numpy.typing import NDArray
 
 from mlip_autopipec.base.errors import InputError
-from mlip_autopipec.engines.md.lammps.evaluators.ace import AceEvaluator, AceFix
+from mlip_autopipec.engines.md.lammps.evaluators import Evaluator
+from mlip_autopipec.engines.md.lammps.evaluators.ace import AceFix
 from mlip_autopipec.engines.md.lammps.library import open_lammps
 
 __all__ = ["Dynamics", "Frame", "Simulation", "UnphysicalMotionError", "maxwell_velocities"]
@@ -80,7 +81,7 @@ def maxwell_velocities(atoms: Atoms, temperature_k: float, rng: np.random.Genera
 
 
 class Simulation:
-    """A periodic system under one ACE potential.
+    """A periodic system under one potential.
 
     ``elements`` fixes the atom types. ``on_gamma``: see :class:`AceFix`. ``first_step`` continues a
     count of steps. The cell is turned into LAMMPS' lower triangular form, so frames come back in a
@@ -94,7 +95,7 @@ class Simulation:
         velocities: FloatArray,
         elements: tuple[str, ...],
         dynamics: Dynamics,
-        evaluator: AceEvaluator,
+        evaluator: Evaluator,
         *,
         gamma_every: int = 10,
         on_gamma: Callable[[int, FloatArray], str | None] | None = None,
@@ -189,7 +190,7 @@ class Simulation:
         if self.ace.error is not None:
             raise self.ace.error
 
-    def swap(self, evaluator: AceEvaluator) -> None:
+    def swap(self, evaluator: Evaluator) -> None:
         """Put another potential in place: same instance, positions, velocities and thermostat."""
         if abs(evaluator.cutoff_a - self.ace.evaluator.cutoff_a) > 1e-9:
             self._lmp.command(f"pair_style zero {evaluator.cutoff_a} full")

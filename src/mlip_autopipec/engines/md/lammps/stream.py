@@ -22,7 +22,8 @@ from mlip_autopipec.base.files import append_line, read_json, write_json
 from mlip_autopipec.base.structures import Candidate, Provenance, atoms_from_json, atoms_to_json
 from mlip_autopipec.base.values import Json, content_hash
 from mlip_autopipec.engines.md.lammps.simulation import Frame
-from mlip_autopipec.engines.ports import MdJob
+from mlip_autopipec.engines.ports import SNAPSHOT, MdJob
+from mlip_autopipec.engines.potential_folder import maker_of
 from mlip_autopipec.science import contacts
 
 __all__ = ["Pointer", "Stream", "is_sane", "job_identity", "read_pointer"]
@@ -35,10 +36,11 @@ SNAPSHOT_EVERY_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """The potential in force: its name and its folder (absolute)."""
+    """The potential in force: its name, its folder (absolute) and the trainer that made it."""
 
     name: str
     folder: Path
+    trainer: str
 
 
 def read_pointer(path: Path) -> Pointer:
@@ -50,7 +52,8 @@ def read_pointer(path: Path) -> Pointer:
             hint="molecular dynamics needs a trained potential",
         )
     data = read_json(path)
-    return Pointer(str(data["name"]), Path(data["folder"]))
+    folder = Path(data["folder"])
+    return Pointer(str(data["name"]), folder, data.get("trainer") or maker_of(folder))
 
 
 def is_sane(atoms: Atoms) -> bool:
@@ -135,11 +138,11 @@ class Stream:
                 "step": frame.step,
                 "counters": counters,
             }
-            write_json(self.folder / "snapshot.json", value)
+            write_json(self.folder / SNAPSHOT, value)
 
     def load_snapshot(self) -> tuple[Frame, Json] | None:
         """The frame and counters of an earlier run of the same job in this folder, or None."""
-        path = self.folder / "snapshot.json"
+        path = self.folder / SNAPSHOT
         if not path.exists():
             return None
         data = read_json(path)

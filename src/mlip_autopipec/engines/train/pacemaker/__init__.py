@@ -3,6 +3,7 @@
 Files of this folder::
 
     engine.py      the two trainers behind the Trainer port
+    schema.py      the settings of both, and how they are derived
     config.py      basis, loss and the names of files
     inputs.py      job.json and the input file of `pacemaker`
     data.py        reference energies, weights and force masks -> rows of a fit

@@ -18,10 +18,8 @@ from mlip_autopipec.base.values import Json
 
 __all__ = [
     "ASI",
+    "FILES",
     "INSTALL",
-    "METRICS",
-    "POTENTIAL_FOLDER",
-    "PREDICTIONS",
     "YACE",
     "YAML",
     "TrainerName",
@@ -32,9 +30,12 @@ __all__ = [
 
 TrainerName = Literal["linear", "pacemaker"]
 
-POTENTIAL_FOLDER = "potential"
 YAML, YACE, ASI = "potential.yaml", "potential.yace", "potential.asi"
-METRICS, PREDICTIONS = "metrics.json", "predictions.json"
+FILES: dict[str, str] = {
+    YAML: "the potential (ACE, pyace format)",
+    YACE: "the same for LAMMPS (pair_style pace)",
+    ASI: "its active set, for extrapolation grades",
+}
 INSTALL = (
     "pip install 'mlip-autopipec[pacemaker]' && pip install --no-deps tensorpotential==0.6.2.1"
     " tf_keras"

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from ase.calculators.calculator import Calculator
@@ -15,14 +16,16 @@ from mlip_autopipec.base.files import read_json
 from mlip_autopipec.base.process import Prepared
 from mlip_autopipec.base.tasks import Evidence, Failure
 from mlip_autopipec.base.values import Json
-from mlip_autopipec.engines.ports import Trained, TrainJob
-from mlip_autopipec.engines.train.pacemaker.config import (
-    ASI,
+from mlip_autopipec.engines.ports import (
     METRICS,
     POTENTIAL_FOLDER,
     PREDICTIONS,
-    YACE,
-    YAML,
+    Trained,
+    TrainerSettings,
+    TrainJob,
+)
+from mlip_autopipec.engines.train.pacemaker.config import (
+    FILES,
     TrainerName,
     find_program,
     require_package,
@@ -30,6 +33,7 @@ from mlip_autopipec.engines.train.pacemaker.config import (
 from mlip_autopipec.engines.train.pacemaker.fit_nonlinear import thread_environment
 from mlip_autopipec.engines.train.pacemaker.inputs import job_text, settings_of
 from mlip_autopipec.engines.train.pacemaker.potential import load_calculator
+from mlip_autopipec.engines.train.pacemaker.schema import LinearSettings, PacemakerSettings
 
 __all__ = ["LinearAce", "Pacemaker"]
 
@@ -41,6 +45,11 @@ class _AceTrainer:
     """What both trainers share: one command, one potential folder, one calculator."""
 
     name: TrainerName
+    family = "ace"
+    schema: type[TrainerSettings]
+
+    def files(self) -> Mapping[str, str]:
+        return FILES
 
     def prepare(self, job: TrainJob, folder: Path) -> Prepared:
         """Files and command of a fit.
@@ -75,9 +84,7 @@ class _AceTrainer:
                 "fit_failed", f"the fit ended with exit code {exit_code}", _last_lines(folder)
             )
         missing = [
-            name
-            for name in (YAML, YACE, ASI, METRICS, PREDICTIONS)
-            if not (potential / name).is_file()
+            name for name in (*FILES, METRICS, PREDICTIONS) if not (potential / name).is_file()
         ]
         if missing:
             return Failure(
@@ -102,18 +109,17 @@ class _AceTrainer:
 
 
 class LinearAce(_AceTrainer):
-    """Linear ACE by ridge regression for early rounds.
-
-    Ignores ``max_iterations`` and ``warm_start``.
-    """
+    """Linear ACE by ridge regression for early rounds. Ignores ``warm_start``."""
 
     name: TrainerName = "linear"
+    schema = LinearSettings
 
 
 class Pacemaker(_AceTrainer):
     """Nonlinear ACE by the `pacemaker` program."""
 
     name: TrainerName = "pacemaker"
+    schema = PacemakerSettings
 
     def prepare(self, job: TrainJob, folder: Path) -> Prepared:
         find_program("pacemaker")

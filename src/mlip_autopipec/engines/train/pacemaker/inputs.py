@@ -9,9 +9,10 @@ from pathlib import Path
 from mlip_autopipec.base.files import read_json
 from mlip_autopipec.base.labels import LabelledStructure
 from mlip_autopipec.base.values import Json
-from mlip_autopipec.engines.ports import TrainJob
-from mlip_autopipec.engines.train.pacemaker.config import METRICS, TrainerName, basis_spec
+from mlip_autopipec.engines.ports import METRICS, TrainJob
+from mlip_autopipec.engines.train.pacemaker.config import TrainerName, basis_spec
 from mlip_autopipec.engines.train.pacemaker.data import fittable_functions
+from mlip_autopipec.engines.train.pacemaker.schema import LinearSettings, PacemakerSettings
 
 __all__ = [
     "FitSettings",
@@ -29,7 +30,7 @@ LADDER_STEPS = 3
 @dataclass(frozen=True)
 class FitSettings:
     """The settings of one fit, resolved. ``warm_start``: folder of a potential with the same basis,
-    or None.
+    or None. ``max_iterations``: 0 for a linear fit.
     """
 
     trainer: TrainerName
@@ -64,8 +65,10 @@ def settings_of(job: TrainJob, trainer: TrainerName) -> FitSettings:
     """Settings of a job: a basis no larger than the data can carry, a warm start only where the
     basis is the same.
     """
+    asked = job.settings
+    assert isinstance(asked, LinearSettings)
     elements = tuple(sorted(job.elements))
-    functions = fittable_functions(job.train, elements, job.functions_per_element)
+    functions = fittable_functions(job.train, elements, asked.functions_per_element)
     if (
         trainer == "pacemaker"
     ):  # tensorpot wants as many radial functions of a pair seen from either of its elements
@@ -73,20 +76,20 @@ def settings_of(job: TrainJob, trainer: TrainerName) -> FitSettings:
     settings = FitSettings(
         trainer=trainer,
         elements=elements,
-        cutoff_a=float(job.cutoff_a),
+        cutoff_a=float(asked.cutoff_a),
         functions_per_element=functions,
-        max_iterations=job.max_iterations,
-        kappa=job.kappa,
+        max_iterations=0,
+        kappa=asked.kappa,
         seed=job.seed,
         masked_energy_weight=job.masked_energy_weight,
         warm_start=None,
         threads=job.threads,
     )
+    if not isinstance(asked, PacemakerSettings):
+        return settings
     folder = usable_warm_start(job.warm_start, settings.basis)
     # More labels carry more functions: such a fit has no start and needs all of its steps.
-    steps = (
-        job.max_iterations if folder is None or job.warm_iterations is None else job.warm_iterations
-    )
+    steps = asked.max_iterations if folder is None else asked.warm_iterations
     return replace(settings, warm_start=folder, max_iterations=steps)
 
 
@@ -94,7 +97,7 @@ def usable_warm_start(folder: Path | None, basis: Json) -> str | None:
     """The folder as text when its potential has this basis (by its metrics.json), else None: the
     fit starts cold.
     """
-    if folder is None or basis["trainer"] != "pacemaker" or not (folder / METRICS).is_file():
+    if folder is None or not (folder / METRICS).is_file():
         return None
     return str(folder.resolve()) if read_json(folder / METRICS).get("basis") == basis else None
 

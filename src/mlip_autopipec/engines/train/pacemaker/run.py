@@ -18,14 +18,9 @@ from typing import Any
 from mlip_autopipec.base.files import atomic_write, write_json
 from mlip_autopipec.base.labels import LabelledStructure
 from mlip_autopipec.base.values import Json
+from mlip_autopipec.engines.ports import METRICS, POTENTIAL_FOLDER, PREDICTIONS
 from mlip_autopipec.engines.train.pacemaker.active_set import write_active_set
-from mlip_autopipec.engines.train.pacemaker.config import (
-    ASI,
-    METRICS,
-    POTENTIAL_FOLDER,
-    PREDICTIONS,
-    YAML,
-)
+from mlip_autopipec.engines.train.pacemaker.config import ASI, YAML
 from mlip_autopipec.engines.train.pacemaker.data import FitRows, fit_rows, reference_energies
 from mlip_autopipec.engines.train.pacemaker.evaluate import predict
 from mlip_autopipec.engines.train.pacemaker.fit_linear import fit_linear

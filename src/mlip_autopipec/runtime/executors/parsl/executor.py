@@ -37,9 +37,9 @@ from mlip_autopipec.runtime.executors.parsl.orphans import (
     run_label,
 )
 from mlip_autopipec.runtime.executors.parsl.queues import Queue, short_id
-from mlip_autopipec.runtime.executors.ports import JobRequest
+from mlip_autopipec.runtime.executors.ports import ExecutorSetup, JobRequest
 
-__all__ = ["ParslExecutor"]
+__all__ = ["ParslExecutor", "parsl_executor"]
 
 FOLDER = "parsl"
 _PREFIX = "parsl|"
@@ -289,3 +289,10 @@ class ParslExecutor:
             if job not in self._recorded:
                 self._recorded.add(job)
                 record_block(self._home, self._session, job)
+
+
+def parsl_executor(setup: ExecutorSetup) -> ParslExecutor:
+    """The executor of a Slurm or PBS section."""
+    return ParslExecutor(
+        setup.root, setup.section, task_cores=setup.task_cores, reserve_s=setup.reserve_s
+    )

@@ -1,1 +1,65 @@
-"""Which family of potentials is evaluated how inside LAMMPS."""
+"""What evaluates the potentials of each family inside LAMMPS: one file a family, one table.
+
+A trainer names the family of its potentials. A family of this table, of an entry point in the group
+``mlip_autopipec.lammps_evaluator``, or ``module:Class`` of an evaluator that a trainer brings in
+its own folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.base.plugins import Plugins
+from mlip_autopipec.engines import registry
+
+__all__ = ["EVALUATORS", "Evaluator", "evaluator_of", "require"]
+
+EVALUATORS = Plugins(
+    "evaluator for LAMMPS",
+    "exploration.engine",
+    "mlip_autopipec.lammps_evaluator",
+    {"ace": "mlip_autopipec.engines.md.lammps.evaluators.ace:AceEvaluator"},
+)
+
+
+class Evaluator(Protocol):
+    """A potential ready for LAMMPS' neighbour list; made as ``Class(folder, elements)``.
+
+    ``cutoff_a``: neighbours out to here (Å).
+    """
+
+    cutoff_a: float
+
+    def set_neighbours(self, types: Any, origins: list[int], neighbours: list[list[int]]) -> None:
+        """``types`` (index into the elements) and ``origins`` of atoms and ghosts; neighbours of
+        the atoms.
+        """
+        ...
+
+    def compute(self, positions: Any, *, graded: bool) -> Any:
+        """:class:`..evaluators.ace.Forces` of ``positions`` (atoms then ghosts, 3) in Å; with an
+        extrapolation grade of each atom when ``graded``.
+        """
+        ...
+
+
+def require(family: str) -> None:
+    """Raises InputError, with the families that can be run, when this one cannot."""
+    if ":" not in family and family not in EVALUATORS.known():
+        raise InputError(
+            "LAMMPS cannot evaluate the potentials of this trainer",
+            key=EVALUATORS.key,
+            value=family,
+            hint=f"known: {', '.join(sorted(EVALUATORS.known()))}, or module:Class of an evaluator",
+        )
+    EVALUATORS.find(family)
+
+
+def evaluator_of(folder: Path, trainer: str, elements: Sequence[str]) -> Evaluator:
+    """The potential in ``folder`` for LAMMPS, by the family of the trainer that made it."""
+    family = registry.trainer(trainer).family
+    require(family)
+    return cast(Evaluator, EVALUATORS.find(family)(folder, elements))

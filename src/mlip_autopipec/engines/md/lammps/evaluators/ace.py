@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlip_autopipec.base.errors import InputError, MissingProgramError
+from mlip_autopipec.engines.md.lammps.evaluators import Evaluator
 
 __all__ = ["AceEvaluator", "AceFix", "Forces"]
 
@@ -121,7 +122,7 @@ class AceFix:
     def __init__(
         self,
         lmp: Any,
-        evaluator: AceEvaluator,
+        evaluator: Evaluator,
         gamma_every: int,
         on_gamma: Callable[[int, FloatArray], str | None] | None = None,
     ) -> None:
@@ -137,7 +138,7 @@ class AceFix:
         lmp.fix_external_set_vector_length(self.name, 1)
         lmp.set_fix_external_callback(self.name, self._callback, None)
 
-    def use(self, evaluator: AceEvaluator) -> None:
+    def use(self, evaluator: Evaluator) -> None:
         """Exchange the potential; positions and velocities stay."""
         self.evaluator = evaluator
         self.reset()
@@ -178,7 +179,7 @@ class AceFix:
             self.halt("positions are not numbers")
             return
         graded = step % self._every == 0
-        result = self.evaluator.compute(positions, graded=graded)
+        result: Forces = self.evaluator.compute(positions, graded=graded)
         if not self._sane(result.forces):
             if not graded:  # where does it extrapolate? asked before the run ends
                 result = self.evaluator.compute(positions, graded=True)
