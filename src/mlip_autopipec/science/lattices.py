@@ -7,7 +7,6 @@ Forcade, Phys. Rev. B 77, 224115, 2008): the best are rarely multiples of the un
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -15,6 +14,7 @@ from ase.geometry import minkowski_reduce
 from numpy.typing import NDArray
 
 from mlip_autopipec.base.values import FloatArray
+from mlip_autopipec.science import symmetry
 
 __all__ = [
     "bare",
@@ -46,14 +46,9 @@ def standard_cell(atoms: Atoms, *, primitive: bool, symprec_a: float = SYMPREC_A
     """The idealised standard cell (spglib), conventional or primitive; not fully periodic
     structures are returned.
     """
-    import spglib
-
     if not atoms.pbc.all():
         return bare(atoms)
-    spec: Any = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    found = spglib.standardize_cell(
-        spec, to_primitive=primitive, no_idealize=False, symprec=symprec_a
-    )
+    found = symmetry.standardized(atoms, primitive=primitive, symprec_a=symprec_a)
     if found is None:
         return bare(atoms)
     cell, positions, numbers = found

@@ -61,6 +61,14 @@ def test_a_held_out_group_stays_held_out_as_data_grow() -> None:
     assert 3 <= len({name.split("-")[0] for name in before}) <= 12  # about a tenth of 59 groups
 
 
+def test_what_was_held_out_once_is_never_taught_even_where_fewer_are_wanted_now() -> None:
+    items = family(20)
+    before = {item.name for item in items[:15]}  # five groups, where a tenth would be two
+    train, test = group_split(items, 0.1, 7, keep_test=before)
+    assert names(test) == before
+    assert len(train) == 45
+
+
 def test_the_split_follows_the_seed_and_nothing_else() -> None:
     items = family(50)
     first = names(group_split(items, 0.2, 1)[1])

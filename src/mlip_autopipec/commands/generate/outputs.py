@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import ase.io
 import numpy as np
@@ -16,6 +15,7 @@ from mlip_autopipec.base.structures import Candidate
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.commands.generate.pictures import draw_sheet
 from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.science import symmetry
 from mlip_autopipec.science.generation.start_ranking import Start
 from mlip_autopipec.science.lattices import bare
 
@@ -41,12 +41,9 @@ def spacegroup(atoms: Atoms, symprec_a: float = SYMPREC_A) -> str | None:
     """International symbol and number, ``Fd-3m (227)``; None for what is not periodic or has no
     symmetry found.
     """
-    import spglib
-
     if not atoms.pbc.all():
         return None
-    spec: Any = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    found = spglib.get_symmetry_dataset(spec, symprec=symprec_a)
+    found = symmetry.dataset(atoms, symprec_a)
     return None if found is None else f"{found.international} ({found.number})"
 
 

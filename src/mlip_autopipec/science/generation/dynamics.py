@@ -8,7 +8,6 @@ import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import CalculationFailed
 from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
 from mlip_autopipec.science.lattices import bare
 
@@ -42,7 +41,8 @@ class Run:
         self.atoms.calc = calculator
         self.rng = rng
         self.alive = True
-        MaxwellBoltzmannDistribution(self.atoms, temperature_K=temperature_k, rng=rng)
+        spread = np.sqrt(self.atoms.get_masses() * units.kB * temperature_k)
+        self.atoms.set_momenta(rng.standard_normal((len(start), 3)) * spread[:, None])
         self._dynamics = Langevin(
             self.atoms,
             timestep_fs(start) * units.fs,

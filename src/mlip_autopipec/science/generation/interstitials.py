@@ -15,6 +15,7 @@ from scipy.spatial import Voronoi
 
 from mlip_autopipec.base.structures import Candidate
 from mlip_autopipec.base.values import Json
+from mlip_autopipec.science import symmetry
 from mlip_autopipec.science.generation.context import Context, FloatArray
 from mlip_autopipec.science.generation.defects import family
 from mlip_autopipec.science.lattices import bare, standard_cell
@@ -77,12 +78,8 @@ def voids(atoms: Atoms) -> list[tuple[FloatArray, float]]:
 
     ``atoms`` periodic in all directions. Voids much smaller than the largest are left out.
     """
-    import spglib
-
-    spec: Any = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    found = spglib.get_symmetry(spec, symprec=0.01)
-    rotations = found["rotations"] if found is not None else np.eye(3)[None]
-    shifts = found["translations"] if found is not None else np.zeros((1, 3))
+    found = symmetry.operations(atoms, 0.01)
+    rotations, shifts = (np.eye(3)[None], np.zeros((1, 3))) if found is None else found
     kept: list[tuple[FloatArray, float]] = []
     for place, distance in _all_voids(atoms):
         images = rotations @ place + shifts

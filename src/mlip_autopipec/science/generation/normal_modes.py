@@ -17,6 +17,7 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 
 from mlip_autopipec.base.structures import Candidate, Provenance
+from mlip_autopipec.science import symmetry
 from mlip_autopipec.science.contacts import closest_contact
 from mlip_autopipec.science.generation.context import (
     Context,
@@ -222,16 +223,13 @@ def _symmetry(atoms: Atoms, symprec_a: float = 1e-3) -> list[tuple[FloatArray, A
     identity = (np.eye(3), np.arange(len(atoms)))
     if not atoms.pbc.all():
         return [identity]
-    import spglib
-
-    scaled = atoms.get_scaled_positions(wrap=False)
-    spec: Any = (atoms.cell.array, scaled, atoms.numbers)
-    found = spglib.get_symmetry(spec, symprec=symprec_a)
+    found = symmetry.operations(atoms, symprec_a)
     if found is None:
         return [identity]
+    scaled = atoms.get_scaled_positions(wrap=False)
     lattice = atoms.cell.array.T
     operations = [identity]
-    for rotation, shift in zip(found["rotations"], found["translations"], strict=True):
+    for rotation, shift in zip(*found, strict=True):
         gaps = (scaled @ rotation.T + shift)[:, None] - scaled[None]
         gaps = (gaps - np.round(gaps)) @ atoms.cell.array
         images = (gaps**2).sum(axis=2).argmin(axis=1)

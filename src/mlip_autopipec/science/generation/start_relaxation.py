@@ -14,6 +14,7 @@ from ase.constraints import FixSymmetry
 from ase.filters import FrechetCellFilter, UnitCellFilter
 from ase.optimize import BFGS
 
+from mlip_autopipec.science import symmetry
 from mlip_autopipec.science.contacts import START_LIMIT, closest_contact
 from mlip_autopipec.science.lattices import bare
 
@@ -159,10 +160,7 @@ def relaxed(
 
 def _symmetric(atoms: Atoms) -> bool:
     """Whether there is a symmetry to keep; spglib finds none at all in some distorted cells."""
-    import spglib
-
-    spec: Any = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    found = spglib.get_symmetry_dataset(spec, symprec=0.01)
+    found = symmetry.dataset(atoms, 0.01)
     return found is not None and len(found.rotations) > 1
 
 

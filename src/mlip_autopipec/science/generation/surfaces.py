@@ -10,6 +10,7 @@ from ase.build import surface
 from ase.geometry import minkowski_reduce
 
 from mlip_autopipec.base.structures import Candidate, Provenance
+from mlip_autopipec.science import symmetry
 from mlip_autopipec.science.generation.context import Context, rattled
 from mlip_autopipec.science.generation.relaxing import loosely_relaxed
 from mlip_autopipec.science.lattices import bare, standard_cell
@@ -111,11 +112,8 @@ def slabs(atoms: Atoms, max_atoms: int) -> list[tuple[tuple[int, int, int], Atom
 
 def _distinct_planes(unit: Atoms) -> list[tuple[int, int, int]]:
     """LOW_INDICES without those that the crystal's symmetry turns into an earlier one."""
-    import spglib
-
-    spec: Any = (unit.cell.array, unit.get_scaled_positions(), unit.numbers)
-    found = spglib.get_symmetry(spec, symprec=0.01)
-    rotations = found["rotations"] if found is not None else np.eye(3, dtype=int)[None]
+    found = symmetry.operations(unit, 0.01)
+    rotations = np.eye(3, dtype=int)[None] if found is None else found[0]
     kept: list[tuple[int, int, int]] = []
     for miller in LOW_INDICES:
         # Planes transform with the transposed rotations of the cell's vectors.

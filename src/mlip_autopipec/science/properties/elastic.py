@@ -14,10 +14,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-import spglib
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.units import GPa
@@ -27,6 +26,7 @@ from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.section import Positive, Section
 from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.base.tasks import Failure
+from mlip_autopipec.science import symmetry
 from mlip_autopipec.science.lattices import standard_cell
 from mlip_autopipec.science.properties.port import (
     Chart,
@@ -244,13 +244,12 @@ def _point_group(crystal: Atoms) -> list[FloatArray]:
     """Rotations (3, 3) of the crystal's point group in Cartesian axes; the identity alone where
     spglib finds nothing.
     """
-    spec: Any = (crystal.cell.array, crystal.get_scaled_positions(), crystal.numbers)
-    found = spglib.get_symmetry(spec, symprec=SYMPREC_A)
+    found = symmetry.operations(crystal, SYMPREC_A)
     if found is None:
         return [np.eye(3)]
     columns = crystal.cell.array.T
     back = np.linalg.inv(columns)
-    unique = {tuple(rotation.ravel()) for rotation in found["rotations"]}
+    unique = {tuple(rotation.ravel()) for rotation in found[0]}
     return [columns @ np.reshape(rotation, (3, 3)) @ back for rotation in sorted(unique)]
 
 

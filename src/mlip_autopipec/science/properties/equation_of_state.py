@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
-import spglib
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.units import GPa
@@ -29,6 +28,7 @@ from mlip_autopipec.base.section import Positive, Section
 from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.base.values import Json
+from mlip_autopipec.science import symmetry
 from mlip_autopipec.science.properties.port import (
     Chart,
     Comparison,
@@ -178,9 +178,7 @@ def lattice_constant(volume_a3_per_atom: float, crystal: Atoms, symprec_a: float
     (spglib), scaled in all directions alike, since an isotropic equation of state says nothing
     about c/a. A cell without symmetry that spglib can name is scaled as it stands.
     """
-    dataset = spglib.get_symmetry_dataset(
-        (crystal.cell.array, crystal.get_scaled_positions(), crystal.numbers), symprec=symprec_a
-    )
+    dataset = symmetry.dataset(crystal, symprec_a)
     if dataset is None:
         reference, per_atom = crystal.cell.array, crystal.get_volume() / len(crystal)
     else:

@@ -150,3 +150,14 @@ def test_a_break_with_no_better_potential_in_sight_is_no_clean_run(
     assert not result.clean
     assert result.clean_ps == 0.0
     assert of_type(lines, "break") and not of_type(lines, "resume")
+
+
+def test_a_break_for_another_reason_than_the_grade_ends_the_clean_time_as_well(
+    explore: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "is_sane", lambda atoms: False)
+    result, lines = explore(potential(tmp_path / "000"), wait_s=0.0)
+    (stopped,) = of_type(lines, "break")
+    assert stopped["reason"] == "atoms too close" and stopped["step"] > 0
+    assert (result["clean"], result["clean_ps"]) == (False, 0.0)
+    assert not of_type(lines, "candidate"), "what is not sane is not worth a calculation"

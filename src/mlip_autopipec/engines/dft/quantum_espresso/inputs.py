@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import spglib
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
 
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.labels import LabelJob
 from mlip_autopipec.engines.dft.quantum_espresso.config import OUTDIR, PREFIX
+from mlip_autopipec.science import symmetry
 from mlip_autopipec.science.kpoints import KPointGrid, choose_grid
 
 __all__ = ["NUMERICS", "PSEUDO_FOLDER", "grid_of", "is_closed", "use_symmetry", "write_input"]
@@ -63,13 +63,10 @@ def use_symmetry(atoms: Atoms) -> bool:
     A lattice that is only nearly symmetric (3e-7 off cubic) makes pw.x 6.7 die in its symmetry
     analysis, so the count of operations must be the same at a loose and at a tight tolerance.
     """
-    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
     counts = []
     for tolerance_a in (_LOOSE_TOLERANCE_A, 2e-7):
-        found = spglib.get_symmetry(cell, symprec=tolerance_a)
-        counts.append(
-            0 if found is None else len({rotation.tobytes() for rotation in found["rotations"]})
-        )
+        found = symmetry.operations(atoms, tolerance_a)
+        counts.append(0 if found is None else len({rotation.tobytes() for rotation in found[0]}))
     return counts[0] == counts[1] and counts[0] > 1
 
 
@@ -83,10 +80,8 @@ def is_closed(grid: KPointGrid, atoms: Atoms) -> bool:
     not the crystal alone, because pw.x reduces by the lattice and then adds what the crystal lacks
     (its routines kpoint_grid and irreducible_BZ).
     """
-    lattice = spglib.get_symmetry(
-        (atoms.cell.array, [[0.0, 0.0, 0.0]], [1]), symprec=_LOOSE_TOLERANCE_A
-    )
-    return lattice is not None and grid.closed_under(lattice["rotations"])
+    rotations = symmetry.lattice_rotations(atoms.cell.array, _LOOSE_TOLERANCE_A)
+    return rotations is not None and grid.closed_under(rotations)
 
 
 def write_input(job: LabelJob, *, z_valence: Mapping[str, float], max_seconds: float) -> str:
