@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from mlip_autopipec.base.files import write_json
+from mlip_autopipec.base.files import read_json, write_json
 from mlip_autopipec.base.labels import Label, LabelJob, LabelledStructure
 from mlip_autopipec.base.structures import Provenance
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.dft.quantum_espresso import pseudos
-from mlip_autopipec.engines.ports import MdJob, Trainer, TrainJob
+from mlip_autopipec.engines.ports import MdJob, Trained, Trainer, TrainJob
 from mlip_autopipec.testing import (
     DftEngineContract,
     MdEngineContract,
@@ -24,6 +28,7 @@ from mlip_autopipec.testing import (
     SimulatedTrainer,
     TrainerContract,
 )
+from mlip_autopipec.testing.contracts.running import execute
 
 
 def rattled(symbol: str, seed: int, repeat: tuple[int, int, int] = (1, 1, 1)):  # type: ignore[no-untyped-def]
@@ -33,13 +38,16 @@ def rattled(symbol: str, seed: int, repeat: tuple[int, int, int] = (1, 1, 1)):  
 
 
 def labelled(seed: int) -> LabelledStructure:
-    atoms = rattled("Cu", seed, (2, 1, 1))
+    return labelled_as(f"s{seed}", rattled("Cu", seed, (2, 1, 1)))
+
+
+def labelled_as(name: str, atoms: Atoms) -> LabelledStructure:
     probe = atoms.copy()
     probe.calc = EMT()
     label = Label(
         probe.get_potential_energy(), probe.get_forces(), probe.get_stress(), "emt", 1, 0.0
     )
-    return LabelledStructure(f"s{seed}", atoms, label, Provenance("rattle", f"g{seed}"))
+    return LabelledStructure(name, atoms, label, Provenance("rattle", f"g-{name}"))
 
 
 def fit(trainer: Trainer, **settings: float) -> TrainJob:
@@ -80,6 +88,28 @@ class TestSimulatedTrainer(TrainerContract):
     trainer = SimulatedTrainer()
     job = fit(trainer)
 
+    def check_warm(self, first: Trained, again: Trained) -> None:
+        assert read_json(first.folder / "fit.json")["fits"] == 1
+        assert read_json(again.folder / "fit.json")["fits"] == 2
+
+
+@pytest.mark.real
+class TestPacemaker(TrainerContract):
+    trainer = registry.trainer("pacemaker")
+    job = fit(
+        trainer,
+        cutoff_a=4.5,
+        functions_per_element=6,
+        kappa=0.5,
+        max_iterations=5,
+        warm_iterations=3,
+    )
+
+    def check_warm(self, first: Trained, again: Trained) -> None:
+        super().check_warm(first, again)
+        assert first.metrics["warm_start"] is None
+        assert again.metrics["warm_start"] == str(first.folder)
+
 
 @pytest.mark.real
 class TestLinearAce(TrainerContract):
@@ -87,36 +117,90 @@ class TestLinearAce(TrainerContract):
     job = fit(trainer, cutoff_a=4.5, functions_per_element=20, kappa=0.05)
 
 
+def md_job(folder: Path, atoms: Atoms, **changes: float) -> MdJob:
+    values = {
+        "temperature_k": 900.0,
+        "pressure_gpa": 0.0,
+        "timestep_fs": 2.0,
+        "clean_ps": 0.6,
+        "max_ps": 1.0,
+        "gamma_select": 3.0,
+        "gamma_break": 20.0,
+        "gamma_every": 10,
+        "max_candidates_per_potential": 3,
+        "wait_s": 0.0,
+        "seed": 3,
+    }
+    pointer = folder / "current.json"
+    return MdJob(atoms, ("Cu",), "nvt", **{**values, **changes}, pointer=pointer)  # type: ignore[arg-type]
+
+
 class TestSimulatedMd(MdEngineContract):
+    """Its grades follow from the number of the potential."""
+
     engine = SimulatedMd()
 
     def job(self, folder: Path) -> MdJob:
-        pointer = folder / "current.json"
-        write_json(pointer, {"name": "007-known", "folder": str(folder)})
-        return MdJob(
-            bulk("Cu", cubic=True), ("Cu",), "nvt", 300, 0, 2, 1, 5, 3, 20, 10, 5, 1, 0, pointer
-        )
+        return md_job(folder, bulk("Cu", cubic=True))
+
+    def publish(self, folder: Path, name: str) -> str:
+        write_json(folder / "current.json", {"name": name, "folder": str(folder)})
+        return name
+
+    def narrow(self, folder: Path) -> str:
+        return self.publish(folder, "002-narrow")
+
+    def wide(self, folder: Path) -> str:
+        return self.publish(folder, "007-wide")
+
+    def hopeless(self, folder: Path) -> str:
+        return self.publish(folder, "000-hopeless")
+
+
+@functools.cache
+def copper_potential(sigmas_a: tuple[float, ...], strains: tuple[float, ...], count: int) -> Path:
+    """A linear ACE of rattled and strained copper; fitted once."""
+    rng, items = np.random.default_rng(1), []
+    for number in range(count):
+        atoms = bulk("Cu", a=3.61, cubic=True) * (2, 2, 2)
+        shear = rng.normal(0.0, 0.01, (3, 3))
+        strain = np.eye(3) * (1 + strains[number % len(strains)]) + (shear + shear.T) / 2
+        atoms.set_cell(atoms.cell.array @ strain, scale_atoms=True)
+        atoms.positions += rng.normal(0.0, sigmas_a[number % len(sigmas_a)], atoms.positions.shape)
+        items.append(labelled_as(f"s{number}", atoms))
+    trainer, folder = registry.trainer("linear"), Path(tempfile.mkdtemp(prefix="contract-md-"))
+    settings = trainer.schema.model_validate({"cutoff_a": 4.5, "functions_per_element": 40})
+    job = TrainJob(("Cu",), tuple(items), (), settings, seed=0)
+    trained = trainer.parse(job, folder, execute(trainer.prepare(job, folder), folder))
+    assert isinstance(trained, Trained)
+    return trained.folder
 
 
 @pytest.mark.real
 class TestLammps(MdEngineContract):
     engine = registry.md_engine("lammps")
+    unknown_family = "splines"
 
     def job(self, folder: Path) -> MdJob:
-        from mlip_autopipec.testing.contracts.running import execute
+        atoms = bulk("Cu", a=3.61, cubic=True) * (2, 2, 2)
+        return md_job(folder, atoms, gamma_select=2.0, gamma_break=1e6)
 
-        trainer, work = registry.trainer("linear"), folder / "fit"
-        work.mkdir()
-        task = fit(trainer, cutoff_a=4.5, functions_per_element=20, kappa=0.05)
-        code = execute(trainer.prepare(task, work), work)
-        potential = trainer.parse(task, work, code)
-        pointer = folder / "current.json"
-        write_json(
-            pointer, {"name": "000-fit", "folder": str(potential.folder), "trainer": "linear"}
-        )  # type: ignore[union-attr]
-        crystal = bulk("Cu", cubic=True) * (2, 2, 2)
-        # Grades are not the subject here: the limits are far above what a cold crystal meets.
-        return MdJob(crystal, ("Cu",), "nvt", 50, 0, 2, 0.2, 2, 1e4, 1e6, 10, 5, 1, 0, pointer)
+    def broken(self, job: MdJob) -> MdJob:
+        return replace(job, gamma_break=2.05)
+
+    def publish(self, folder: Path, name: str, potential: Path) -> str:
+        pointer = {"name": name, "folder": str(potential), "trainer": "linear"}
+        write_json(folder / "current.json", pointer)
+        return name
+
+    def narrow(self, folder: Path) -> str:
+        potential = copper_potential((0.03, 0.06, 0.1), (-0.03, 0.0, 0.03), 12)
+        return self.publish(folder, "000-narrow", potential)
+
+    def wide(self, folder: Path) -> str:
+        strains = (-0.06, -0.02, 0.0, 0.02, 0.06)
+        potential = copper_potential((0.05, 0.1, 0.2, 0.3), strains, 24)
+        return self.publish(folder, "001-wide", potential)
 
 
 def test_the_simulated_energy_is_that_of_effective_medium_theory() -> None:

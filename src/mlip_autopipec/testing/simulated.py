@@ -27,7 +27,14 @@ from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.base.values import Json, content_hash
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.engines.ports import MdJob, MdResult, Trained, TrainerSettings, TrainJob
+from mlip_autopipec.engines.ports import (
+    SNAPSHOT,
+    MdJob,
+    MdResult,
+    Trained,
+    TrainerSettings,
+    TrainJob,
+)
 from mlip_autopipec.engines.unknown_elements import refuse_unknown
 
 __all__ = [
@@ -201,7 +208,11 @@ class SimulatedMd:
         stream = folder / "stream.jsonl"
         done: Json = {"steps": 0, "swaps": 0, "breaks": 0, "candidates": 0, "gamma_max": 0.0}
         pointer = read_json(job.pointer)
-        clean_ps, ps, since_ps, gamma, streamed = 0.0, 0.0, 0.0, 0.0, 0
+        clean_ps, ps, since_ps, gamma, streamed, broke = 0.0, 0.0, 0.0, 0.0, 0, False
+        if (folder / SNAPSHOT).is_file():
+            done["steps"] = int(read_json(folder / SNAPSHOT)["steps"])
+            ps = since_ps = done["steps"] * job.timestep_fs / 1000
+            append_line(stream, _line("resume", done))
         while clean_ps < job.clean_ps:
             if ps - since_ps >= job.max_ps:
                 append_line(
@@ -217,6 +228,10 @@ class SimulatedMd:
                 append_line(stream, _line("swap", done, old=pointer["name"], new=newer["name"]))
                 pointer, clean_ps, streamed, since_ps = newer, 0.0, 0, ps
                 done["swaps"] += 1
+                done["gamma_max"] = 0.0
+                if broke:
+                    append_line(stream, _line("resume", done))
+                    broke = False
             gamma = 4.0 * job.gamma_break / (1.0 + 4.0 * int(pointer["name"].split("-")[0]))
             done["gamma_max"] = max(done["gamma_max"], gamma)
             done["steps"] += 100
@@ -229,12 +244,15 @@ class SimulatedMd:
             if gamma > job.gamma_break:
                 done["breaks"] += 1
                 append_line(stream, _line("break", done, gamma=gamma, potential=pointer["name"]))
+                broke = True
                 if not _wait(job, pointer["name"]):
                     break
+                continue
             append_line(
                 stream,
                 _line("progress", done, ps=ps, clean_ps=clean_ps, gamma_max=gamma, state="running"),
             )
+            write_json(folder / SNAPSHOT, {"steps": done["steps"]}, flush=False)
             time.sleep(0.02)
         clean = clean_ps >= job.clean_ps
         return MdResult(
