@@ -1,6 +1,6 @@
 """Every number that stands in the code alone, with its reason: docs/reference/constants.md.
 
-``python scripts/constants.py`` writes the page from the code: module constants of the rooms that
+``python docs/constants_page.py`` writes the page from the code: module constants of the rooms that
 decide what a campaign does. The reason is the comment at the constant. A test fails while the page
 and the code differ, or where a constant has no reason.
 """
@@ -37,7 +37,7 @@ HEAD = """# Numbers that stand in the code
 The plan names every number that depends on the material or that a user may want to change
 (`mlip-auto plan`, `plan.yaml`). The numbers below are the same for every material and stand in the
 code alone, each at the place that uses it. They are listed so that nothing that decides what a
-campaign does is hidden. This page is written by `python scripts/constants.py`.
+campaign does is hidden. This page is written by `python docs/constants_page.py`.
 """
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
-import constants
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "docs"))
+import constants_page as constants
 
 
 def test_the_page_is_what_the_code_says() -> None:
-    assert constants.PAGE.read_text() == constants.page(), "run: python scripts/constants.py"
+    assert constants.PAGE.read_text() == constants.page(), "run: python docs/constants_page.py"
 
 
 def test_every_number_has_a_reason() -> None:
