@@ -20,6 +20,7 @@ __all__ = [
     "STREAM_LIMIT",
     "Contact",
     "closest_contact",
+    "refusal",
     "too_close",
 ]
 
@@ -66,6 +67,14 @@ def closest_contact(atoms: Atoms) -> float:
     """
     found = _closest(atoms, _REACH, HYDROGEN_SLACK)
     return float("inf") if found is None else found.ratio
+
+
+def refusal(atoms: Atoms, limit: float) -> str | None:
+    """Why a candidate is not worth a label where its :func:`closest_contact` is below ``limit``."""
+    contact = closest_contact(atoms)
+    if contact >= limit:
+        return None
+    return f"closest pair at {contact:.2f} of its covalent distance, limit {limit:g}"
 
 
 def too_close(atoms: Atoms, limit: float) -> Contact | None:

@@ -16,7 +16,7 @@ from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator
 
 from mlip_autopipec.base.structures import Candidate
-from mlip_autopipec.science.contacts import SCREEN_LIMIT, closest_contact
+from mlip_autopipec.science.contacts import SCREEN_LIMIT, refusal
 
 __all__ = [
     "Evaluation",
@@ -101,13 +101,8 @@ def evaluate(atoms: Atoms, calculator: Calculator | None, limits: Limits) -> Eva
 
     A structure whose atoms are too close is not calculated. ``calculator`` None: geometry alone.
     """
-    contact = closest_contact(atoms)
-    if contact < limits.min_distance_factor:
-        text = (
-            f"closest pair at {contact:.2f} of its covalent distance, limit"
-            f" {limits.min_distance_factor}"
-        )
-        return Evaluation("too_close", text)
+    if reason := refusal(atoms, limits.min_distance_factor):
+        return Evaluation("too_close", reason)
     if calculator is None:
         return Evaluation()
     probe = atoms.copy()

@@ -22,7 +22,7 @@ from mlip_autopipec.base.tasks import Failure, Outcome, TaskSpec
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines.potential_folder import calculator_of
-from mlip_autopipec.science.contacts import closest_contact
+from mlip_autopipec.science import contacts
 from mlip_autopipec.science.embedding import Cutout, Skipped, cut, find_crystal
 from mlip_autopipec.science.embedding.core import evaluate
 from mlip_autopipec.science.generation.context import in_a_box
@@ -84,7 +84,7 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
         for answer in answers:
             if isinstance(answer, Skipped):
                 continue
-            reason = _too_close(answer.atoms, plan)
+            reason = contacts.refusal(answer.atoms, plan.surrogate.min_distance_factor)
             if reason:
                 skipped.append({"reason": reason, "file": file})
             else:
@@ -121,16 +121,7 @@ def _refusal(atoms: Atoms, gamma: np.ndarray[Any, Any], plan: Plan) -> str | Non
         return "the extrapolation grade is not finite"
     if gamma.max() <= plan.exploration.gamma_select:
         return ALREADY_KNOWN
-    return _too_close(atoms, plan)
-
-
-def _too_close(atoms: Atoms, plan: Plan) -> str | None:
-    contact, limit = closest_contact(atoms), plan.surrogate.min_distance_factor
-    return (
-        f"closest pair at {contact:.2f} of its covalent distance, limit {limit:g}"
-        if contact < limit
-        else None
-    )
+    return contacts.refusal(atoms, plan.surrogate.min_distance_factor)
 
 
 def _embed(atoms: Atoms, gamma: np.ndarray[Any, Any], context: _Context) -> list[Cutout | Skipped]:
