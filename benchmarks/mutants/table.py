@@ -295,8 +295,8 @@ MUTANTS = (
     Mutant(
         "a clean MD run counts for a potential that did not make it",
         "campaign/exploring.py",
-        'record.result["clean"] and record.result["potential"] in recent',
-        'record.result["clean"]',
+        "result.clean and result.potential in recent",
+        "result.clean",
         ("unit/campaign/test_exploring.py",),
     ),
     Mutant(
