@@ -27,6 +27,7 @@ _MD = ("unit/engines/md",)
 _EMBEDDING = ("unit/science/test_embedding.py", "unit/science/test_embedding_by_potential.py")
 _EOS = ("unit/science/test_equation_of_state.py",)
 _FIT_ROWS = ("unit/engines/train/test_pacemaker_data.py",)
+_PAGES = ("unit/report",)
 
 MUTANTS = (
     # --- science
@@ -383,5 +384,97 @@ MUTANTS = (
         "offset += len(line)",
         "offset = len(line)",
         ("unit/runtime/test_streams.py",),
+    ),
+    # --- what people see
+    Mutant(
+        "a cure that worked is counted as one that did not",
+        "report/failures.py",
+        "worked + int(following.outcome.ok)",
+        "worked + int(not following.outcome.ok)",
+        _PAGES,
+    ),
+    Mutant(
+        "the table of failures lacks its cures",
+        "report/failures.py",
+        "if attempt.cure and following is not None",
+        "if not attempt.cure and following is not None",
+        _PAGES,
+    ),
+    Mutant(
+        "lost core hours are seconds",
+        "report/failures.py",
+        "core_hours_lost=count.cpu_s / 3600",
+        "core_hours_lost=count.cpu_s",
+        _PAGES,
+    ),
+    Mutant(
+        "what the user stopped counts as a failure",
+        "report/failures.py",
+        "attempt.outcome.failure.kind != STOPPED",
+        "attempt.outcome.failure.kind != ''",
+        ("unit/commands/test_label.py",),
+    ),
+    Mutant(
+        "a target is met where its limit is passed",
+        "report/rows.py",
+        "None if value is None else value <= limit",
+        "None if value is None else value >= limit",
+        _PAGES,
+    ),
+    Mutant(
+        "the wait of MD ends with its task, not at the swap",
+        "report/timeline.py",
+        "case MdSwapped() | MdResumed() if self.waits_since is not None:",
+        "case MdBroke() if self.waits_since is not None:",
+        _PAGES,
+    ),
+    Mutant(
+        "MD that waits counts as at work",
+        "report/timeline.py",
+        "for row in rows if row.kind in kinds for span in row.at_work",
+        "for row in rows if row.kind in kinds for span in [(row.start, row.end)]",
+        _PAGES,
+    ),
+    Mutant(
+        "held-out structures are said to be learned from",
+        "report/training_file.py",
+        '"test" if item.name in held_out else "train"',
+        '"train" if item.name in held_out else "test"',
+        _PAGES,
+    ),
+    Mutant(
+        "the buffer of a cutout has full weight",
+        "report/training_file.py",
+        "else np.zeros(len(atoms))",
+        "else np.ones(len(atoms))",
+        _PAGES,
+    ),
+    Mutant(
+        "the result is of the fast fit, not of the released kind",
+        "report/findings.py",
+        "potential.trainer == plan.training.trainer",
+        "potential.trainer != plan.training.trainer",
+        _PAGES,
+    ),
+    Mutant(
+        "a status of version 1 loses its failures",
+        "report/values.py",
+        'data.get("healing", [])',
+        "[]",
+        _PAGES,
+    ),
+    Mutant(
+        "a swap leaves MD waiting",
+        "campaign/state.py",
+        "attempt.potential, attempt.waiting = event.new, False",
+        "attempt.potential = event.new",
+        ("unit/campaign", "unit/report/test_status_page.py"),
+    ),
+    Mutant(
+        "progress of the potential before is told of the new one",
+        "campaign/state.py",
+        "attempt.progress, attempt.waiting = event, event.waiting",
+        "attempt.waiting = event.waiting",
+        ("unit/campaign/test_events.py", "unit/report/test_status_page.py"),
     ),
 )
