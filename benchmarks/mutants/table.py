@@ -468,7 +468,7 @@ MUTANTS = (
         "campaign/state.py",
         "attempt.potential, attempt.waiting = event.new, False",
         "attempt.potential = event.new",
-        ("unit/campaign", "unit/report/test_status_page.py"),
+        ("unit/campaign/test_events.py",),
     ),
     Mutant(
         "progress of the potential before is told of the new one",

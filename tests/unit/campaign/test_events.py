@@ -12,13 +12,16 @@ from typing import Any
 
 import pytest
 
+from mlip_autopipec.base.tasks import Task
 from mlip_autopipec.campaign.events import (
+    AttemptPlanned,
     MdBroke,
     MdNoted,
     MdProgressed,
     MdResumed,
     MdStreamed,
     MdSwapped,
+    TaskPlanned,
     from_record,
     md_event,
     to_record,
@@ -91,3 +94,27 @@ def test_a_line_of_md_becomes_its_event_and_the_same_row(kind, line):
     assert name == "MdReported"
     assert data == {"task": "explore-1", "attempt": 2, "offset": 345, "report": line}
     assert from_record(name, json.loads(json.dumps(data))) == event
+
+
+def test_md_waits_from_a_break_or_a_waiting_line_until_it_goes_on():
+    task = Task("explore", {"condition": {"name": "nvt-300K"}})
+    state = fold([TaskPlanned(task), AttemptPlanned(task.id, 1)])
+    (attempt,) = state.tasks[task.id].attempts
+
+    def after(*line) -> tuple[bool, str | None]:
+        state.apply(md_event(task.id, 1, 0, dict(line)))
+        return attempt.waiting, attempt.potential
+
+    running, waiting = (
+        (("type", "progress"), ("step", 1), ("state", word), ("potential", "p"))
+        for word in ("running", "waiting")
+    )
+    assert after(*running) == (False, "p")
+    assert after(("type", "break"), ("gamma", 12.0), ("step", 2), ("potential", "p")) == (True, "p")
+    assert after(("type", "swap"), ("old", "p"), ("new", "q"), ("step", 2)) == (False, "q")
+    assert after(*waiting) == (True, "p")
+    assert after(("type", "resume"), ("step", 2)) == (False, "p")
+    assert (state.swaps, state.breaks, state.cores_in_use) == (1, 1, 1)
+    after(*waiting)
+    assert state.cores_in_use == 0
+    assert attempt.progress is not None and attempt.progress.waiting
