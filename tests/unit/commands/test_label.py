@@ -403,7 +403,9 @@ def test_command_line_labels_files(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("mlip_autopipec.runtime.executors.registry.LocalExecutor", Instant)
+    monkeypatch.setattr(
+        "mlip_autopipec.runtime.executors.local.LocalExecutor", lambda setup: Instant()
+    )
     write(tmp_path / "cu.extxyz", rattled(2))
     out = tmp_path / "dft"
     code, text = run_cli(
