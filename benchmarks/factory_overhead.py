@@ -24,7 +24,7 @@ from ase.build import bulk
 
 from mlip_autopipec.base.labels import Label
 from mlip_autopipec.base.progress import Progress
-from mlip_autopipec.commands.label.files import label_atoms
+from mlip_autopipec.commands.dft import label_atoms
 from mlip_autopipec.commands.label.options import Options
 from mlip_autopipec.runtime.executors.ports import JobRequest
 

@@ -29,7 +29,7 @@ from mlip_autopipec.config.input import UserInput
 from mlip_autopipec.config.label_plan import LabelPlan
 from mlip_autopipec.config.load import PreparedPlan
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.config.yaml import validate
+from mlip_autopipec.config.problems import validate
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import MdJob, MdResult
 from mlip_autopipec.engines.potential_folder import calculator_of, maker_of
@@ -165,8 +165,8 @@ class DFTFactory:
         ``options``: ``family``, ``elements``, ``settings``, ``engine``, ``cores`` and ``budget`` of
         :class:`mlip_autopipec.commands.label.Options`. Raises InputError.
         """
-        from mlip_autopipec.commands.label.files import plan_for
         from mlip_autopipec.commands.label.options import Options
+        from mlip_autopipec.commands.label.plan import plan_for
 
         return cls(plan_for(structures, Options(**options)))
 
@@ -177,7 +177,7 @@ class DFTFactory:
         The summary comes back; labels are in ``out/dataset.db`` and ``out/labels.extxyz``, what was
         given up in ``out/quarantine.json``. ``options`` as in :meth:`for_structures`.
         """
-        from mlip_autopipec.commands.label.files import label_atoms
+        from mlip_autopipec.commands.dft import label_atoms
         from mlip_autopipec.commands.label.options import Options
 
         return label_atoms(structures, Path(out), Options(**options))
@@ -192,7 +192,7 @@ class DFTFactory:
         from mlip_autopipec.tasks import label
 
         root, engine = _folder(folder), registry.dft_engine(self.plan.dft.engine)
-        job: LabelJob | None = LabelJob(atoms, self.plan.dft.method())
+        job: LabelJob | None = LabelJob(atoms, self.plan.dft.label_method())
         failures: list[Failure] = []
         while job is not None and len(failures) < self.plan.dft.max_attempts:
             number = len(list(root.glob("attempt-*"))) + 1

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -20,7 +20,8 @@ from mlip_autopipec.base.labels import Label, LabelJob
 from mlip_autopipec.base.process import run_prepared
 from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.engines import registry
-from mlip_autopipec.engines.dft.ase_calculator.engine import KINDS, AseCalculator, method_of
+from mlip_autopipec.engines.dft.ase_calculator.engine import KINDS, AseCalculator
+from mlip_autopipec.engines.dft.ase_calculator.method import method_of
 from mlip_autopipec.testing import DftEngineContract
 
 ENGINE = registry.dft_engine("ase_calculator")
@@ -34,6 +35,10 @@ def rattled() -> Atoms:
 
 class TestEffectiveMediumTheory(DftEngineContract):
     engine = ENGINE
+    wishes: ClassVar[dict[str, Any]] = {
+        "calculator": "ase.calculators.emt:EMT",
+        "arguments": {"asap_cutoff": False},
+    }
     job = LabelJob(rattled(), method_of("ase.calculators.emt:EMT", {"asap_cutoff": False}))
     force_tolerance = 2e-3
 
@@ -43,6 +48,10 @@ class TestTightBinding(DftEngineContract):
     """Extended tight binding (GFN2-xTB), a self-consistent method, through tblite."""
 
     engine = ENGINE
+    wishes: ClassVar[dict[str, Any]] = {
+        "calculator": "tblite.ase:TBLite",
+        "arguments": {"method": "GFN2-xTB", "verbosity": 0},
+    }
     job = LabelJob(
         molecule("CH3CH2OH"), method_of("tblite.ase:TBLite", {"method": "GFN2-xTB", "verbosity": 0})
     )

@@ -16,6 +16,7 @@ from mlip_autopipec.commands.dft_check.labels import SeriesLabels
 from mlip_autopipec.commands.dft_check.series import run_series
 from mlip_autopipec.commands.label.method import derive_dft
 from mlip_autopipec.config.plan import ExecutorPlan
+from mlip_autopipec.engines.dft_port import Knob
 
 pytestmark = pytest.mark.real
 
@@ -30,8 +31,12 @@ def test_a_real_series_converges_and_is_kept(tmp_path: Path) -> None:
         machine = SeriesLabels(
             tmp_path, dft, ExecutorPlan(cores=2), progress=Progress(io.StringIO())
         )
+        knobs = (
+            Knob("cutoff_ry", (8, 12, 16, 20), "cutoff", "Ry", {"rho_cutoff_ry": 4.0}),
+            Knob("kspacing_per_a", (1.0, 0.7), "spacing", "1/Å"),
+        )
         result = run_series(
-            silicon, dft.method(), machine, cutoffs_ry=(8, 12, 16, 20), spacings_per_a=(1.0, 0.7),
+            silicon, dft.label_method(), knobs, machine,
             force_limit_mev_per_a=500.0, energy_limit_mev_per_atom=50.0,
         )  # fmt: skip
         assert not isinstance(result, Failure), result

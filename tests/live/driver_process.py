@@ -16,7 +16,8 @@ from ase.build import bulk
 
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.commands.active_learning import run_campaign
-from mlip_autopipec.commands.label.files import Options, plan_for, tasks_of
+from mlip_autopipec.commands.label.options import Options
+from mlip_autopipec.commands.label.plan import plan_for, tasks_of
 from mlip_autopipec.commands.label.structures import as_calculated
 from mlip_autopipec.commands.label.work import Labelling
 from mlip_autopipec.config.plan import ExecutorPlan

@@ -162,18 +162,20 @@ def real_plan(cores: int = 1, **changes: object) -> Plan:
     """A plan whose labels are real and cost a second."""
     dft = {
         "engine": "quantum_espresso",
-        "pseudo_family": FAMILY,
-        "pseudos": {"Al": pseudos.locate(FAMILY, "Al").name},
-        "pseudo_sha256": {"Al": pseudos.family_facts(FAMILY).elements["Al"].sha256},
-        "functional": "PBE",
-        "cutoff_ry": 20,
-        "rho_cutoff_ry": 80,
-        "kspacing_per_a": 0.8,
-        "kmesh_shifted": False,
-        "smearing": "mv",
-        "degauss_ry": 0.01,
-        "spin_polarized": False,
-        "starting_moments": {},
+        "method": {
+            "pseudo_family": FAMILY,
+            "pseudos": {"Al": pseudos.locate(FAMILY, "Al").name},
+            "pseudo_sha256": {"Al": pseudos.family_facts(FAMILY).elements["Al"].sha256},
+            "functional": "PBE",
+            "cutoff_ry": 20,
+            "rho_cutoff_ry": 80,
+            "kspacing_per_a": 0.8,
+            "kmesh_shifted": False,
+            "smearing": "mv",
+            "degauss_ry": 0.01,
+            "spin_polarized": False,
+            "starting_moments": {},
+        },
         "walltime_s": 600,
         "cores": cores,
     }
@@ -198,7 +200,7 @@ def prepare(plan: Plan, root: Path, structures: Sequence[Atoms]) -> list[JobRequ
     requests = []
     for index, atoms in enumerate(structures):
         candidate = Candidate(atoms, Provenance("strain", f"cell-{index}"))
-        job = LabelJob(atoms, plan.dft.method(), kmesh=(2, 2, 2))
+        job = LabelJob(atoms, plan.dft.label_method(), kmesh=(2, 2, 2))
         payload: Json = {
             "candidate": candidate.to_json(),
             "job": job.to_json(),

@@ -9,26 +9,13 @@ from mlip_autopipec.base.labels import LabelJob
 from mlip_autopipec.base.process import Prepared
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.testing import SimulatedDft
+from mlip_autopipec.testing.simulated_dft import METHOD
 
 SECONDS = 4.0
 STARTS = "MLIP_TESTING_STARTS"
 """Names the file in which every start leaves a line: the folder of the attempt."""
 #: The section ``dft`` of a simulated plan.
-SECTION: Json = {
-    "engine": "slow_dft:SlowDft",
-    "pseudo_family": "none",
-    "pseudos": {"Cu": "none"},
-    "pseudo_sha256": {"Cu": "none"},
-    "cutoff_ry": 10,
-    "rho_cutoff_ry": 40,
-    "kspacing_per_a": 0.6,
-    "kmesh_shifted": True,
-    "functional": "none",
-    "smearing": "gaussian",
-    "degauss_ry": 0.01,
-    "spin_polarized": False,
-    "starting_moments": {},
-}
+SECTION: Json = {"engine": "slow_dft:SlowDft", "method": METHOD}
 
 
 class SlowDft(SimulatedDft):

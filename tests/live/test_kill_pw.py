@@ -28,12 +28,15 @@ plan = simulated_plan(
     "aluminium",
     material={"formula": "Al", "fractions": {"Al": 1.0}},
     dft={
-        "engine": "quantum_espresso", "pseudo_family": family,
+        "engine": "quantum_espresso",
+        "method": {
+        "pseudo_family": family,
         "pseudos": {"Al": pseudos.locate(family, "Al").name},
         "pseudo_sha256": {"Al": pseudos.family_facts(family).elements["Al"].sha256},
         "functional": "PBE", "cutoff_ry": 20, "rho_cutoff_ry": 80, "conv_thr_ry_per_atom": 1e-7,
         "kspacing_per_a": 0.8, "kmesh_shifted": False, "smearing": "mv", "degauss_ry": 0.01,
         "spin_polarized": False, "starting_moments": {},
+        },
     },
     embedding={"max_dft_atoms": 4, "core_radius_a": 1.0, "buffer_a": 1.0, "environment_a": 2.0},
     budget={"dft_calls": 24, "wall_minutes": 20},

@@ -36,12 +36,15 @@ def test_default_settings_give_the_all_electron_equation_of_state(
     plan = make_plan(material=symbol)
     crystal = bulk(symbol, structure, a=a_reference)
     mesh = dft_rules.kmesh(
-        crystal.cell.array, crystal.pbc, plan.dft.kspacing_per_a, plan.dft.kmesh_shifted
+        crystal.cell.array,
+        crystal.pbc,
+        plan.dft.method.kspacing_per_a,
+        plan.dft.method.kmesh_shifted,
     )
     volumes, energies = [], []
     for cell in strained_cells(crystal, plan.validation.eos_strains):
         label = label_in(
-            tmp_path, LabelJob(cell, plan.dft.method(), {}, mesh), walltime_s=1800, cores=1
+            tmp_path, LabelJob(cell, plan.dft.label_method(), {}, mesh), walltime_s=1800, cores=1
         )
         assert isinstance(label, Label), label
         volumes.append(cell.get_volume() / len(cell))

@@ -23,6 +23,7 @@ from mlip_autopipec import (
 )
 from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.base.tasks import Outcome, TaskSpec
+from mlip_autopipec.testing import SimulatedDft, simulated_plan
 
 
 @pytest.mark.parametrize("name", mlip_autopipec.__all__)
@@ -51,7 +52,7 @@ def test_make_plan_checks_its_keys() -> None:
         make_plan(matrial="Si")
 
 
-class _Engine:
+class _Engine(SimulatedDft):
     """Mends a failure once; then it is out of ideas."""
 
     def repair(self, job: object, failures: list[Failure]) -> object | None:
@@ -79,7 +80,7 @@ def test_dft_factory_mends_and_counts_attempts(
 ) -> None:
     failed = Outcome(None, Failure("scf", "not converged"))
     folders = _answers(monkeypatch, [failed, Outcome(_label().to_json())])
-    label = DFTFactory(make_plan(material="Si")).run_calculation(bulk("Si"), folder=tmp_path)
+    label = DFTFactory(simulated_plan()).run_calculation(bulk("Si"), folder=tmp_path)
     assert isinstance(label, Label)
     assert label.attempts == 2
     assert [folder.name for folder in folders] == ["attempt-1", "attempt-2"]
@@ -90,13 +91,13 @@ def test_dft_factory_gives_the_failure_that_is_left(
 ) -> None:
     failures = [Failure("scf", "first"), Failure("scf", "second")]
     _answers(monkeypatch, [Outcome(None, failure) for failure in failures])
-    result = DFTFactory(make_plan(material="Si")).run_calculation(bulk("Si"), folder=tmp_path)
+    result = DFTFactory(simulated_plan()).run_calculation(bulk("Si"), folder=tmp_path)
     assert result == failures[-1]
 
 
 def test_dft_factory_never_reuses_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folders = _answers(monkeypatch, [Outcome(_label().to_json())] * 2)
-    factory = DFTFactory(make_plan(material="Si"))
+    factory = DFTFactory(simulated_plan())
     for _ in range(2):
         factory.run_calculation(bulk("Si"), folder=tmp_path)
     assert len(set(folders)) == 2
@@ -122,7 +123,7 @@ def test_workflow_manager_reads_inputs_and_writes_nothing(tmp_path: Path) -> Non
     path.write_text("material: Si\n")
     workflow = WorkflowManager(path, runs_dir=tmp_path / "runs")
     assert workflow.root == tmp_path / "runs" / "Si"
-    assert workflow.reasons["dft.cutoff_ry"]
+    assert workflow.reasons["dft.method.cutoff_ry"]
     assert WorkflowManager(workflow.plan, runs_dir=tmp_path / "runs").root == workflow.root
     assert not workflow.root.exists()
     with pytest.raises(InputError, match="no such run folder"):

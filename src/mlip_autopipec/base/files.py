@@ -15,7 +15,15 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["append_line", "atomic_write", "claim", "plain", "read_json", "write_json"]
+__all__ = [
+    "append_line",
+    "atomic_write",
+    "claim",
+    "data_folder",
+    "plain",
+    "read_json",
+    "write_json",
+]
 
 
 def atomic_write(path: Path, data: bytes | str, *, flush: bool = True) -> None:
@@ -95,3 +103,13 @@ def claim(path: Path, content: str) -> bool:
         file.flush()
         os.fsync(file.fileno())
     return True
+
+
+def data_folder() -> Path:
+    """Root of everything that is installed for the user: ``$MLIP_DATA`` or
+    ``~/.local/share/mlip-autopipec``.
+    """
+    chosen = os.environ.get("MLIP_DATA")
+    return (
+        Path(chosen).expanduser() if chosen else Path.home() / ".local" / "share" / "mlip-autopipec"
+    )

@@ -46,7 +46,7 @@ def label_task(
     """The DFT calculation of a candidate (as JSON) with the campaign's method; ``of_property``: the
     property that it belongs to.
     """
-    job = job or LabelJob(Candidate.from_json(candidate).atoms, plan.dft.method())
+    job = job or LabelJob(Candidate.from_json(candidate).atoms, plan.dft.label_method())
     payload = {"candidate": candidate, "job": job.to_json(), "purpose": purpose}
     if of_property is not None:
         payload["property"] = of_property

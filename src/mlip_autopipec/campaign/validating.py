@@ -19,7 +19,6 @@ from mlip_autopipec.campaign.schedule import (
 )
 from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.science.dft_rules import kmesh
 from mlip_autopipec.science.properties.port import Question
 
 __all__ = ["validate", "validation_labels"]
@@ -38,9 +37,9 @@ def _label_task(plan: Plan, name: str, question: Question) -> Task:
     candidate, cell = question.candidate, question.mesh_of
     mesh = None
     if cell is not None:
-        periodic = tuple(bool(flag) for flag in cell.pbc)
-        mesh = kmesh(cell.cell.array, periodic, plan.dft.kspacing_per_a, plan.dft.kmesh_shifted)
-    job = LabelJob(candidate.atoms, plan.dft.method(), kmesh=mesh)
+        periodic = (bool(cell.pbc[0]), bool(cell.pbc[1]), bool(cell.pbc[2]))
+        mesh = plan.dft.method.kmesh(cell.cell.array, periodic)
+    job = LabelJob(candidate.atoms, plan.dft.label_method(), kmesh=mesh)
     priority = PRIORITY_FIRST_ANSWER if question.first else PRIORITY_VALIDATION_LABEL
     return label_task(plan, candidate.to_json(), "validate", priority, job=job, of_property=name)
 

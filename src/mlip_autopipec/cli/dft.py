@@ -17,6 +17,10 @@ from mlip_autopipec.base.errors import ExitCode
 __all__ = ["dft_app"]
 
 
+Engine = Annotated[
+    str | None,
+    typer.Option(metavar="NAME|MODULE:CLASS", help="DFT engine", show_default="the usual one"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
 
 
@@ -58,7 +62,8 @@ def label(
         ),
     ] = None,
     family: Annotated[
-        str | None, typer.Option(help="pseudopotential family", show_default="PseudoDojo")
+        str | None,
+        typer.Option(help="what the engine takes its files of (see: its documentation)"),
     ] = None,
     budget: Annotated[
         str | None,
@@ -74,9 +79,7 @@ def label(
             "--set", metavar="KEY=VALUE", help="replace a derived value, e.g. cutoff_ry=40"
         ),
     ] = None,
-    engine: Annotated[
-        str | None, typer.Option(help="DFT engine", show_default="quantum_espresso")
-    ] = None,
+    engine: Engine = None,
     calculator: Annotated[
         str | None,
         typer.Option(
@@ -98,7 +101,7 @@ def label(
     """Label every structure of the files: energy, forces and stress into an ASE database and an
     extended XYZ file.
     """
-    from mlip_autopipec.commands.label.files import label_files
+    from mlip_autopipec.commands.dft import label_files
     from mlip_autopipec.commands.label.options import (
         Options,
         parse_arguments,
@@ -164,22 +167,24 @@ def report(
 @dft_app.command()
 def diagnose(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="FOLDER...", help="folders with pw.x output, anybody's")
+        list[Path], typer.Argument(metavar="FOLDER...", help="folders with output, anybody's")
     ],
+    engine: Engine = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say why a pw.x calculation failed, where its output shows it and what would cure it."""
+    """Say why a calculation failed, where its output shows it and what would cure it."""
     from mlip_autopipec.commands.diagnose import run
 
-    raise typer.Exit(run(folders, as_json))
+    raise typer.Exit(run(folders, as_json, engine))
 
 
 @dft_app.command()
 def converge(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="a small cell of the material")],
     out: Annotated[Path, typer.Option(help="folder of the series")] = Path("convergence"),
-    family: Annotated[str | None, typer.Option(help="pseudopotential family")] = None,
+    family: Annotated[str | None, typer.Option(help="as for dft label")] = None,
     setting: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
+    engine: Engine = None,
     cores: Annotated[
         int | None, typer.Option(min=1, help="cores to use at once", show_default="all")
     ] = None,
@@ -191,7 +196,12 @@ def converge(
     from mlip_autopipec.commands.label.options import parse_settings
 
     result = converge_file(
-        file, out, family=family, settings=parse_settings(setting or []), cores=cores
+        file,
+        out,
+        family=family,
+        settings=parse_settings(setting or []),
+        engine=engine,
+        cores=cores,
     )
     if isinstance(result, Failure):
         print(

@@ -16,7 +16,7 @@ from mlip_autopipec.campaign.commands import Command
 from mlip_autopipec.campaign.decide import decide
 from mlip_autopipec.campaign.events import Event
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
-from mlip_autopipec.commands.dft_check.made import check_made
+from mlip_autopipec.commands.check_made import check_made
 from mlip_autopipec.config.label_plan import read_plan
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.config.yaml import write_plan

@@ -1,4 +1,4 @@
-"""``mlip-auto dft diagnose``: why calculations of pw.x failed, for people and for programs."""
+"""``mlip-auto dft diagnose``: why calculations failed, for people and for programs."""
 
 from __future__ import annotations
 
@@ -6,20 +6,26 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlip_autopipec.engines.dft.quantum_espresso.diagnose import Diagnosis, diagnose
+from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.engines import registry
+from mlip_autopipec.engines.dft_port import Diagnoses, Diagnosis
 
 __all__ = ["ALL_OK", "SOME_FAILED", "run", "text_of"]
 
 ALL_OK, SOME_FAILED = 0, 1
 
 
-def run(folders: Sequence[Path], as_json: bool = False) -> int:
+def run(folders: Sequence[Path], as_json: bool = False, engine: str | None = None) -> int:
     """Print one diagnosis per folder (with ``as_json`` a list of objects); 0 when every one is
-    ``ok``, else 1.
+    ``ok``, else 1. ``engine``: whose folders they are (None: the default one).
 
-    Raises InputError for a path that is no folder, before anything is printed.
+    Raises InputError for a path that is no folder, and for an engine that knows no folders but its
+    own, before anything is printed.
     """
-    found = [diagnose(folder) for folder in folders]
+    code = registry.dft_engine(engine or registry.DEFAULT_DFT)
+    if not isinstance(code, Diagnoses):
+        raise InputError(f"{code.title} cannot diagnose folders", key="--engine", value=engine)
+    found = [code.diagnose(folder) for folder in folders]
     if as_json:
         print(json.dumps([item.to_json() for item in found], indent=1))
     else:

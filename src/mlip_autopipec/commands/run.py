@@ -13,7 +13,7 @@ from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.commands.active_learning import run_campaign
 from mlip_autopipec.commands.dft_check.cell import start_cell
-from mlip_autopipec.commands.dft_check.series import Labeller, converge_cell
+from mlip_autopipec.commands.dft_check.series import Labeller, beginning, converge_cell
 from mlip_autopipec.config import dft_check, load
 from mlip_autopipec.config.begun import keep_question
 from mlip_autopipec.config.load import PreparedPlan
@@ -67,10 +67,7 @@ def checked(
         return cell
     if not (prepared.root / layout.PLAN_YAML).exists():
         write_plan(plan, prepared.reasons, prepared.root / layout.PLAN_YAML)
-    progress.log(
-        f"convergence check of {cell.get_chemical_formula()}, from {plan.dft.cutoff_ry:g} Ry and "
-        f"{plan.dft.kspacing_per_a:g} 1/Å"
-    )
+    progress.log(beginning(cell, plan.dft))
     result = converge_cell(
         cell,
         plan.dft,
@@ -83,6 +80,6 @@ def checked(
     )
     if isinstance(result, Failure):
         return result
-    chosen = result["chosen"]
-    progress.log(f"chosen: {chosen['cutoff_ry']:g} Ry, {chosen['kspacing_per_a']:g} 1/Å")
+    chosen = ", ".join(f"{item['setting']} {item['chosen']:g}" for item in result["series"])
+    progress.log(f"chosen: {chosen}")
     return load.with_stored_check(prepared)

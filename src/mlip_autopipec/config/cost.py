@@ -1,10 +1,4 @@
-"""What a plan will cost: a few scaling laws, anchored at measured times of one core (Si, 28 Ry).
-
-A plane-wave SCF costs about (bands)^1.4 x (plane waves) per k-point: bands go with the valence
-electrons, plane waves with volume x cutoff^1.5. Anchor: Si8, 28 Ry, 4 k-points without symmetry,
-5.1 s. Per k-point the law is within a factor of two of what was measured for Si16, Si32, Si64,
-NaCl8 and Cu4; larger cells of metals were not measured.
-"""
+"""What a plan will cost: what the DFT code says of a label, and a few scaling laws for the rest."""
 
 from __future__ import annotations
 
@@ -16,53 +10,26 @@ import numpy as np
 from ase.data import atomic_numbers, covalent_radii, reference_states
 
 from mlip_autopipec.base.values import Json
-from mlip_autopipec.config.dft_plan import QUANTUM_ESPRESSO
 from mlip_autopipec.config.plan import DftPlan, Material, Plan, Training
-from mlip_autopipec.engines.dft.quantum_espresso import pseudos
-from mlip_autopipec.science import dft_series as series
-from mlip_autopipec.science.kpoints import choose_grid
+from mlip_autopipec.engines import registry
+from mlip_autopipec.engines.dft_port import CellSize, Converges
 
 __all__ = [
+    "attempt_s",
+    "cell_size",
     "convergence_check",
     "estimate",
-    "hardest_cutoff_ry",
     "label_cpu_s",
     "molecule_atoms",
-    "valence_electrons",
     "volume_per_atom_a3",
 ]
 
 _ATOMS_PER_CELL = {"fcc": 4, "bcc": 2, "diamond": 8, "sc": 1}
-_NOBLE = (0, 2, 10, 18, 36, 54, 86)
-
-START_S = 0.5  # pw.x alone
-ANCHOR_S, ANCHOR_ELECTRONS, ANCHOR_VOLUME_A3, ANCHOR_RY, ANCHOR_KPOINTS = 4.6, 32, 160.0, 28.0, 4
-# A molecule at the Gamma point: ethanol, 84 Ry, 38 s in its box with 4 Å, 107 s with 6 Å; water
-# with 6 Å 41 s.
-BOX_S, BOX_ELECTRONS, BOX_VOLUME_A3, BOX_RY = 37.0, 20, 1138.0, 84.0
 MD_CPU_S_PER_ATOM_STEP = 45e-6
 SURROGATE_CPU_S = 180.0
 ROUNDS = 4
 RETRIES = 0.05
 IDLE = 0.25  # share of the cores' time lost while one task waits for another
-
-
-def valence_electrons(symbol: str) -> int:
-    """Electrons a PseudoDojo standard pseudopotential treats, by rule: semicore shells of groups
-    1-12 are included.
-    """
-    number = atomic_numbers[symbol]
-    core = max(shell for shell in _NOBLE if shell < number)
-    outside = number - core
-    if core == 2:
-        return outside + 2 if outside <= 2 else outside
-    if core == 10:
-        return outside + 8 if outside <= 2 else outside
-    if core >= 54 and outside > 17:  # a filled f shell is left to the core
-        outside -= 14
-    if core >= 18 and outside > 14:  # As to Kr and their columns: so is a filled d shell
-        return outside - 10
-    return outside + 8 if core >= 18 and outside <= 12 else outside
 
 
 def volume_per_atom_a3(material: Material) -> float:
@@ -83,17 +50,6 @@ def _element_volume_a3(symbol: str) -> float:
     return 4.0 / 3.0 * math.pi * float(covalent_radii[number]) ** 3 / 0.35
 
 
-def kpoints(material: Material, dft: DftPlan, atoms: int) -> int:
-    """k-points of a compact (face-centred) cell of that many atoms, without symmetry but for time
-    reversal.
-    """
-    edge = (4 * atoms * volume_per_atom_a3(material)) ** (1 / 3)
-    cell = (1 - np.eye(3)) * edge / 2
-    return len(
-        choose_grid(cell, (True, True, True), dft.kspacing_per_a, dft.kmesh_shifted).points()
-    )
-
-
 @functools.lru_cache(maxsize=16)
 def _molecule(text: str) -> tuple[int, float]:
     """Atoms of a molecule and the volume of its box (Å^3)."""
@@ -108,32 +64,31 @@ def molecule_atoms(material: Material) -> int:
     return _molecule(str(material.structure_file or material.molecule))[0]
 
 
-def _boxed_label_cpu_s(material: Material, dft: DftPlan, atoms: int) -> float:
-    """A molecule in its box, or several in a larger one: plane waves fill the empty space as
-    well.
+def cell_size(material: Material, atoms: int) -> CellSize:
+    """A compact (face-centred) cell of that many atoms; of a molecule its box, or a larger one for
+    several.
     """
-    one, volume = _molecule(str(material.structure_file or material.molecule))
-    electrons = atoms * sum(
-        part * valence_electrons(symbol) for symbol, part in material.fractions.items()
-    )
-    waves = atoms / one * volume / BOX_VOLUME_A3 * float((dft.cutoff_ry / BOX_RY) ** 1.5)
-    return START_S + BOX_S * waves * float((electrons / BOX_ELECTRONS) ** 0.6) * (
-        2.0 if dft.spin_polarized else 1.0
-    )
+    counts = {symbol: atoms * part for symbol, part in material.fractions.items()}
+    if material.kind == "molecule":
+        one, volume_a3 = _molecule(str(material.structure_file or material.molecule))
+        edge = (atoms / one * volume_a3) ** (1 / 3)
+        return CellSize(counts, edge * np.eye(3), (False, False, False))
+    edge = (4 * atoms * volume_per_atom_a3(material)) ** (1 / 3)
+    return CellSize(counts, (1 - np.eye(3)) * edge / 2)
 
 
 def label_cpu_s(material: Material, dft: DftPlan, atoms: int) -> float:
-    """Expected CPU seconds of one SCF with forces and stress, one core; twice that with spin."""
-    if material.kind == "molecule":
-        return _boxed_label_cpu_s(material, dft, atoms)
-    electrons = atoms * sum(
-        part * valence_electrons(symbol) for symbol, part in material.fractions.items()
-    )
-    volume = atoms * volume_per_atom_a3(material)
-    bands = float((electrons / ANCHOR_ELECTRONS) ** 1.4)
-    waves = volume / ANCHOR_VOLUME_A3 * float((dft.cutoff_ry / ANCHOR_RY) ** 1.5)
-    points = kpoints(material, dft, atoms) / ANCHOR_KPOINTS
-    return START_S + ANCHOR_S * points * bands * waves * (2.0 if dft.spin_polarized else 1.0)
+    """Expected CPU seconds of one label of that many atoms, as the DFT code says."""
+    return registry.dft_engine(dft.engine).cpu_s(dft.method, cell_size(material, atoms))
+
+
+def attempt_s(dft: DftPlan, sizes: Iterable[CellSize]) -> float:
+    """Wall time (s) for one attempt: five times what the largest label should take, in steps of ten
+    minutes; 0 without any.
+    """
+    engine = registry.dft_engine(dft.engine)
+    longest = max((engine.cpu_s(dft.method, size) for size in sizes), default=0.0)
+    return 600.0 * math.ceil(5 * longest / 600)
 
 
 def _fits_cpu_s(training: Training, elements: int, labels: int) -> float:
@@ -147,38 +102,26 @@ def _fits_cpu_s(training: Training, elements: int, labels: int) -> float:
     return 2 * one + sum(released.fit_cpu_s(elements, labels, warm=w) for w in warm)
 
 
-def hardest_cutoff_ry(dft: DftPlan, elements: Iterable[str]) -> float:
-    """The family's high hint (Ry) for the hardest element, which the reference of a series has to
-    pass.
-    """
-    if dft.engine != QUANTUM_ESPRESSO:
-        return dft.cutoff_ry
-    return max(pseudos.cutoffs(dft.pseudo_family, element)[2] for element in elements)
-
-
 def convergence_check(plan: Plan) -> Json:
     """What the series will cost: ``{"calculations", "atoms", "core_hours"}``.
 
-    Two structures at each cutoff, then at each k-point spacing but the first one's own, at the
-    derived cutoff. Raises InputError where no start crystal is known.
+    Two structures at each value of each setting, but for the settings that the series before had
+    already; the others stay as derived. Raises InputError where no start crystal is known.
     """
     dft, atoms = plan.dft, _atoms_of_the_check(plan.material)
-    highest = hardest_cutoff_ry(dft, plan.material.elements)
-    cutoffs = series.cutoffs_to_try_ry(dft.cutoff_ry, highest)
-    spacings = [
-        value
-        for value in series.spacings_to_try_per_a(dft.kspacing_per_a)
-        if value != dft.kspacing_per_a
-    ]
-    settings = [
-        *({"cutoff_ry": value} for value in cutoffs),
-        *({"kspacing_per_a": value} for value in spacings),
-    ]
-    seconds = sum(
-        label_cpu_s(plan.material, dft.model_copy(update=change), atoms) for change in settings
-    )
+    engine, size = registry.dft_engine(dft.engine), cell_size(plan.material, atoms)
+    assert isinstance(engine, Converges)  # the input was refused otherwise
+    methods = []
+    for number, knob in enumerate(engine.knobs(dft.method, plan.material.elements, size.periodic)):
+        now = getattr(dft.method, knob.setting)
+        methods += [
+            dft.method.model_copy(update=knob.changes(value))
+            for value in knob.values
+            if number == 0 or value != now
+        ]
+    seconds = sum(engine.cpu_s(method, size) for method in methods)
     return {
-        "calculations": 2 * len(settings),
+        "calculations": 2 * len(methods),
         "atoms": atoms,
         "core_hours": round(2 * seconds / 3600, 3),
     }

@@ -7,7 +7,6 @@ choice stands there.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from mlip_autopipec.base.values import Json, content_hash
@@ -25,7 +24,7 @@ def key_of(plan: Plan) -> str:
     """Everything the series depends on, as a hash: plans with the same one share a series."""
     return content_hash(
         {
-            "method": plan.dft.method(),
+            "method": plan.dft.label_method(),
             "material": plan.material.model_dump(mode="json"),
             "seed": plan.seed,
         }
@@ -34,20 +33,21 @@ def key_of(plan: Plan) -> str:
 
 def with_choice(dft: DftPlan, result: Json) -> DftPlan:
     """The settings with those that the series chose."""
-    return dft.model_copy(update={**result["chosen"], "convergence": "checked"})
+    return dft.with_method(**result["chosen"]).model_copy(update={"convergence": "checked"})
 
 
 def reasons_of(derived: DftPlan, result: Json) -> dict[str, str]:
     """Dotted key -> why, for what the series chose in place of ``derived``."""
+    method = derived.method.model_dump(mode="json")
     reasons = {
-        f"dft.{item['setting']}": (
-            f"checked: {item['reason']} (derived: {getattr(derived, item['setting']):g})"
+        f"dft.method.{item['setting']}": (
+            f"checked: {item['reason']} (derived: {method[item['setting']]:g})"
         )
         for item in result["series"]
     }
-    reasons["dft.rho_cutoff_ry"] = (
-        f"{derived.rho_cutoff_ry / derived.cutoff_ry:g} x the checked cutoff"
-    )
+    for item in result["series"]:
+        for key, factor in item.get("in_step", {}).items():
+            reasons[f"dft.method.{key}"] = f"{factor:g} x the checked {item['setting']}"
     reasons["dft.convergence"] = (
         f"series on {result['formula']}, {result['calculations']} calculations: {FOLDER}/"
     )
@@ -64,9 +64,9 @@ def with_result(
     settings.
     """
     dft, found = with_choice(plan.dft, result), {**reasons, **reasons_of(plan.dft, result)}
-    seconds = 5 * cost.label_cpu_s(plan.material, dft, plan.embedding.max_dft_atoms)
-    if seconds > dft.walltime_s:
-        dft = dft.model_copy(update={"walltime_s": 600.0 * math.ceil(seconds / 600)})
+    limit = cost.attempt_s(dft, [cost.cell_size(plan.material, plan.embedding.max_dft_atoms)])
+    if limit > dft.walltime_s:
+        dft = dft.model_copy(update={"walltime_s": limit})
         found["dft.walltime_s"] = (
             "one attempt: five times what the largest label should take as checked"
         )

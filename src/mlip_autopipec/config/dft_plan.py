@@ -1,76 +1,65 @@
-"""The plan's ``dft`` section: everything that fixes a labelling method, and the first numerical
-settings.
-"""
+"""The plan's ``dft`` section: the code, its method, and the limits of one calculation."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    SerializeAsAny,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.section import Count, Positive, Section, complaint
 from mlip_autopipec.base.values import Json, content_hash
+from mlip_autopipec.config.problems import complaint_of, validate
+from mlip_autopipec.engines import registry
+from mlip_autopipec.engines.dft_port import DftMethod, DftWishes
 
-__all__ = ["ASE_CALCULATOR", "QUANTUM_ESPRESSO", "DftPlan"]
-
-QUANTUM_ESPRESSO, ASE_CALCULATOR = "quantum_espresso", "ase_calculator"
-
-#: Keys of plane-wave programs and what stands in for them where there is none (never written, never
-#: hashed).
-_PLANE_WAVES: Json = {
-    "functional": "none",
-    "pseudo_family": "none",
-    "pseudos": {},
-    "pseudo_sha256": {},
-    "cutoff_ry": 1.0,
-    "rho_cutoff_ry": 1.0,
-    "kspacing_per_a": 1.0,
-    "kmesh_shifted": False,
-    "occupations": "smearing",
-    "smearing": "gaussian",
-    "degauss_ry": 0.01,
-    "conv_thr_ry_per_atom": 1e-9,
-    "convergence": "derived",
-}
-_CALCULATOR = ("calculator", "arguments", "calculator_version")
+__all__ = ["DftPlan", "checked_wishes"]
 
 
 class DftPlan(Section):
-    """Everything that fixes the DFT method (the physics) and the first numerical settings.
+    """How structures are labelled.
 
-    The engine ``ase_calculator`` has ``calculator`` (``module:attribute``), its ``arguments`` and
-    the version of its package in place of pseudopotentials, cutoffs, k-points and smearing.
-    ``convergence``: ``check`` asks for a series of calculations before the first label, ``checked``
-    says that its choice stands here. ``isolated``: how images of a molecule in its box are taken
-    out of the potential. ``cores`` of one calculation are MPI ranks times OpenMP threads.
+    ``method``: everything that fixes the physics, in the form of ``engine`` (its ``Method``); all
+    else are limits and numerical settings. ``convergence``: ``check`` asks for a series of
+    calculations before the first label, ``checked`` says that its choice stands in the method.
+    ``cores`` of one calculation are MPI ranks times OpenMP ``threads``.
     """
 
-    engine: str = QUANTUM_ESPRESSO
-    calculator: str | None = None
-    arguments: dict[str, Any] = Field(default_factory=dict)
-    calculator_version: str | None = None
-    functional: str
-    pseudo_family: str
-    pseudos: dict[str, str]
-    pseudo_sha256: dict[str, str]
-    cutoff_ry: Positive
-    rho_cutoff_ry: Positive
-    kspacing_per_a: Positive
-    kmesh_shifted: bool
-    occupations: Literal["smearing", "fixed"] = "smearing"
-    smearing: Literal["mv", "gaussian", "fd", "mp"]
-    degauss_ry: Positive
-    spin_polarized: bool
-    starting_moments: dict[str, float]
-    isolated: Literal["none", "martyna_tuckerman"] = "none"
-    conv_thr_ry_per_atom: Positive = 1e-9
+    engine: str = registry.DEFAULT_DFT
+    method: SerializeAsAny[DftMethod]
     convergence: Literal["derived", "check", "checked"] = "derived"
     max_force_ev_per_a: Positive = 50.0
     walltime_s: Positive = 1800.0
     max_attempts: Count = 5
     cores: Count = 1
     threads: Count = 1
+
+    @field_validator("engine")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        try:
+            registry.dft_engine(value)
+        except InputError as error:
+            raise complaint(error.message, error.hint or "", error.value) from None
+        return value
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _in_the_form_of_the_engine(cls, value: Any, info: ValidationInfo) -> Any:
+        if "engine" not in info.data:
+            return DftMethod()  # the engine is complained of; nobody can judge its method
+        if not isinstance(value, Mapping):
+            return value
+        try:
+            return validate(registry.dft_engine(info.data["engine"]).Method, value, None)
+        except InputError as error:
+            raise complaint_of(error) from None
 
     @model_validator(mode="after")
     def _whole_ranks(self) -> DftPlan:
@@ -81,64 +70,25 @@ class DftPlan(Section):
             )
         return self
 
-    @model_validator(mode="before")
-    @classmethod
-    def _keys_of_the_engine(cls, data: Any) -> Any:
-        if not isinstance(data, Mapping):
-            return data
-        if data.get("engine") != ASE_CALCULATOR:
-            if given := [key for key in _CALCULATOR if data.get(key)]:
-                raise complaint(
-                    f"{', '.join(given)} belongs to engine {ASE_CALCULATOR}",
-                    "set 'engine', or remove it",
-                )
-            return data
-        if given := [key for key in _PLANE_WAVES if key in data]:
-            raise complaint(
-                f"{', '.join(given)} belongs to plane waves", "give the calculator 'arguments'"
-            )
-        if not data.get("calculator"):
-            raise complaint(
-                "calculator is missing", "write module:attribute, for example tblite.ase:TBLite"
-            )
-        return {**_PLANE_WAVES, **data}
-
-    @model_serializer(mode="wrap")
-    def _only_what_counts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The keys of other engines are left out."""
-        data: dict[str, Any] = handler(self)
-        unused = _PLANE_WAVES if self.engine == ASE_CALCULATOR else _CALCULATOR
-        kept = {key: value for key, value in data.items() if key not in unused}
-        return {key: value for key, value in kept.items() if (key, value) != ("isolated", "none")}
-
-    @property
-    def plane_waves(self) -> bool:
-        """Whether the method has cutoffs and k-points."""
-        return self.engine != ASE_CALCULATOR
-
-    def method(self) -> Json:
-        """The physics alone (hashed into every label). Numerical settings are left out."""
-        physics = {
-            "engine",
-            "functional",
-            "pseudo_family",
-            "pseudos",
-            "pseudo_sha256",
-            "cutoff_ry",
-            "rho_cutoff_ry",
-            "kspacing_per_a",
-            "kmesh_shifted",
-            "occupations",
-            "smearing",
-            "degauss_ry",
-            "spin_polarized",
-            "starting_moments",
-            "isolated",
-            "conv_thr_ry_per_atom",
-            *_CALCULATOR,
-        }
-        return self.model_dump(mode="json", include=physics)
+    def label_method(self) -> Json:
+        """The physics alone, as it stands in every :class:`LabelJob` (and is hashed into its
+        label).
+        """
+        return {"engine": self.engine, **self.method.model_dump(mode="json")}
 
     @property
     def method_hash(self) -> str:
-        return content_hash(self.method())
+        return content_hash(self.label_method())
+
+    def with_method(self, **changes: Any) -> DftPlan:
+        """The same with other settings of the method."""
+        return self.model_copy(update={"method": self.method.model_copy(update=changes)})
+
+
+def checked_wishes(engine: str, wishes: Mapping[str, Any]) -> DftWishes:
+    """What is wished of a method, in the form of its engine.
+
+    Raises InputError, whose ``key`` is the name of the wish, for one that the engine does not have,
+    and for a value that cannot be; for an unknown engine its ``key`` is ``dft.engine``.
+    """
+    return validate(registry.dft_engine(engine).Wishes, wishes, None)

@@ -30,6 +30,7 @@ from mlip_autopipec.base.errors import InputError, nearest
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.config.executors import ExecutorInput
 from mlip_autopipec.config.plan import Material
+from mlip_autopipec.config.problems import validate
 from mlip_autopipec.config.sections import (
     BudgetInput,
     Closed,
@@ -40,7 +41,8 @@ from mlip_autopipec.config.sections import (
     TrainingInput,
     bad,
 )
-from mlip_autopipec.config.yaml import read_yaml_mapping, validate
+from mlip_autopipec.config.yaml import read_yaml_mapping
+from mlip_autopipec.engines import registry
 from mlip_autopipec.science.generation import molecule_names
 from mlip_autopipec.science.generation.structure_files import HINT, read_frames
 from mlip_autopipec.science.properties import PROPERTIES
@@ -419,5 +421,10 @@ def _read_one(path: Path, file: str | Path | None) -> Atoms:
 def schema() -> Json:
     """JSON schema of ``input.yaml``, for editors that complete and check while one types."""
     content = UserInput.model_json_schema()
+    section = content["$defs"]["DftInput"]["properties"]
+    for name in registry.PORTS["dft"].built_in:
+        wishes = registry.dft_engine(name).Wishes.model_json_schema()
+        for key, part in wishes["properties"].items():
+            section.setdefault(key, part)
     json.dumps(content)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **content}

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from mlip_autopipec.base.errors import CampaignStateError, InputError
 from mlip_autopipec.base.files import read_json
 from mlip_autopipec.config.plan import DftPlan, ExecutorPlan, Plan
+from mlip_autopipec.config.problems import validate
 from mlip_autopipec.config.upgrade import upgraded
-from mlip_autopipec.config.yaml import validate
 
 __all__ = ["LabelBudget", "LabelPlan", "read_plan"]
 
@@ -32,7 +32,7 @@ class LabelPlan(_Model):
     sorted.
     """
 
-    version: Literal[2] = 2
+    version: Literal[3] = 3
     kind: Literal["labels"] = "labels"
     name: str
     elements: tuple[str, ...]

@@ -316,7 +316,7 @@ class Budget(Section):
 class Plan(Section):
     """A whole campaign."""
 
-    version: Literal[2] = 2
+    version: Literal[3] = 3
     name: str
     goal: str
     seed: int

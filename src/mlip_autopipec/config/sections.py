@@ -9,6 +9,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from mlip_autopipec.base.errors import InputError, nearest
+from mlip_autopipec.base.values import Json
+from mlip_autopipec.config.dft_plan import checked_wishes
+from mlip_autopipec.config.problems import UNKNOWN_KEY, complaint_of
+from mlip_autopipec.engines import registry
+from mlip_autopipec.engines.dft_port import Converges
+
 __all__ = [
     "BudgetInput",
     "Closed",
@@ -57,8 +64,17 @@ class BudgetInput(Closed):
 
 
 class DftInput(Closed):
-    """What a user may ask of the labelling method."""
+    """Which DFT code labels, and what is asked of its method.
 
+    Further keys are those of the engine (its ``Wishes``: ``cutoff_ry``, say, for plane waves).
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    engine: str = Field(
+        registry.DEFAULT_DFT,
+        description="The DFT code: a name, or module:Class.",
+    )
     convergence: Literal["derived", "check"] = Field(
         "derived",
         description=(
@@ -66,42 +82,43 @@ class DftInput(Closed):
             " alone."
         ),
     )
-    cutoff_ry: float | None = Field(
-        None, description="Plane-wave cutoff in Ry instead of the derived one."
-    )
-    kspacing_per_a: float | None = Field(
-        None, description="k-point spacing in 1/Å, 2π included, instead of the derived one."
-    )
     max_atoms: int | None = Field(
         None, ge=4, le=512, description="Atoms of the largest cell that DFT is asked for."
     )
 
-    @field_validator("cutoff_ry")
-    @classmethod
-    def _usual_cutoff(cls, value: float | None) -> float | None:
-        if value is not None and not 10.0 <= value <= 400.0:
-            raise bad("impossible cutoff", "10 to 400 Ry; leave it out to have it derived")
-        return value
-
-    @field_validator("kspacing_per_a")
-    @classmethod
-    def _usual_spacing(cls, value: float | None) -> float | None:
-        if value is not None and not 0.05 <= value <= 2.0:
-            raise bad(
-                "impossible k-point spacing", "0.05 to 2 1/Å; leave it out to have it derived"
-            )
-        return value
+    @property
+    def wishes(self) -> Json:
+        """What is asked of the engine's method."""
+        return dict(self.model_extra or {})
 
     @model_validator(mode="after")
-    def _given_or_checked(self) -> DftInput:
-        if self.convergence == "check" and (
-            self.cutoff_ry is not None or self.kspacing_per_a is not None
-        ):
+    def _wishes_of_the_engine(self) -> DftInput:
+        try:
+            checked_wishes(self.engine, self.wishes)
+            engine = registry.dft_engine(self.engine)
+        except InputError as error:
+            raise complaint_of(self._told(error)) from None
+        if self.convergence != "check":
+            return self
+        if not isinstance(engine, Converges):
+            raise bad(f"{engine.title} has no settings to converge", "leave out 'convergence'")
+        if given := [key for key in engine.chosen if self.wishes.get(key) is not None]:
             raise bad(
-                "cutoff and k-points are given and are to be chosen by a check",
-                "leave out 'convergence: check', or cutoff_ry and kspacing_per_a",
+                f"{' and '.join(given)} is given and is to be chosen by a check",
+                f"leave out 'convergence: check', or {' and '.join(given)}",
             )
         return self
+
+    def _told(self, error: InputError) -> InputError:
+        """An unknown key may be a misspelt one of ours; the engine's key needs no section."""
+        key, hint = error.key or "", error.hint
+        if error.message == UNKNOWN_KEY:
+            hint = nearest(key, [*DftInput.model_fields, *self._keys_of_the_engine()])
+        key = key.removeprefix("dft.")
+        return InputError(error.message, key=key, value=error.value, hint=hint)
+
+    def _keys_of_the_engine(self) -> list[str]:
+        return list(registry.dft_engine(self.engine).Wishes.model_fields)
 
 
 class SurrogateInput(Closed):

@@ -18,9 +18,9 @@ from typing import Any
 from mlip_autopipec.base.errors import CampaignStateError
 from mlip_autopipec.base.values import Json
 
-__all__ = ["MOVED_KEYS", "PLAN_VERSION", "in_first_form", "upgraded"]
+__all__ = ["MOVED_KEYS", "PLAN_VERSION", "in_first_form", "upgraded", "upgraded_reasons"]
 
-PLAN_VERSION = 2
+PLAN_VERSION = 3
 """The form that this program writes."""
 
 
@@ -53,17 +53,21 @@ _OLD_TRAINING = (*_KEYS_OF_TRAINERS["pacemaker"], "fast_functions_per_element")
 
 
 def in_first_form(plan: Json) -> Json:
-    """A plan of version 2 as version 1 wrote it, for its hash; unchanged where that had no words
-    for it.
-    """
-    training = dict(plan["training"])
+    """A plan as version 1 wrote it, for its hash; unchanged where that had no words for it."""
+    training, dft = dict(plan["training"]), dict(plan["dft"])
     if (training["fast_trainer"], training["trainer"]) != ("linear", "pacemaker"):
         return plan
     slow, fast = training.pop("settings"), training.pop("fast_settings")
     if any(slow[key] != fast[key] for key in ("cutoff_a", "kappa")):
         return plan
     numbers = {**slow, "fast_functions_per_element": fast["functions_per_element"]}
-    return {**plan, "version": 1, "training": {**training, **numbers}}
+    method = dft.pop("method")
+    return {
+        **plan,
+        "version": 1,
+        "dft": {**dft, **method},
+        "training": {**training, **numbers},
+    }
 
 
 #: Dotted keys of earlier plans whose comments are the reasons of other keys today.
@@ -72,7 +76,36 @@ MOVED_KEYS = {
     "training.fast_functions_per_element": "training.fast_settings.functions_per_element",
 }
 
-_STEPS: dict[int, Callable[[Json], Json]] = {1: _trainers_own_their_settings}
+_DFT_LIMITS = frozenset(
+    {
+        "engine",
+        "convergence",
+        "max_force_ev_per_a",
+        "walltime_s",
+        "max_attempts",
+        "cores",
+        "threads",
+    }
+)
+"""What is no part of the method in the ``dft`` section of versions 1 and 2."""
+
+
+def _dft_codes_own_their_method(plan: Json) -> Json:
+    """2 -> 3: the settings of the method moved from ``dft`` to ``dft.method``, whose form is the
+    engine's.
+    """
+    old = plan.get("dft")
+    if not isinstance(old, Mapping) or "method" in old:
+        return plan  # validation has the better words for it
+    limits = {key: value for key, value in old.items() if key in _DFT_LIMITS}
+    method = {key: value for key, value in old.items() if key not in _DFT_LIMITS}
+    return {**plan, "dft": {"engine": "quantum_espresso", **limits, "method": method}}
+
+
+_STEPS: dict[int, Callable[[Json], Json]] = {
+    1: _trainers_own_their_settings,
+    2: _dft_codes_own_their_method,
+}
 """Version -> how a plan of that version becomes one of the next."""
 
 
@@ -93,3 +126,15 @@ def upgraded(data: Mapping[str, Any], file: str | Path) -> Json:
     for step in range(max(1, version), PLAN_VERSION):
         found = _STEPS[step](found)
     return {**found, "version": PLAN_VERSION}
+
+
+def upgraded_reasons(reasons: Mapping[str, str], version: int) -> dict[str, str]:
+    """The reasons of a stored plan of that version (dotted key -> text), by today's keys."""
+    if version >= 3:
+        return dict(reasons)
+    found = {}
+    for key, text in reasons.items():
+        section, _, name = key.partition(".")
+        moved = section == "dft" and name and name.partition(".")[0] not in _DFT_LIMITS
+        found[f"dft.method.{name}" if moved else key] = text
+    return found

@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, cast
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from mlip_autopipec.base.errors import InputError, nearest
+from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.files import atomic_write
 from mlip_autopipec.base.values import content_hash
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.config.upgrade import MOVED_KEYS, upgraded
+from mlip_autopipec.config.problems import validate
+from mlip_autopipec.config.upgrade import MOVED_KEYS, upgraded, upgraded_reasons
 
 __all__ = [
     "is_plan",
@@ -32,12 +31,8 @@ __all__ = [
     "load_reasons",
     "plan_text",
     "read_yaml_mapping",
-    "to_input_error",
-    "validate",
     "write_plan",
 ]
-
-M = TypeVar("M", bound=BaseModel)
 
 _COMMENT_COLUMN = 44
 _FINGERPRINT = "as derived:"
@@ -87,72 +82,6 @@ def _one_line(text: str) -> str:
 def is_plan(data: Mapping[str, Any]) -> bool:
     """True for the content of a plan.yaml, False for that of an input.yaml."""
     return "version" in data or {"dft", "training", "exploration"} <= set(data)
-
-
-def validate(model: type[M], data: Mapping[str, Any], file: str | Path | None) -> M:
-    """``data`` as a ``model``; pydantic's complaint becomes one InputError."""
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        raise to_input_error(error, model, file) from None
-
-
-def to_input_error(
-    error: ValidationError, model: type[BaseModel], file: str | Path | None
-) -> InputError:
-    """The first thing that pydantic found, as one line with file, key, value and what would be
-    right.
-    """
-    details = error.errors()
-    # An unknown key explains a missing one (misspelling), so it is told first.
-    details.sort(key=lambda item: item["type"] != "extra_forbidden")
-    first, more = details[0], len(details) - 1
-    message, hint, value = _explain(first, model)
-    if more:
-        hint = "; ".join(
-            part for part in (hint, f"and {more} more problem{'s' if more > 1 else ''}") if part
-        )
-    key = ".".join(str(part) for part in first["loc"]) or None
-    return InputError(message, file=file, key=key, value=value, hint=hint or None)
-
-
-def _explain(item: ErrorDetails, model: type[BaseModel]) -> tuple[str, str, Any]:
-    """Message, hint and value of one complaint."""
-    kind, context, value = item["type"], item.get("ctx", {}), item["input"]
-    if kind == "extra_forbidden":
-        return (
-            "unknown key",
-            nearest(str(item["loc"][-1]), _fields_at(model, item["loc"][:-1])),
-            None,
-        )
-    if kind == "missing":
-        return "is missing", "", None
-    if kind == "mlip":
-        return str(context["what"]), str(context["hint"]), context.get("value", value)
-    if kind == "literal_error":
-        choices = re.findall(r"'([^']*)'", str(context.get("expected", "")))
-        return "unknown value", nearest(str(value), choices), value
-    message = item["msg"]
-    if kind in {"model_type", "dict_type", "model_attributes_type"}:
-        message = "must be a mapping of 'key: value' lines"
-    return message.replace("Input should be", "must be").replace("Value should", "must"), "", value
-
-
-def _fields_at(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
-    """Names of the keys that may stand at a location inside ``model``."""
-    current: type[BaseModel] | None = model
-    for part in location:
-        if isinstance(part, str) and current is not None and part in current.model_fields:
-            current = _model_in(current.model_fields[part].annotation)
-    return [] if current is None else list(current.model_fields)
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The pydantic model inside an annotation such as ``list[list[StrategyPlan]]``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    found = (_model_in(part) for part in get_args(annotation))
-    return next((part for part in found if part is not None), None)
 
 
 def plan_text(plan: Plan, reasons: Mapping[str, str]) -> str:
@@ -252,10 +181,11 @@ def load_plan(path: Path) -> Plan:
 
 def load_reasons(path: Path) -> dict[str, str]:
     """The reasons that stand as comments in a plan.yaml: dotted key -> text (a user's own comments
-    included).
+    included); those of an earlier version under today's keys.
     """
     reasons: dict[str, str] = {}
     parents: list[tuple[int, str]] = []
+    version = 1
     for line in path.read_text(encoding="utf-8").splitlines():
         match = _LINE.match(line)
         if match is None:
@@ -268,8 +198,10 @@ def load_reasons(path: Path) -> dict[str, str]:
         else:
             parents = [*(part for part in parents if part[0] < depth), (depth, match["key"])]
             here = [key for _, key in parents]
+        if here == ["version"]:
+            version = int(re.sub(r"\D.*", "", match["rest"].strip()) or 1)
         comment = re.search(r"(?:^|\s)#\s?(.*)$", match["rest"])
         if comment:
             key = ".".join(here)
             reasons[MOVED_KEYS.get(key, key)] = comment[1].strip()
-    return reasons
+    return upgraded_reasons(reasons, version)

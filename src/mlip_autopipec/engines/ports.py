@@ -1,4 +1,5 @@
-"""The ports: what an engine folder offers. One to three methods each, as Protocols.
+"""The ports: what an engine folder offers, as Protocols. That of DFT codes is
+:mod:`mlip_autopipec.engines.dft_port`.
 
 An engine knows no executor, no clock and no database. It turns values into files and files into
 values; long-running engines (MD) work inside a folder and stream what they find into files there.
@@ -14,7 +15,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from mlip_autopipec.base.labels import Label, LabelJob, LabelledStructure
+from mlip_autopipec.base.labels import LabelledStructure
 from mlip_autopipec.base.process import Prepared
 from mlip_autopipec.base.section import Section
 from mlip_autopipec.base.tasks import Failure
@@ -25,8 +26,6 @@ __all__ = [
     "POTENTIAL_FOLDER",
     "PREDICTIONS",
     "SNAPSHOT",
-    "Continues",
-    "DftEngine",
     "MdEngine",
     "MdJob",
     "MdResult",
@@ -36,60 +35,8 @@ __all__ = [
     "Trainer",
     "TrainerFacts",
     "TrainerSettings",
-    "Watches",
     "WritesExamples",
 ]
-
-
-@runtime_checkable
-class DftEngine(Protocol):
-    """Labels structures.
-
-    All three methods are free of side effects but for ``parse`` reading its folder.
-    """
-
-    def prepare(self, job: LabelJob, *, walltime_s: float, cores: int) -> Prepared:
-        """Input files and command of one calculation.
-
-        Raises MissingProgramError when the program is absent.
-        """
-        ...
-
-    def parse(self, folder: Path, job: LabelJob, exit_code: int | None) -> Label | Failure:
-        """What the folder says.
-
-        ``exit_code`` is None when nobody saw the program end (salvage after a kill).
-        """
-        ...
-
-    def repair(self, job: LabelJob, failures: Sequence[Failure]) -> LabelJob | None:
-        """The next job after these failures (oldest first); None means quarantine.
-
-        Never changes ``method``.
-        """
-        ...
-
-
-@runtime_checkable
-class Continues(Protocol):
-    """A labelling engine that can go on where an attempt stopped at its time limit."""
-
-    def resume(self, prepared: Prepared, earlier: Path, folder: Path) -> Prepared:
-        """``prepared`` (for ``folder``) as a continuation of the attempt in ``earlier``, whose
-        state moves over.
-
-        Unchanged where there is nothing to go on from.
-        """
-        ...
-
-
-@runtime_checkable
-class Watches(Protocol):
-    """A labelling engine that can tell a hopeless calculation while it runs."""
-
-    def watch(self, folder: Path) -> None:
-        """Called every few seconds during a run in ``folder``; may ask the program to stop."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

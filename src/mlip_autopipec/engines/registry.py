@@ -12,11 +12,25 @@ from typing import Any, Literal, cast
 
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.plugins import Plugins
-from mlip_autopipec.engines.ports import DftEngine, MdEngine, Surrogate, Trainer
+from mlip_autopipec.engines.dft_port import DftEngine
+from mlip_autopipec.engines.ports import MdEngine, Surrogate, Trainer
 
-__all__ = ["PORTS", "dft_engine", "known", "load", "md_engine", "surrogate", "trainer"]
+__all__ = [
+    "DEFAULT_DFT",
+    "PORTS",
+    "dft_engine",
+    "dft_engine_with",
+    "known",
+    "load",
+    "md_engine",
+    "surrogate",
+    "trainer",
+]
 
 Port = Literal["dft", "train", "surrogate", "md"]
+
+DEFAULT_DFT = "quantum_espresso"
+"""The DFT code where none is named."""
 
 PORTS: dict[Port, Plugins] = {
     "dft": Plugins(
@@ -59,6 +73,11 @@ PORTS: dict[Port, Plugins] = {
 }
 
 
+_DFT_PARTS = sorted(
+    part for part in (*DftEngine.__annotations__, *vars(DftEngine)) if not part.startswith("_")
+)
+
+
 def known(port: Port) -> dict[str, str]:
     """Every name of a port with the object it stands for."""
     return PORTS[port].known()
@@ -73,7 +92,28 @@ def load(port: Port, name: str) -> Any:
 
 
 def dft_engine(name: str) -> DftEngine:
-    return cast(DftEngine, load("dft", name))
+    """Raises InputError for an unknown name, and for a class that is no labelling engine."""
+    engine = load("dft", name)
+    if not isinstance(engine, DftEngine):
+        lacking = [part for part in _DFT_PARTS if not hasattr(engine, part)]
+        raise InputError(
+            f"no labelling engine: it has no {', '.join(lacking)}",
+            key="dft.engine",
+            value=name,
+            hint="an ASE calculator is labelled with by: engine: ase_calculator",
+        )
+    return engine
+
+
+def dft_engine_with(wish: str) -> str:
+    """The first code, the default before the others, of which a user may ask ``wish``.
+
+    Raises InputError where there is none.
+    """
+    for name in (DEFAULT_DFT, *known("dft")):
+        if wish in dft_engine(name).Wishes.model_fields:
+            return name
+    raise InputError("no DFT engine has such a setting", key=wish)
 
 
 def trainer(name: str) -> Trainer:

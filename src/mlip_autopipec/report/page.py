@@ -277,7 +277,7 @@ def _method(data: PageData) -> str:
     settings = [
         [escape(key), f"<code>{escape(_plain(value))}</code>"]
         for part in (
-            data.plan.dft.method(),
+            data.plan.dft.label_method(),
             summary.thresholds,
             {f"version of {name}": version for name, version in summary.versions.items()},
             {"method hash": summary.method_hash, "plan hash": summary.plan_hash},

@@ -21,10 +21,8 @@ from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.base.values import Json
 
 __all__ = [
-    "CUTOFF",
     "ENERGY_LIMIT_MEV_PER_ATOM",
     "FORCE_LIMIT_MEV_PER_A",
-    "KSPACING",
     "Point",
     "Series",
     "cutoffs_to_try_ry",
@@ -38,7 +36,6 @@ FORCE_LIMIT_MEV_PER_A = 10.0
 # A fifth of the energy error at which a campaign may stop; of differences, where most of it
 # cancels.
 ENERGY_LIMIT_MEV_PER_ATOM = 1.0
-CUTOFF, KSPACING = "cutoff_ry", "kspacing_per_a"
 
 # Thermal: forces of about 1 eV/Å, against which the limits are set.
 _DISPLACEMENT_A = 0.08

@@ -11,10 +11,9 @@ import ase.io
 import numpy as np
 
 from mlip_autopipec.base.errors import InputError, nearest
-from mlip_autopipec.base.files import atomic_write
+from mlip_autopipec.base.files import atomic_write, data_folder
 from mlip_autopipec.base.progress import Progress
 from mlip_autopipec.base.values import Json
-from mlip_autopipec.engines.dft.quantum_espresso.pseudos.families import data_folder
 from mlip_autopipec.science.selection import METHODS, Method, nearest_distances, select
 from mlip_autopipec.selecting.frames import Frames
 from mlip_autopipec.selecting.rows import Counter, Scan, describer, fill, scan

@@ -1,13 +1,12 @@
 """Task ``label``: one DFT calculation.
 
-Atoms on top of each other are refused before the program starts (pw.x returns success for them). A
-dead attempt that finished its calculation but never reported is salvaged: its files are read
-instead of computing again.
+Atoms on top of each other are refused before the program starts (some codes return success for
+them). A dead attempt that finished its calculation but never reported is salvaged: its files are
+read instead of computing again.
 """
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from ase import Atoms
@@ -18,15 +17,13 @@ from mlip_autopipec.base.process import run_prepared
 from mlip_autopipec.base.tasks import Failure, Outcome, TaskSpec
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines import registry
-from mlip_autopipec.engines.ports import Continues, Watches
+from mlip_autopipec.engines.dft_port import Continues, DftEngine, Watches
 from mlip_autopipec.runtime.executors.parsl import block
 from mlip_autopipec.runtime.layout import OUTCOME
 from mlip_autopipec.science import contacts
 
-__all__ = ["KEPT_IN_SCRATCH", "run", "too_close"]
+__all__ = ["run", "too_close"]
 
-#: Files of a scratch folder that stay after success.
-KEPT_IN_SCRATCH = (".xml",)
 #: The failure whose state is worth keeping for the next attempt.
 OUT_OF_WALLTIME = "out_of_walltime"
 # A program stops itself a little before its wall time; killing is for one that hangs.
@@ -61,16 +58,16 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     earlier = folder.with_name(f"attempt-{spec.attempt - 1}")
     if isinstance(engine, Continues) and earlier.is_dir():
         prepared = engine.resume(prepared, earlier, folder)
-        _drop_large_files(earlier)
+        _drop_scratch(engine, earlier)
     # The program stops itself a little before its wall time; killing it is for one that hangs.
     watch = engine.watch if isinstance(engine, Watches) else None
     code = run_prepared(prepared, folder, walltime_s + _KILL_MARGIN_S, watch)
     result = engine.parse(folder, job, code)
     if isinstance(result, Failure):
         if result.kind != OUT_OF_WALLTIME:
-            _drop_large_files(folder)
+            _drop_scratch(engine, folder)
         return Outcome(None, failure=result)
-    _drop_large_files(folder)
+    _drop_scratch(engine, folder)
     return Outcome(result.to_json())
 
 
@@ -105,13 +102,11 @@ def too_close(atoms: Atoms) -> Failure | None:
     return Failure("geometry", f"{pair}: refused before the calculation")
 
 
-def _drop_large_files(folder: Path) -> None:
-    """Remove wave functions, densities and copies of pseudopotentials; XML and printed output
-    stay.
-    """
-    for scratch in (folder / "out", folder / "tmp"):
-        for path in sorted(scratch.rglob("*"), reverse=True):
-            if path.is_file() and path.suffix not in KEPT_IN_SCRATCH:
-                path.unlink()
-            elif path.is_dir() and not any(path.iterdir()):
-                shutil.rmtree(path)
+def _drop_scratch(engine: DftEngine, folder: Path) -> None:
+    """Remove what the code says may go, and the folders that are empty then."""
+    for path in engine.scratch(folder):
+        path.unlink(missing_ok=True)
+        for place in path.parents:
+            if place == folder or not place.is_dir() or any(place.iterdir()):
+                break
+            place.rmdir()

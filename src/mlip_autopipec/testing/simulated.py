@@ -8,7 +8,6 @@ when its command has ended, and each finished command leaves a line in the file 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,11 +20,10 @@ from ase.calculators.emt import EMT
 from ase.io.lammpsdata import write_lammps_data
 
 from mlip_autopipec.base.files import append_line, read_json, write_json
-from mlip_autopipec.base.labels import Label, LabelJob
 from mlip_autopipec.base.process import Prepared
 from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.base.tasks import Failure
-from mlip_autopipec.base.values import Json, content_hash
+from mlip_autopipec.base.values import Json
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines.ports import (
     SNAPSHOT,
@@ -36,6 +34,7 @@ from mlip_autopipec.engines.ports import (
     TrainJob,
 )
 from mlip_autopipec.engines.unknown_elements import refuse_unknown
+from mlip_autopipec.testing.simulated_dft import METHOD, SimulatedDft
 
 __all__ = [
     "GradedEmt",
@@ -45,42 +44,6 @@ __all__ = [
     "SimulatedTrainer",
     "simulated_plan",
 ]
-
-LEDGER = "MLIP_TESTING_LEDGER"
-
-
-class SimulatedDft:
-    """Effective-medium theory behind a shell command.
-
-    A structure whose hash ends in 0 fails once, then is healed.
-    """
-
-    def prepare(self, job: LabelJob, *, walltime_s: float, cores: int) -> Prepared:
-        name = content_hash([job.to_json()["atoms"], job.to_json()["kmesh"]])
-        ledger = os.environ.get(LEDGER, "/dev/null")
-        failing = name.endswith("0") and "mixing_beta" not in job.numerics
-        finish = f"echo done > done.txt && echo {name} >> {ledger}"
-        script = "sleep 0.05; " + ("exit 3" if failing else finish)
-        return Prepared({"job.json": json.dumps(job.to_json())}, ("sh", "-c", script))
-
-    def parse(self, folder: Path, job: LabelJob, exit_code: int | None) -> Label | Failure:
-        if not (folder / "done.txt").exists():
-            return Failure(
-                "scf_not_converged" if exit_code == 3 else "interrupted", f"exit code {exit_code}"
-            )
-        atoms = job.atoms.copy()
-        atoms.calc = EMT()
-        return Label(
-            atoms.get_potential_energy(),
-            atoms.get_forces(),
-            atoms.get_stress(),
-            job.method_hash,
-            10,
-            wall_s=0.05,
-        )
-
-    def repair(self, job: LabelJob, failures: Sequence[Failure]) -> LabelJob | None:
-        return job.with_numerics(mixing_beta=0.3) if len(failures) == 1 else None
 
 
 class GradedEmt(Calculator):
@@ -310,21 +273,7 @@ def simulated_plan(
         "goal": "general",
         "seed": 0,
         "material": {"formula": "Cu", "fractions": {"Cu": 1.0}},
-        "dft": {
-            "engine": f"{here}:SimulatedDft",
-            "functional": "PBE",
-            "pseudo_family": "none",
-            "pseudos": {"Cu": "none"},
-            "pseudo_sha256": {"Cu": "none"},
-            "cutoff_ry": 10,
-            "rho_cutoff_ry": 40,
-            "kspacing_per_a": 0.6,
-            "kmesh_shifted": True,
-            "smearing": "mv",
-            "degauss_ry": 0.01,
-            "spin_polarized": False,
-            "starting_moments": {},
-        },
+        "dft": {"engine": f"{here}:SimulatedDft", "method": METHOD},
         "generation": {
             "batches": [
                 [{"name": "prototypes", "count": 4}, {"name": "strain", "count": 6}],

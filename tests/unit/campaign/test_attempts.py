@@ -35,7 +35,7 @@ class Ladder:
 
 def planned(kind: TaskKind = "label") -> tuple[CampaignState, str]:
     atoms = bulk("Cu", cubic=True)
-    job = LabelJob(atoms, PLAN.dft.method())
+    job = LabelJob(atoms, PLAN.dft.label_method())
     candidate = Candidate(atoms, Provenance("rattle", "g")).to_json()
     payload = {"candidate": candidate, "job": job.to_json(), "purpose": "train"}
     task = Task(kind, payload)

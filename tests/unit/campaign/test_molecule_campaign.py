@@ -30,6 +30,7 @@ from mlip_autopipec.config.derive import derive
 from mlip_autopipec.config.input import load_user_input
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.config.yaml import load_plan, write_plan
+from mlip_autopipec.engines.dft.quantum_espresso.cost import START_S
 from mlip_autopipec.runtime import worker
 from mlip_autopipec.runtime.executors.ports import JobRequest
 from mlip_autopipec.science import molecule_at_rest as molecule
@@ -59,7 +60,7 @@ def test_the_plan_of_a_molecule_knows_no_pressure_no_strain_and_no_cutout(tmp_pa
     assert plan.selection.initial_count + plan.validation.calls <= 32
     assert plan.training.trainer == "linear"
     assert 3.0 <= plan.training.settings.cutoff_a < 4.5
-    assert plan.dft.isolated == plan.dft.method()["isolated"] == "martyna_tuckerman"
+    assert plan.dft.method.isolated == plan.dft.label_method()["isolated"] == "martyna_tuckerman"
     names = {item.name for batch in plan.generation.batches for item in batch}
     assert "cluster" not in names and "cluster left out" in reasons["generation.batches"]
     data = plan.model_dump(mode="json")
@@ -74,7 +75,7 @@ def test_the_plan_of_a_crystal_is_what_it_was(tmp_path: Path) -> None:
     plan, _ = planned(tmp_path, "material: Si")
     data = plan.model_dump(mode="json")
     assert set(data["validation"]) == {"eos_strains", "lattice_tolerance", "bulk_modulus_tolerance"}
-    assert "isolated" not in data["dft"] and "isolated" not in plan.dft.method()
+    assert "isolated" not in data["dft"] and "isolated" not in plan.dft.label_method()
     assert plan.validation.calls == 7
 
 
@@ -92,7 +93,7 @@ def test_the_price_of_a_label_follows_its_box(tmp_path: Path) -> None:
         38, rel=0.25
     )  # measured
     one, two = (cost.label_cpu_s(water.material, water.dft, atoms) for atoms in (3, 6))
-    assert 2 * one < two + cost.START_S < 4 * one
+    assert 2 * one < two + START_S < 4 * one
     assert cost.estimate(ethanol)["label_cpu_s"] == {"9 atoms": pytest.approx(38, rel=0.25)}
 
 

@@ -53,7 +53,7 @@ def test_plan_prints_numbers_reasons_and_cost_and_writes_the_plan(invoke: Invoke
     _input()
     code, out, err = invoke("plan", "input.yaml", "--cores", "2")
     assert (code, err) == (0, "")
-    row = next(line for line in out.splitlines() if line.startswith("dft.cutoff_ry"))
+    row = next(line for line in out.splitlines() if line.startswith("dft.method.cutoff_ry"))
     assert "28" in row.split()
     assert "Si needs the most" in row
     assert "DFT calls" in out
@@ -68,7 +68,7 @@ def test_plan_as_json_holds_plan_reasons_and_estimate(invoke: Invoke) -> None:
     content = json.loads(out)
     assert code == 0
     assert Plan.model_validate(content["plan"]) == load_plan(Path("here.yaml"))
-    assert content["reasons"]["dft.cutoff_ry"]
+    assert content["reasons"]["dft.method.cutoff_ry"]
     assert content["estimate"]["dft_calls"] > 0
     assert not Path("runs").exists()
 
@@ -190,12 +190,12 @@ def test_run_executes_what_an_edited_plan_says(
     path.write_text(path.read_text().replace("cutoff_ry: 28.0", "cutoff_ry: 36.0", 1))
     assert invoke("run", str(path), "--cores", "1")[0] == 0
     plan, reasons, root = calls[0]
-    assert (plan.dft.cutoff_ry, plan.executor.cores) == (36.0, 1)
+    assert (plan.dft.method.cutoff_ry, plan.executor.cores) == (36.0, 1)
     assert root == Path("runs/Si").resolve()
-    assert reasons["dft.cutoff_ry"]
+    assert reasons["dft.method.cutoff_ry"]
     code, _, err = invoke("run", "input.yaml")  # the input's own plan is another one now
     assert code == 2
-    assert "dft.cutoff_ry" in err
+    assert "dft.method.cutoff_ry" in err
     assert len(calls) == 1
 
 

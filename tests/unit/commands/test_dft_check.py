@@ -30,16 +30,15 @@ from mlip_autopipec.campaign.events import DriverStarted, SettingsChecked, from_
 from mlip_autopipec.campaign.state import CampaignState, fold
 from mlip_autopipec.cli.main import main
 from mlip_autopipec.commands.active_learning import ActiveLearning
+from mlip_autopipec.commands.dft import label_atoms
 from mlip_autopipec.commands.dft_check.of_folder import representative
-from mlip_autopipec.commands.label.files import label_atoms, plan_for
 from mlip_autopipec.commands.label.options import Options
+from mlip_autopipec.commands.label.plan import plan_for
 from mlip_autopipec.commands.run import checked
 from mlip_autopipec.config import cost, load
 from mlip_autopipec.config.load import PreparedPlan
 from mlip_autopipec.report import status
 from mlip_autopipec.runtime.executors.ports import JobRequest
-
-FAMILY = "PseudoDojo/0.5/PBE/SR/standard"
 
 
 def made_label(job: LabelJob) -> Label:
@@ -113,19 +112,19 @@ def test_the_choice_of_the_series_replaces_the_derived_settings_with_its_reason(
     asked = prepared_in(tmp_path)
     found = checked(asked, progress=quiet(), label=machine)
     assert isinstance(found, PreparedPlan), found
-    assert (asked.plan.dft.cutoff_ry, asked.plan.dft.kspacing_per_a) == (28.0, 0.36)
+    assert (asked.plan.dft.method.cutoff_ry, asked.plan.dft.method.kspacing_per_a) == (28.0, 0.36)
     # 0.5 exp(-(E - 20) / 3): 36 Ry is the first tried above 31.7; 0.36^4 - 0.18^4 is 16 meV/Å,
     # 0.288^4 - 0.18^4 is 6.
     assert (
-        found.plan.dft.cutoff_ry,
-        found.plan.dft.rho_cutoff_ry,
-        found.plan.dft.kspacing_per_a,
+        found.plan.dft.method.cutoff_ry,
+        found.plan.dft.method.rho_cutoff_ry,
+        found.plan.dft.method.kspacing_per_a,
     ) == (36, 144, 0.288)
     assert found.plan.dft.convergence == "checked"
-    assert "checked: cheapest within 10 meV/Å" in found.reasons["dft.cutoff_ry"]
+    assert "checked: cheapest within 10 meV/Å" in found.reasons["dft.method.cutoff_ry"]
     assert (
-        "(derived: 28)" in found.reasons["dft.cutoff_ry"]
-        and "(derived: 0.36)" in found.reasons["dft.kspacing_per_a"]
+        "(derived: 28)" in found.reasons["dft.method.cutoff_ry"]
+        and "(derived: 0.36)" in found.reasons["dft.method.kspacing_per_a"]
     )
     home = tmp_path / "runs" / "Si2" / "convergence"
     home = found.root / "convergence"
@@ -150,7 +149,7 @@ def test_a_checked_campaign_is_found_again_from_its_input_and_from_its_plan(tmp_
         load.check_same_plan(again)
         assert again.plan.hash == found.plan.hash and again.root == found.root
         assert checked(again, progress=quiet(), label=broken) == again
-        assert again.reasons["dft.cutoff_ry"] == found.reasons["dft.cutoff_ry"]
+        assert again.reasons["dft.method.cutoff_ry"] == found.reasons["dft.method.cutoff_ry"]
     assert (
         WorkflowManager(tmp_path / "input.yaml", runs_dir=tmp_path / "runs").plan.hash
         == found.plan.hash
@@ -297,7 +296,7 @@ class Machine:
 
 @pytest.fixture
 def no_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlip_autopipec.commands.label.files._check_programs", lambda *_: None)
+    monkeypatch.setattr("mlip_autopipec.commands.dft._check_programs", lambda *_: None)
 
 
 def label(cells: list[Atoms], out: Path, executor: Machine, **options: Any) -> dict[str, Any]:
@@ -332,7 +331,7 @@ def test_labels_are_made_with_the_settings_that_were_checked(tmp_path: Path) -> 
 @pytest.mark.usefixtures("no_programs")
 def test_what_the_checked_cell_does_not_stand_for_keeps_its_settings(tmp_path: Path) -> None:
     cells = [molecule("H2O"), bulk("Si"), bulk("Al")]
-    assert representative(cells, FAMILY).get_chemical_symbols() == ["Al"]
+    assert representative(cells, plan_for(cells).dft).get_chemical_symbols() == ["Al"]
     summary = label(cells, tmp_path / "dft", Machine())
     alone = label([molecule("H2O"), bulk("Si")], tmp_path / "other", Machine(), converge=False)
     assert summary["method"]["cutoff_ry"] == alone["method"]["cutoff_ry"] > 36, (
@@ -370,7 +369,7 @@ def test_a_check_that_leaves_nothing_to_choose_is_refused(tmp_path: Path) -> Non
     executor = Machine()
     with pytest.raises(InputError, match=r"--set cutoff_ry: is what --converge chooses"):
         label([bulk("Si")], tmp_path / "dft", executor, settings={"cutoff_ry": 30})
-    with pytest.raises(InputError, match="only plane waves"):
+    with pytest.raises(InputError, match="ASE calculator has no settings to converge"):
         label([bulk("Cu")], tmp_path / "dft", executor, calculator="ase.calculators.emt:EMT")
     with pytest.raises(InputError, match="needs a folder"):
         plan_for([bulk("Si")], Options(converge=True))

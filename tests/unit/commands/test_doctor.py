@@ -19,7 +19,7 @@ from mlip_autopipec import make_plan
 from mlip_autopipec.cli import main
 from mlip_autopipec.commands.doctor import checks, probes
 from mlip_autopipec.commands.doctor.checks import Check
-from mlip_autopipec.engines.dft.quantum_espresso import pseudos
+from mlip_autopipec.engines.dft.quantum_espresso import doctor, pseudos
 from mlip_autopipec.testing import SimulatedSurrogate, simulated_plan
 
 GOOD = Check("good", True, "1.0", "fine")
@@ -131,7 +131,7 @@ def test_a_missing_program_is_named_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MLIP_PW", str(tmp_path / "pw.x"))
-    check = next(check for check in checks._programs() if check.name == "program pw.x")
+    check = next(check for check in doctor.checks() if check.name == "program pw.x")
     assert not check.ok and not check.optional
     assert "apt-get install" in check.mend and "MLIP_PW" in check.mend
     assert str(tmp_path) in check.detail
@@ -144,7 +144,7 @@ def test_missing_and_damaged_pseudopotentials_are_seen(
     damaged = pseudos.folder_of() / "Ag.upf"
     damaged.parent.mkdir(parents=True)
     damaged.write_text("<UPF/>")
-    check = checks._pseudopotentials()
+    check = next(check for check in doctor.checks() if "pseudo" in check.name)
     assert not check.ok
     assert (
         "Ag damaged" in check.detail

@@ -17,8 +17,8 @@ from rich.console import Console
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.progress import Progress
 from mlip_autopipec.base.tasks import Failure
+from mlip_autopipec.commands.dft import label_atoms
 from mlip_autopipec.commands.label import healing_table
-from mlip_autopipec.commands.label.files import label_atoms
 from mlip_autopipec.commands.label.options import Options
 from mlip_autopipec.report import status_page
 from mlip_autopipec.report.values import to_json

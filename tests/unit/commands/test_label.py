@@ -29,20 +29,22 @@ from mlip_autopipec.campaign.events import AttemptEnded, AttemptPlanned, Event, 
 from mlip_autopipec.campaign.label_only import decide_labels, startable_attempts
 from mlip_autopipec.campaign.state import CampaignState, fold
 from mlip_autopipec.cli.main import main
-from mlip_autopipec.commands.label.files import label_atoms, label_files, plan_for
+from mlip_autopipec.commands.dft import label_atoms, label_files
 from mlip_autopipec.commands.label.options import (
     Options,
     parse_budget,
     parse_settings,
     read_executor,
 )
+from mlip_autopipec.commands.label.plan import plan_for
 from mlip_autopipec.commands.label.structures import as_calculated, read_structures
 from mlip_autopipec.config.label_plan import LabelBudget, LabelPlan
-from mlip_autopipec.config.plan import DftPlan, ExecutorPlan
+from mlip_autopipec.config.plan import ExecutorPlan
 from mlip_autopipec.report.failures import failure_rows
 from mlip_autopipec.report.rows import Cure
 from mlip_autopipec.runtime import dataset_db
 from mlip_autopipec.science.kpoints import choose_grid
+from mlip_autopipec.testing import simulated_plan
 
 SIMULATED = "mlip_autopipec.testing:SimulatedDft"
 WATER = molecule("H2O")
@@ -121,8 +123,10 @@ def test_bad_files_are_named_with_the_frame(tmp_path: Path) -> None:
 
 
 def test_the_method_serves_the_hardest_element_and_the_densest_mesh() -> None:
-    alone, both = plan_for([bulk("Si")]).dft, plan_for([bulk("Si"), bulk("Fe"), WATER]).dft
-    iron = plan_for([bulk("Fe")]).dft
+    alone, both = (
+        plan_for(cells).dft.method for cells in ([bulk("Si")], [bulk("Si"), bulk("Fe"), WATER])
+    )
+    iron = plan_for([bulk("Fe")]).dft.method
     assert both.cutoff_ry == iron.cutoff_ry > alone.cutoff_ry
     assert both.rho_cutoff_ry == pytest.approx(4 * both.cutoff_ry)
     assert (alone.spin_polarized, both.spin_polarized) == (False, True)
@@ -133,15 +137,15 @@ def test_the_method_serves_the_hardest_element_and_the_densest_mesh() -> None:
 
 
 def test_oxygen_molecules_are_triplets_and_water_has_no_spin() -> None:
-    assert plan_for([molecule("O2")]).dft.spin_polarized
-    assert plan_for([molecule("O2"), WATER]).dft.spin_polarized
-    assert not plan_for([WATER]).dft.spin_polarized
-    beside_iron = plan_for([molecule("O2"), bulk("Fe")]).dft.starting_moments
+    assert plan_for([molecule("O2")]).dft.method.spin_polarized
+    assert plan_for([molecule("O2"), WATER]).dft.method.spin_polarized
+    assert not plan_for([WATER]).dft.method.spin_polarized
+    beside_iron = plan_for([molecule("O2"), bulk("Fe")]).dft.method.starting_moments
     assert beside_iron["O"] == 1.0 and beside_iron["Fe"] > 2
 
 
 def test_a_cutoff_that_is_given_keeps_the_dual() -> None:
-    dft = plan_for([bulk("Si")], Options(settings=parse_settings(["cutoff_ry=20"]))).dft
+    dft = plan_for([bulk("Si")], Options(settings=parse_settings(["cutoff_ry=20"]))).dft.method
     assert (dft.cutoff_ry, dft.rho_cutoff_ry) == (20, 80)
     with pytest.raises(InputError, match="did you mean 'cutoff_ry'"):
         plan_for([bulk("Si")], Options(settings={"cutof_ry": 20}))
@@ -163,20 +167,7 @@ PLAN = LabelPlan(
     elements=("Cu",),
     budget=LabelBudget(dft_calls=3),
     executor=ExecutorPlan(cores=2),
-    dft=DftPlan(
-        functional="none",
-        pseudo_family="none",
-        pseudos={},
-        pseudo_sha256={},
-        cutoff_ry=1,
-        rho_cutoff_ry=1,
-        kspacing_per_a=1,
-        kmesh_shifted=False,
-        smearing="mv",
-        degauss_ry=0.01,
-        spin_polarized=False,
-        starting_moments={},
-    ),
+    dft=simulated_plan().dft,
 )
 TASKS = [Task("label", {"job": {"number": number}, "purpose": "train"}) for number in range(3)]
 

@@ -20,17 +20,22 @@ from mlip_autopipec import DFTFactory, Label, make_plan
 from mlip_autopipec.base.errors import InputError, MissingProgramError
 from mlip_autopipec.base.values import content_hash
 from mlip_autopipec.cli.main import main
-from mlip_autopipec.commands.label.files import label_atoms, plan_for
+from mlip_autopipec.commands.dft import label_atoms
 from mlip_autopipec.commands.label.method import derive_dft
 from mlip_autopipec.commands.label.options import Options, parse_arguments
+from mlip_autopipec.commands.label.plan import plan_for
 from mlip_autopipec.config.dft_plan import DftPlan
-from mlip_autopipec.config.yaml import validate
+from mlip_autopipec.config.problems import validate
 
 ENGINE, EMT_PATH = "ase_calculator", "ase.calculators.emt:EMT"
-WANTED: dict[str, Any] = {
-    "engine": ENGINE, "calculator": "tblite.ase:TBLite", "arguments": {"method": "GFN2-xTB"},
+METHOD: dict[str, Any] = {
+    "calculator": "tblite.ase:TBLite", "arguments": {"method": "GFN2-xTB"},
     "calculator_version": "tblite 0.8.0", "spin_polarized": False, "starting_moments": {},
 }  # fmt: skip
+
+
+def wanted(**changes: Any) -> dict[str, Any]:
+    return {"engine": ENGINE, "method": {**METHOD, **changes}}
 
 
 def run_cli(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
@@ -43,19 +48,19 @@ def run_cli(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[
 
 
 def test_a_calculator_needs_none_of_the_keys_of_plane_waves_and_keeps_none() -> None:
-    plan = DftPlan.model_validate(WANTED)
-    assert plan.method() == WANTED
+    plan = DftPlan.model_validate(wanted())
+    assert plan.label_method() == {"engine": ENGINE, **METHOD}
     written = plan.model_dump(mode="json")
-    assert not {"cutoff_ry", "pseudos", "smearing", "kspacing_per_a", "convergence"} & set(written)
+    assert set(written["method"]) == set(METHOD)
     assert DftPlan.model_validate(written) == plan
 
 
 def test_calculator_arguments_and_version_are_the_method() -> None:
-    plan = DftPlan.model_validate(WANTED)
+    plan = DftPlan.model_validate(wanted())
     for change in ({"arguments": {"method": "GFN1-xTB"}}, {"calculator_version": "tblite 0.9.0"},
                    {"starting_moments": {"O": 1.0}}, {"calculator": EMT_PATH}):  # fmt: skip
-        assert DftPlan.model_validate({**WANTED, **change}).method_hash != plan.method_hash
-    assert DftPlan.model_validate({**WANTED, "walltime_s": 60}).method_hash == plan.method_hash
+        assert DftPlan.model_validate(wanted(**change)).method_hash != plan.method_hash
+    assert DftPlan.model_validate({**wanted(), "walltime_s": 60}).method_hash == plan.method_hash
 
 
 def test_what_only_a_calculator_has_is_no_part_of_a_plane_wave_method() -> None:
@@ -63,7 +68,7 @@ def test_what_only_a_calculator_has_is_no_part_of_a_plane_wave_method() -> None:
         make_plan(material="Fe").dft,
         plan_for([bulk("Si"), molecule("H2O"), bulk("Fe")]).dft,
     ):
-        assert set(plan.method()) == {
+        assert set(plan.label_method()) == {
             "engine",
             "functional",
             "pseudo_family",
@@ -80,18 +85,22 @@ def test_what_only_a_calculator_has_is_no_part_of_a_plane_wave_method() -> None:
             "starting_moments",
             "conv_thr_ry_per_atom",
         }
-        assert plan.method_hash == content_hash(plan.method())
-        assert "calculator" not in plan.model_dump()
+        assert plan.method_hash == content_hash(plan.label_method())
+        assert "calculator" not in plan.model_dump()["method"]
 
 
 def test_keys_of_the_other_engine_and_missing_ones_are_one_clear_line() -> None:
-    silicon = make_plan(material="Si").dft.model_dump(mode="json")
+    silicon = make_plan(material="Si").dft.model_dump(mode="json")["method"]
     cases = [
-        ({**WANTED, "cutoff_ry": 30}, "cutoff_ry belongs to plane waves"),
-        ({**WANTED, "calculator": None}, "calculator is missing"),
-        ({**silicon, "calculator": EMT_PATH}, "calculator belongs to engine ase_calculator"),
+        (wanted(cutoff_ry=30), "method.cutoff_ry: unknown key"),
+        (wanted(calculator=None), "method.calculator: calculator is missing"),
+        ({"method": {**silicon, "calculator": EMT_PATH}}, "method.calculator: unknown key"),
+        ({"engine": "ase_calculater", "method": METHOD}, "did you mean 'ase_calculator'"),
         *(
-            ({key: value for key, value in silicon.items() if key != gone}, f"{gone}: is missing")
+            (
+                {"method": {key: value for key, value in silicon.items() if key != gone}},
+                f"method.{gone}: is missing",
+            )
             for gone in (
                 "functional",
                 "smearing",
@@ -108,7 +117,7 @@ def test_keys_of_the_other_engine_and_missing_ones_are_one_clear_line() -> None:
 
 
 def test_spin_is_derived_for_calculators_too() -> None:
-    oxygen = derive_dft([molecule("O2")], engine=ENGINE, calculator=EMT_PATH).dft
+    oxygen = derive_dft([molecule("O2")], engine=ENGINE, wishes={"calculator": EMT_PATH}).dft.method
     assert (oxygen.spin_polarized, oxygen.starting_moments) == (True, {"O": 1.0})
     assert oxygen.calculator_version is not None and oxygen.calculator_version.startswith("ase ")
 
@@ -155,13 +164,13 @@ def test_arguments_are_json_where_they_can_be() -> None:
         (
             {"calculator": EMT_PATH, "engine": "quantum_espresso"},
             InputError,
-            "takes no ASE calculator",
+            "--calculator: the engine quantum_espresso takes no calculator",
         ),
         ({"calculator": EMT_PATH, "family": "PseudoDojo"}, InputError, "--family"),
         (
             {"calculator": EMT_PATH, "settings": {"cutoff_ry": 30}},
             InputError,
-            "cutoff_ry belongs to plane waves",
+            "--set cutoff_ry: unknown setting",
         ),
         (
             {"calculator": EMT_PATH, "settings": {"calculator": "x:y"}},

@@ -15,6 +15,7 @@ from mlip_autopipec.config.input import UserInput
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.config.show import value_at
 from mlip_autopipec.config.yaml import is_untouched, load_plan, load_reasons, write_plan
+from mlip_autopipec.engines.dft.quantum_espresso.cost import START_S, valence_electrons
 from mlip_autopipec.science.generation import STRATEGIES
 
 MATERIALS: list[dict[str, Any]] = [
@@ -45,11 +46,11 @@ def _leaves(data: dict[str, Any], prefix: str = "") -> list[str]:
 
 def test_silicon_stays_within_what_two_cores_can_do() -> None:
     plan, _ = _derive(material="Si")
-    assert plan.dft.cutoff_ry == 28
-    assert plan.dft.rho_cutoff_ry == 112
-    assert plan.dft.pseudos == {"Si": "Si.upf"}
-    assert plan.dft.kmesh_shifted
-    assert not plan.dft.spin_polarized
+    assert plan.dft.method.cutoff_ry == 28
+    assert plan.dft.method.rho_cutoff_ry == 112
+    assert plan.dft.method.pseudos == {"Si": "Si.upf"}
+    assert plan.dft.method.kmesh_shifted
+    assert not plan.dft.method.spin_polarized
     assert plan.selection.initial_count == 36
     assert (plan.embedding.max_dft_atoms, plan.exploration.md_atoms) == (32, 64)
     assert plan.exploration.timestep_fs == 2.0
@@ -93,7 +94,7 @@ def test_plans_can_be_carried_out(keys: dict[str, Any]) -> None:
     assert plan.selection.initial_count + plan.validation.calls < plan.budget.dft_calls
     assert plan.training.settings.warm_iterations < plan.training.settings.max_iterations
     assert plan.exploration.clean_ps < plan.exploration.max_ps
-    assert set(plan.dft.pseudo_sha256) == set(plan.material.elements)
+    assert set(plan.dft.method.pseudo_sha256) == set(plan.material.elements)
     assert plan.dft.walltime_s > cost.label_cpu_s(
         plan.material, plan.dft, plan.embedding.max_dft_atoms
     )
@@ -113,29 +114,30 @@ def test_light_atoms_and_heat_need_short_steps() -> None:
 def test_hardest_element_sets_the_cutoff_whatever_its_share() -> None:
     plan, _ = _derive(composition={"Al": 0.98, "Cu": 0.02})
     assert (
-        plan.dft.cutoff_ry
-        == _derive(material="Cu")[0].dft.cutoff_ry
-        > _derive(material="Al")[0].dft.cutoff_ry
+        plan.dft.method.cutoff_ry
+        == _derive(material="Cu")[0].dft.method.cutoff_ry
+        > _derive(material="Al")[0].dft.method.cutoff_ry
     )
 
 
 def test_magnetic_elements_are_spin_polarised() -> None:
     plan, _ = _derive(material="Fe")
-    assert plan.dft.spin_polarized
-    assert plan.dft.starting_moments["Fe"] > 2
+    assert plan.dft.method.spin_polarized
+    assert plan.dft.method.starting_moments["Fe"] > 2
 
 
 def test_metals_need_denser_kpoints_than_semiconductors() -> None:
     assert (
-        _derive(material="Al")[0].dft.kspacing_per_a < _derive(material="Si")[0].dft.kspacing_per_a
+        _derive(material="Al")[0].dft.method.kspacing_per_a
+        < _derive(material="Si")[0].dft.method.kspacing_per_a
     )
 
 
 def test_given_dft_settings_replace_the_derived_ones_and_say_so() -> None:
     plan, reasons = _derive(material="Al", dft={"cutoff_ry": 44, "kspacing_per_a": 0.5})
-    assert (plan.dft.cutoff_ry, plan.dft.kspacing_per_a) == (44, 0.5)
-    assert plan.dft.rho_cutoff_ry == 4 * 44
-    assert reasons["dft.kspacing_per_a"].startswith("given, instead of 0.25")
+    assert (plan.dft.method.cutoff_ry, plan.dft.method.kspacing_per_a) == (44, 0.5)
+    assert plan.dft.method.rho_cutoff_ry == 4 * 44
+    assert reasons["dft.method.kspacing_per_a"].startswith("given, instead of 0.25")
 
 
 def test_cells_too_small_to_cut_out_are_labelled_whole() -> None:
@@ -183,14 +185,14 @@ def test_element_without_pseudopotential_is_refused() -> None:
 
 def test_label_cost_follows_size_cutoff_and_the_measured_anchor() -> None:
     plan, _ = _derive(material="Si")
-    anchor = plan.dft.model_copy(update={"kspacing_per_a": 0.63})
+    anchor = plan.dft.with_method(kspacing_per_a=0.63)
 
     def seconds(atoms: int, **changes: Any) -> float:
-        return cost.label_cpu_s(plan.material, anchor.model_copy(update=changes), atoms)
+        return cost.label_cpu_s(plan.material, anchor.with_method(**changes), atoms)
 
     assert 2.5 < seconds(8) < 21  # measured 5.1 s with half the k-points
     assert 48 < seconds(64) < 640  # measured 96 s with the faster Gamma code
-    ratio = (seconds(8, cutoff_ry=56.0) - cost.START_S) / (seconds(8) - cost.START_S)
+    ratio = (seconds(8, cutoff_ry=56.0) - START_S) / (seconds(8) - START_S)
     assert ratio == pytest.approx(2**1.5)
     assert seconds(8, spin_polarized=True) > 1.5 * seconds(8)
 
@@ -210,7 +212,7 @@ def test_valence_electrons_of_the_family() -> None:
         "Ga": 13,
         "W": 14,
     }
-    assert {symbol: cost.valence_electrons(symbol) for symbol in known} == known
+    assert {symbol: valence_electrons(symbol) for symbol in known} == known
 
 
 def test_volume_per_atom() -> None:
@@ -228,7 +230,7 @@ def test_edited_plan_is_read_with_one_line_errors(tmp_path: Path) -> None:
     wrong = {
         "cutoff_ry: 28.0": (
             "cutoff_r: 28.0",
-            "dft.cutoff_r: unknown key; did you mean 'cutoff_ry'",
+            "dft.method.cutoff_r: unknown key; did you mean 'cutoff_ry'",
         ),
         "batch_count: 4": (
             "batch_count: 0",
@@ -251,7 +253,7 @@ def test_an_edit_is_executed_and_noticed(tmp_path: Path) -> None:
     path = tmp_path / "plan.yaml"
     write_plan(plan, reasons, path)
     path.write_text(path.read_text().replace("cutoff_ry: 28.0", "cutoff_ry: 36.0", 1))
-    assert load_plan(path).dft.cutoff_ry == 36.0
+    assert load_plan(path).dft.method.cutoff_ry == 36.0
     assert load_plan(path).hash != plan.hash
     assert not is_untouched(path)
 
@@ -282,12 +284,12 @@ def test_edits_in_plan_yaml_are_not_overwritten(tmp_path: Path) -> None:
     plan_file = first.root / "plan.yaml"
     write_plan(first.plan, first.reasons, plan_file)
     plan_file.write_text(plan_file.read_text().replace("cutoff_ry: 28.0", "cutoff_ry: 36.0", 1))
-    with pytest.raises(InputError, match=r"dft\.cutoff_ry differ"):
+    with pytest.raises(InputError, match=r"dft\.method\.cutoff_ry differ"):
         load.check_same_plan(first)
     edited = load.load(plan_file, runs_dir=tmp_path / "elsewhere", cores=None)
     load.check_same_plan(edited)
     assert edited.root == first.root
-    assert edited.plan.dft.cutoff_ry == 36.0
+    assert edited.plan.dft.method.cutoff_ry == 36.0
     assert edited.reasons == first.reasons
 
 

@@ -12,6 +12,7 @@ from ase.io import write
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.config.input import UserInput, load_user_input, material_of, schema
 from mlip_autopipec.config.sections import BudgetInput, DftInput
+from mlip_autopipec.engines import registry
 
 
 def _load(folder: Path, text: str) -> UserInput:
@@ -148,6 +149,8 @@ def test_schema_knows_every_key_and_refuses_others() -> None:
     assert content["additionalProperties"] is False
     assert all("description" in part or "$ref" in part for part in content["properties"].values())
     assert content["properties"]["temperatures_k"]["anyOf"][0] == {"type": "number"}
+    dft = content["$defs"]["DftInput"]["properties"]
+    assert {"engine", "max_atoms", "cutoff_ry", "kspacing_per_a", "calculator"} <= set(dft)
 
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -170,3 +173,9 @@ def test_every_key_is_documented() -> None:
         *(f"dft.{key}" for key in DftInput.model_fields),
     ]
     assert [key for key in keys if f"| `{key}` |" not in page] == []
+    wishes = {
+        key
+        for name in registry.PORTS["dft"].built_in
+        for key in registry.dft_engine(name).Wishes.model_fields
+    }
+    assert [key for key in sorted(wishes) if f"`dft.{key}`" not in page] == []

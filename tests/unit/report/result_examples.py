@@ -261,7 +261,7 @@ def validation_spec(
     """
     inputs = {}
     for atoms in strained_cells(bulk("Cu") if crystal is None else crystal, list(strains)):
-        job = LabelJob(atoms, plan.dft.method())
+        job = LabelJob(atoms, plan.dft.label_method())
         candidate = Candidate(atoms, Provenance("equation_of_state", "eos"), forced=True)
         task = Task(
             "label", {"candidate": candidate.to_json(), "job": job.to_json(), "purpose": "validate"}

@@ -22,7 +22,8 @@ from mlip_autopipec.base.files import read_json, write_json
 from mlip_autopipec.base.tasks import Outcome, Task
 from mlip_autopipec.campaign.state import Attempt, CampaignState, TaskRecord
 from mlip_autopipec.config.plan import ExecutorPlan, Plan
-from mlip_autopipec.config.yaml import load_plan, validate, write_plan
+from mlip_autopipec.config.problems import validate
+from mlip_autopipec.config.yaml import load_plan, write_plan
 from mlip_autopipec.runtime import heartbeat, layout
 from mlip_autopipec.runtime.attempts import MAX_SUBMITS, Attempts
 from mlip_autopipec.runtime.executors import local

@@ -216,7 +216,7 @@ def test_a_molecule_cut_by_the_faces_of_its_box_is_put_together() -> None:
 
 def test_the_correction_for_images_is_for_what_has_none() -> None:
     method: Json = {
-        **simulated_plan().dft.method(),
+        **simulated_plan().dft.label_method(),
         "functional": "PBE",
         "pseudos": {"O": "O.upf", "H": "H.upf"},
         "isolated": "martyna_tuckerman",

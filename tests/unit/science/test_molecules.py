@@ -184,8 +184,10 @@ def test_a_molecule_is_enough_and_gets_a_plan_of_its_own(tmp_path: Path) -> None
     names = {item.name for batch in plan.generation.batches for item in batch}
     assert names and not names & {"strain", "vacancy", "melt_quench"}
     start = starts.proposals(plan.material)[0].atoms
-    grid = choose_grid(start.cell.array, start.pbc, plan.dft.kspacing_per_a, plan.dft.kmesh_shifted)
-    assert grid.gamma_only and not plan.dft.kmesh_shifted
+    grid = choose_grid(
+        start.cell.array, start.pbc, plan.dft.method.kspacing_per_a, plan.dft.method.kmesh_shifted
+    )
+    assert grid.gamma_only and not plan.dft.method.kmesh_shifted
 
 
 def test_a_formula_that_is_a_molecule_needs_no_other_key(tmp_path: Path) -> None:

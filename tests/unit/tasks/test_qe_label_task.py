@@ -20,6 +20,7 @@ from mlip_autopipec.base.tasks import Failure, Task, TaskSpec
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.runtime.executors.parsl import block
 from mlip_autopipec.tasks import label
+from mlip_autopipec.testing import SimulatedDft
 
 SCRIPT = """
 import pathlib
@@ -31,7 +32,7 @@ print("energy", -5.5)
 """
 
 
-class OneLineEngine:
+class OneLineEngine(SimulatedDft):
     """A program that prints an energy; ``seen`` records the wall times that were asked for."""
 
     seen: list[float] = []  # noqa: RUF012
@@ -51,6 +52,9 @@ class OneLineEngine:
 
     def repair(self, job: LabelJob, failures: Sequence[Failure]) -> LabelJob | None:
         return None
+
+    def scratch(self, folder: Path) -> list[Path]:
+        return [path for path in (folder / "out").rglob("*") if path.suffix == ".dat"]
 
 
 def plan(ceiling: float = 50.0) -> Plan:

@@ -39,7 +39,7 @@ def write_label(
     root: Path, name: str, atoms: Atoms, energy_ev: float, *, method: str = "m"
 ) -> None:
     """A finished label task of the run folder."""
-    job = LabelJob(atoms, PLAN.dft.method())
+    job = LabelJob(atoms, PLAN.dft.label_method())
     candidate = Candidate(atoms, Provenance("equation_of_state", "validation"))
     payload = {"candidate": candidate.to_json(), "job": job.to_json(), "purpose": "validate"}
     folder = root / "tasks" / name / "attempt-1"

@@ -6,51 +6,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from ase import Atoms
 
-from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.files import read_json
 from mlip_autopipec.base.progress import Progress
 from mlip_autopipec.base.structures import atoms_to_json
 from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.base.values import Json, content_hash
-from mlip_autopipec.commands.label.method import least
+from mlip_autopipec.commands.dft_check.labels import SeriesLabels
+from mlip_autopipec.commands.dft_check.series import beginning, converge_cell, knobs_of
 from mlip_autopipec.config import dft_check
-from mlip_autopipec.config.dft_plan import QUANTUM_ESPRESSO, DftPlan
+from mlip_autopipec.config.dft_plan import DftPlan
 from mlip_autopipec.config.label_plan import LabelPlan
-from mlip_autopipec.engines.dft.quantum_espresso import pseudos
+from mlip_autopipec.engines import registry
+from mlip_autopipec.engines.dft_port import Converges
 from mlip_autopipec.runtime.executors.ports import Executor
+from mlip_autopipec.science.label_set import Kind, LabelSet, label_set_of
 
-__all__ = ["asking_for_check", "representative", "with_checked_settings"]
-
-_CHOSEN = ("cutoff_ry", "rho_cutoff_ry", "kspacing_per_a")
-
-
-def asking_for_check(dft: DftPlan, settings: Mapping[str, Any]) -> DftPlan:
-    """The method with a check to come. Raises InputError where nothing is left to choose."""
-    if dft.engine != QUANTUM_ESPRESSO:
-        raise InputError(
-            "only plane waves have a cutoff to converge", key="--converge", value=dft.engine
-        )
-    for key in _CHOSEN:
-        if key in settings:
-            raise InputError(
-                "is what --converge chooses", key=f"--set {key}", hint="give one of the two"
-            )
-    return dft.model_copy(update={"convergence": "check"})
+__all__ = ["representative", "with_checked_settings"]
 
 
-def representative(structures: Sequence[Atoms], family: str) -> Atoms:
+def representative(structures: Sequence[Atoms], dft: DftPlan) -> Atoms:
     """The cell of the series: a crystal before slabs and molecules, with the hardest element, the
     smallest such.
     """
+    engine = _engine(dft)
 
     def rank(atoms: Atoms) -> tuple[int, float, int]:
-        hardest = max(
-            pseudos.cutoffs(family, symbol)[1] for symbol in set(atoms.get_chemical_symbols())
-        )
+        symbols = set(atoms.get_chemical_symbols())
+        hardest = max(engine.hardness(dft.method, symbol) for symbol in symbols)
         return -sum(bool(flag) for flag in atoms.pbc), -hardest, len(atoms)
 
     return min(structures, key=rank)
@@ -67,27 +52,22 @@ def with_checked_settings(
     """The plan with what a series on the representative cell chose; made, gone on with, or read
     from ``root``.
 
-    Elements and crystals that the cell does not stand for keep what the rules say of them: the
-    cutoff is never below theirs, the k-points never coarser.
+    Elements and crystals that the cell does not stand for keep what the rules say of them: no
+    setting is ever looser than theirs.
     """
-    from mlip_autopipec.commands.dft_check.labels import SeriesLabels
-    from mlip_autopipec.commands.dft_check.series import converge_cell
-
     dft, home = plan.dft, root / dft_check.FOLDER
-    cell = representative(structures, dft.pseudo_family)
-    key = content_hash({"method": dft.method(), "cell": atoms_to_json(cell)})
+    cell = representative(structures, dft)
+    key = content_hash({"method": dft.label_method(), "cell": atoms_to_json(cell)})
     result = _stored(home / dft_check.RESULT, key)
     if result is None:
-        progress.log(
-            f"convergence check of {cell.get_chemical_formula()}, from {dft.cutoff_ry:g} Ry"
-        )
+        progress.log(beginning(cell, dft))
         machine = SeriesLabels(home, dft, plan.executor, progress=progress, runner=runner)
         made = converge_cell(cell, dft, home, plan.executor, key=key, label=machine)
         if isinstance(made, Failure):
             return made
         result = made
     found = {**reasons, **dft_check.reasons_of(dft, result)}
-    chosen, why = _not_below(dft, result["chosen"], least(structures, cell, dft.pseudo_family))
+    chosen, why = _not_below(dft, result["chosen"], cell, structures)
     checked = dft_check.with_choice(dft, {**result, "chosen": chosen})
     return plan.model_copy(update={"dft": checked}), {**found, **why}
 
@@ -97,19 +77,39 @@ def _stored(table: Path, key: str) -> Json | None:
     return result if result is not None and result["key"] == key else None
 
 
+def _engine(dft: DftPlan) -> Converges:
+    engine = registry.dft_engine(dft.engine)
+    assert isinstance(engine, Converges)  # the options were refused otherwise
+    return engine
+
+
+def _rest(structures: Sequence[Atoms], cell: Atoms) -> LabelSet:
+    """What ``cell`` does not stand for: elements that it lacks, and structures of other kinds."""
+    own = label_set_of([cell])
+    whole = label_set_of(structures)
+    return LabelSet(
+        tuple(sorted(set(whole.elements) - set(own.elements))),
+        tuple(kind for kind in whole.kinds if _name(kind) != _name(own.kinds[0])),
+    )
+
+
+def _name(kind: Kind) -> tuple[Mapping[str, float], bool]:
+    return kind.composition, kind.is_molecule
+
+
 def _not_below(
-    dft: DftPlan, chosen: Json, needed: Mapping[str, tuple[float, str]]
+    dft: DftPlan, chosen: Json, cell: Atoms, structures: Sequence[Atoms]
 ) -> tuple[Json, dict[str, str]]:
     """The chosen settings, tightened to what the rest needs, and why."""
-    found, why = dict(chosen), {}
-    if "cutoff_ry" in needed and needed["cutoff_ry"][0] > found["cutoff_ry"]:
-        value, reason = needed["cutoff_ry"]
-        found |= {"cutoff_ry": value, "rho_cutoff_ry": dft.rho_cutoff_ry / dft.cutoff_ry * value}
-        why["dft.cutoff_ry"] = f"{chosen['cutoff_ry']:g} Ry was checked to be enough, but {reason}"
-    if "kspacing_per_a" in needed and needed["kspacing_per_a"][0] < found["kspacing_per_a"]:
-        value, reason = needed["kspacing_per_a"]
-        found["kspacing_per_a"] = value
-        why["dft.kspacing_per_a"] = (
-            f"{chosen['kspacing_per_a']:g} 1/Å was checked to be enough, but {reason}"
-        )
+    found, why = dict(chosen), dict[str, str]()
+    needed = _engine(dft).least(dft.method, _rest(structures, cell))
+    for knob in knobs_of(dft, cell):
+        if knob.setting not in needed:
+            continue
+        value, reason = needed[knob.setting]
+        if knob.tighter(value, found[knob.setting]):
+            why[f"dft.method.{knob.setting}"] = (
+                f"{found[knob.setting]:g} {knob.unit} was checked to be enough, but {reason}"
+            )
+            found |= knob.changes(value)
     return found, why

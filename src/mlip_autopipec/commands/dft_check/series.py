@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.files import read_json, write_json
 from mlip_autopipec.base.labels import Label, LabelJob
 from mlip_autopipec.base.process import run_prepared
@@ -23,15 +22,26 @@ from mlip_autopipec.base.progress import Progress
 from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.base.values import Json, content_hash
 from mlip_autopipec.commands.dft_check.labels import SeriesLabels
-from mlip_autopipec.commands.label.method import DEFAULT_ENGINE, derive_dft
+from mlip_autopipec.commands.label.method import derive_dft
+from mlip_autopipec.commands.label.options import asking_for_check
 from mlip_autopipec.commands.label.structures import read_structures
-from mlip_autopipec.config.cost import hardest_cutoff_ry
 from mlip_autopipec.config.dft_check import RESULT
 from mlip_autopipec.config.plan import DftPlan, ExecutorPlan
 from mlip_autopipec.engines import registry
+from mlip_autopipec.engines.dft_port import Converges, Knob
 from mlip_autopipec.science import dft_series as series
 
-__all__ = ["RESULT", "Labeller", "converge_cell", "converge_file", "label_in", "plot", "run_series"]
+__all__ = [
+    "RESULT",
+    "Labeller",
+    "beginning",
+    "converge_cell",
+    "converge_file",
+    "knobs_of",
+    "label_in",
+    "plot",
+    "run_series",
+]
 
 _MOST_ATTEMPTS = 6
 
@@ -45,7 +55,7 @@ def converge_file(
     *,
     family: str | None = None,
     settings: Mapping[str, Any] | None = None,
-    engine: str = DEFAULT_ENGINE,
+    engine: str | None = None,
     cores: int | None = None,
     label: Labeller | None = None,
 ) -> Json | Failure:
@@ -54,12 +64,14 @@ def converge_file(
 
     The result also says what those were (``derived``). ``cores``: None takes every core this
     process may use. Raises InputError for a file that cannot be read, unknown families or settings,
-    and engines without plane waves.
+    and engines without settings to converge.
     """
-    if engine != DEFAULT_ENGINE:
-        raise InputError("only plane waves have a cutoff to converge", key="--engine", value=engine)
     structure = read_structures([file])[0].atoms
-    dft = derive_dft([structure], family=family, settings=settings, engine=engine).dft
+    wishes = {"family": family} if family else {}
+    dft = derive_dft(
+        [structure], engine=engine or registry.DEFAULT_DFT, wishes=wishes, settings=settings
+    ).dft
+    asking_for_check(dft, {})
     executor = ExecutorPlan(cores=cores or len(os.sched_getaffinity(0)))
     return converge_cell(structure, dft, folder, executor, label=label)
 
@@ -86,8 +98,8 @@ def converge_cell(
     machine = label or SeriesLabels(folder, dft, executor, progress=progress)
     if len(atoms) == 1 and any(atoms.pbc):
         atoms = atoms.repeat([2 if axis == int(np.argmax(atoms.pbc)) else 1 for axis in range(3)])
-    method, highest = dft.method(), hardest_cutoff_ry(dft, set(atoms.get_chemical_symbols()))
-    result = run_series(atoms, method, machine, hardest_cutoff_ry=highest, seed=seed)
+    method = dft.label_method()
+    result = run_series(atoms, method, knobs_of(dft, atoms), machine, seed=seed)
     if isinstance(result, Failure):
         return result
     result |= {"derived": {name: method[name] for name in result["chosen"]}, "key": key}
@@ -98,69 +110,70 @@ def converge_cell(
     return result
 
 
+def knobs_of(dft: DftPlan, atoms: Atoms) -> Sequence[Knob]:
+    """The series of a cell, from the settings of ``dft``."""
+    engine = registry.dft_engine(dft.engine)
+    assert isinstance(engine, Converges)  # whoever asks for a series was told before
+    periodic = (bool(atoms.pbc[0]), bool(atoms.pbc[1]), bool(atoms.pbc[2]))
+    return engine.knobs(dft.method, sorted(set(atoms.get_chemical_symbols())), periodic)
+
+
+def beginning(atoms: Atoms, dft: DftPlan) -> str:
+    """What is about to be done, in one line."""
+    start = [f"{getattr(dft.method, k.setting):g} {k.unit}" for k in knobs_of(dft, atoms)]
+    return f"convergence check of {atoms.get_chemical_formula()}, from {' and '.join(start)}"
+
+
 def run_series(
     atoms: Atoms,
     method: Json,
+    knobs: Sequence[Knob],
     labeller: Labeller,
     *,
-    hardest_cutoff_ry: float | None = None,
-    cutoffs_ry: Sequence[float] | None = None,
-    spacings_per_a: Sequence[float] | None = None,
     force_limit_mev_per_a: float = series.FORCE_LIMIT_MEV_PER_A,
     energy_limit_mev_per_atom: float = series.ENERGY_LIMIT_MEV_PER_ATOM,
     seed: int = 1,
 ) -> Json | Failure:
-    """Cutoff series at the method's k-points, then k-point series at the cutoff that was chosen.
+    """The series of one setting after the other, each at what the earlier ones chose.
 
-    ``atoms``: a small cell of the material; ``hardest_cutoff_ry``: the high hint of its hardest
-    element, which the reference has to pass. A structure without periodicity has no k-point series.
+    ``atoms``: a small cell of the material; ``method``: that of its jobs; ``knobs``: what is tried.
 
-    Returns ``{"method", "method_hash", "chosen": {"cutoff_ry", "rho_cutoff_ry", "kspacing_per_a"},
-    "limits", "series": [...], "calculations", "wall_s", "cpu_s"}``, where ``method`` has the chosen
-    settings; CPU time is taken for wall time. A Failure when a calculation cannot be done or a
-    series ends before it is converged.
+    Returns ``{"method", "method_hash", "chosen": {setting: value}, "limits", "series": [...],
+    "calculations", "wall_s", "cpu_s"}``, where ``method`` has the chosen settings; CPU time is
+    taken for wall time. A Failure when a calculation cannot be done or a series ends before it is
+    converged.
     """
     done: list[Label] = []
     pair = series.probe_pair(atoms, seed)
-    dual = float(method["rho_cutoff_ry"]) / float(method["cutoff_ry"])
-    start_ry = float(method["cutoff_ry"])
-    plans: list[tuple[str, Sequence[float]]] = [
-        (
-            series.CUTOFF,
-            cutoffs_ry or series.cutoffs_to_try_ry(start_ry, hardest_cutoff_ry or start_ry),
-        )
-    ]
-    if any(atoms.pbc):
-        spacings = spacings_per_a or series.spacings_to_try_per_a(float(method["kspacing_per_a"]))
-        plans.append((series.KSPACING, spacings))
-    current, found = dict(method), []
-    for setting, values in plans:
-        ordered = sorted(values, reverse=setting == series.KSPACING)
+    current, chosen, found = dict(method), dict[str, float](), []
+    for knob in knobs:
         jobs = [
-            LabelJob(structure, {**current, **_settings(setting, value, dual)})
-            for value in ordered
+            LabelJob(structure, {**current, **knob.changes(value)})
+            for value in knob.values
             for structure in pair
         ]
         labels: list[Label] = []
         for job, one in zip(jobs, labeller(jobs), strict=True):
             if isinstance(one, Failure):
                 return Failure(
-                    one.kind, f"{setting} {job.method[setting]:g}: {one.message}", one.evidence
+                    one.kind,
+                    f"{knob.setting} {job.method[knob.setting]:g}: {one.message}",
+                    one.evidence,
                 )
             labels.append(one)
         done += labels
         judged = series.judge(
-            setting,
-            ordered,
+            knob.setting,
+            knob.values,
             list(zip(labels[::2], labels[1::2], strict=True)),
             force_limit=force_limit_mev_per_a,
             energy_limit=energy_limit_mev_per_atom,
         )
         if isinstance(judged, Failure):
             return judged
-        found.append(judged)
-        current |= _settings(setting, judged.chosen, dual)
-    chosen = {key: current[key] for key in (series.CUTOFF, "rho_cutoff_ry", series.KSPACING)}
+        found.append({**judged.to_json(), "title": knob.title, "in_step": dict(knob.in_step)})
+        chosen |= knob.changes(judged.chosen)
+        current |= chosen
     return {
         "formula": atoms.get_chemical_formula(),
         "method": current,
@@ -170,19 +183,11 @@ def run_series(
             "force_mev_per_a": force_limit_mev_per_a,
             "energy_mev_per_atom": energy_limit_mev_per_atom,
         },
-        "series": [item.to_json() for item in found],
+        "series": found,
         "calculations": len(done),
         "wall_s": sum(one.wall_s for one in done),
         "cpu_s": sum(one.wall_s for one in done),
     }
-
-
-def _settings(setting: str, value: float, dual: float) -> dict[str, Any]:
-    return (
-        {setting: value, "rho_cutoff_ry": dual * value}
-        if setting == series.CUTOFF
-        else {setting: value}
-    )
 
 
 def label_in(folder: Path, job: LabelJob, *, walltime_s: float, cores: int) -> Label | Failure:
@@ -230,7 +235,6 @@ def plot(result: Json, folder: Path) -> list[Path]:
             result["limits"]["energy_mev_per_atom"],
         ),
     }
-    titles = {series.CUTOFF: "plane-wave cutoff (Ry)", series.KSPACING: "k-point spacing (1/Å)"}
     figure = Figure(figsize=(5.2 * len(result["series"]), 4.0), layout="constrained")
     for axes, item in zip(
         figure.subplots(1, len(result["series"]), squeeze=False)[0], result["series"], strict=True
@@ -249,7 +253,7 @@ def plot(result: Json, folder: Path) -> list[Path]:
             linewidth=1,
             label=f"chosen: {item['chosen']:g}",
         )
-        axes.set(yscale="log", xlabel=titles[item["setting"]], ylabel="error")
+        axes.set(yscale="log", xlabel=item.get("title", item["setting"]), ylabel="error")
         axes.set_title(
             f"{result['formula']}, reference {item['points'][-1]['value']:g}", fontsize=10
         )

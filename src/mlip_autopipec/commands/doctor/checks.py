@@ -1,7 +1,7 @@
 """What is installed here, does it work, and which command mends what does not.
 
-Packages are compared with this package's own requirements, pseudopotentials with their hashes, and
-every engine does one small real calculation in a process of its own
+Packages are compared with this package's own requirements, DFT codes say what they need, and every
+engine does one small real calculation in a process of its own
 (:mod:`mlip_autopipec.commands.doctor.probes`).
 """
 
@@ -17,19 +17,20 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from mlip_autopipec.base.checks import Check
 from mlip_autopipec.base.errors import ExitCode, MissingProgramError, MlipError
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.commands.doctor.one_job import probe
 from mlip_autopipec.config import load
 from mlip_autopipec.config.derive.surrogate import OFFLINE
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.engines.dft.quantum_espresso import pseudos
+from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.md.lammps.plugin.build import plugin_folder
 from mlip_autopipec.engines.md.lammps.plugin.launch import BUILD
 from mlip_autopipec.runtime.executors.registry import opened
@@ -44,20 +45,6 @@ _APT = "sudo apt-get install --no-install-recommends"
 _WITHOUT_DEPENDENCIES = ("tf_keras==2.20.1", "tensorpotential==0.6.2.1")
 _FOLDER = "doctor"
 _CHGNET_WEIGHTS = "pretrained/0.3.0/*.tar"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line of the report. ``mend``: the command that helps; ``optional``: the run works without
-    it.
-    """
-
-    name: str
-    ok: bool
-    version: str = ""
-    detail: str = ""
-    mend: str = ""
-    optional: bool = False
 
 
 def _package(requirement: Requirement, mend: str) -> Check:
@@ -121,13 +108,7 @@ def _program(name: str, mend: str, *, command: str | None = None, optional: bool
 
 
 def _programs() -> Iterator[Check]:
-    yield _program(
-        "pw.x",
-        f"{_APT} quantum-espresso libopenblas0-serial, or set MLIP_PW=/path/to/pw.x",
-        command=os.environ.get("MLIP_PW") or "pw.x",
-    )
     yield _program("pacemaker", _SETUP)
-    yield _program("mpirun", f"{_APT} openmpi-bin   (only for DFT on several cores)", optional=True)
     yield _program("g++", f"{_APT} g++   (only to compile extensions of LAMMPS)", optional=True)
     library = Path(sys.prefix) / "lib" / "libmpi.so.12"
     there = library.is_file()
@@ -163,21 +144,14 @@ def _weights(*, optional: bool) -> Check:
     return Check("weights chgnet", True, "0.3.0", str(files[0]))
 
 
-def _pseudopotentials() -> Check:
-    family = pseudos.DEFAULT_FAMILY
-    states = pseudos.verify(family)
-    wrong = {element: state for element, state in states.items() if state != "ok"}
-    name, folder = f"pseudopotentials {family}", pseudos.folder_of(family)
-    if wrong:
-        shown = ", ".join(f"{element} {state}" for element, state in list(wrong.items())[:4])
-        more = f" and {len(wrong) - 4} more" if len(wrong) > 4 else ""
-        return Check(
-            name,
-            False,
-            detail=f"{shown}{more} in {folder}",
-            mend=f"mlip-auto pseudos install {family}",
-        )
-    return Check(name, True, detail=f"{len(states)} files match their sha256 in {folder}")
+def _dft_codes(chosen: str) -> Iterator[Check]:
+    """What the chosen DFT code needs, then what the other built-in ones would need."""
+    seen = set()
+    for name in dict.fromkeys((chosen, *registry.PORTS["dft"].built_in)):
+        for check in registry.dft_engine(name).checks():
+            if check.name not in seen:
+                yield check if name == chosen else replace(check, optional=True)
+            seen.add(check.name)
 
 
 def _probe(
@@ -229,7 +203,7 @@ def _last_json(text: str) -> Json | None:
 
 
 _TITLES = {
-    "dft": "Quantum ESPRESSO",
+    "dft": "DFT",
     "surrogate": "CHGNet",
     "trainer": "ACE fit and extrapolation grade",
     "md": "LAMMPS with an ACE potential",
@@ -274,17 +248,21 @@ def iter_checks(
 
     ``probes``: names out of :data:`mlip_autopipec.commands.doctor.probes.PROBES`; ``md`` needs
     ``trainer`` before it.
-    ``plan``: whose surrogate is tried in place of the one that needs no choice.
+    ``plan``: whose DFT code and surrogate are tried in place of those that need no choice.
     """
+    code = registry.DEFAULT_DFT if plan is None else plan.dft.engine
     yield _python()
     yield from _packages()
+    yield from _dft_codes(code)
     yield from _programs()
     yield _plugin()
     yield _weights(optional=plan is not None and plan.surrogate.engine != OFFLINE)
-    yield _pseudopotentials()
     with tempfile.TemporaryDirectory(prefix="mlip-doctor-") as folder:
         for name in probes:
-            title, settings = _TITLES[name], None
+            title: str = _TITLES[name]
+            settings: Json | None = None
+            if name == "dft":
+                title, settings = registry.dft_engine(code).title, {"engine": code}
             if name == "surrogate" and plan is not None:
                 title, settings = _surrogate_of(plan)
             yield _probe(name, title, Path(folder), settings=settings)

@@ -8,7 +8,6 @@ the doctor. SETTINGS: JSON of what the probe takes beside its folder.
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,16 +21,14 @@ from ase.data import atomic_numbers, covalent_radii
 
 from mlip_autopipec.base.errors import MlipError
 from mlip_autopipec.base.files import write_json
-from mlip_autopipec.base.labels import Label, LabelJob, LabelledStructure
+from mlip_autopipec.base.labels import Label, LabelledStructure
 from mlip_autopipec.base.process import run_prepared
 from mlip_autopipec.base.structures import Provenance
 from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.commands.doctor.one_job import probe
 from mlip_autopipec.config.derive.surrogate import OFFLINE
-from mlip_autopipec.config.plan import DftPlan
 from mlip_autopipec.engines import registry
-from mlip_autopipec.engines.dft.quantum_espresso import pseudos
 from mlip_autopipec.engines.ports import MdJob, TrainJob
 from mlip_autopipec.runtime.executors.local import LocalExecutor
 
@@ -60,50 +57,28 @@ def _require(condition: bool, complaint: str) -> None:
         raise ProbeFailedError(complaint)
 
 
-def dft(folder: Path) -> Json:
-    """Two silicon atoms at the Gamma point, one of them displaced: the forces must cancel and pull
-    it back.
-    """
-    family = pseudos.DEFAULT_FAMILY
-    path = pseudos.locate(family, "Si")
-    plan = DftPlan(
-        functional="PBE",
-        pseudo_family=family,
-        pseudos={"Si": path.name},
-        pseudo_sha256={"Si": pseudos.family_facts(family).elements["Si"].sha256},
-        cutoff_ry=14.0,
-        rho_cutoff_ry=56.0,
-        kspacing_per_a=10.0,
-        kmesh_shifted=False,
-        smearing="gaussian",
-        degauss_ry=0.01,
-        spin_polarized=False,
-        starting_moments={},
+def dft(folder: Path, engine: str = registry.DEFAULT_DFT) -> Json:
+    """The code's own example: the forces must cancel and pull its displaced atom back."""
+    code = registry.dft_engine(engine)
+    job = code.example()
+    exit_code = run_prepared(
+        code.prepare(job, walltime_s=_WALLTIME_S, cores=1), folder, _WALLTIME_S
     )
-    atoms = bulk("Si", a=5.47)
-    atoms.positions[1, 0] += 0.1
-    engine = registry.dft_engine(plan.engine)
-    job = LabelJob(atoms, plan.method())
-    code = run_prepared(engine.prepare(job, walltime_s=_WALLTIME_S, cores=1), folder, _WALLTIME_S)
-    label = engine.parse(folder, job, code)
+    label = code.parse(folder, job, exit_code)
     if isinstance(label, Failure):
         raise ProbeFailedError(f"{label.kind}: {label.message}")
     _require(
-        label.forces[1, 0] < -0.1, f"no force pulls a displaced atom back: {label.forces.tolist()}"
+        label.forces[-1, 0] < -0.1, f"no force pulls a displaced atom back: {label.forces.tolist()}"
     )
     _require(
         float(np.abs(label.forces.sum(axis=0)).max()) < 0.02,
-        "the forces on two atoms do not cancel",
+        f"the forces on {len(job.atoms)} atoms do not cancel",
     )
-    found = [
-        re.search(r"v\.(\S+) starts", text.read_text(errors="replace"))
-        for text in folder.glob("*.out")
-    ]
-    versions = [match.group(1) for match in found if match]
     detail = (
-        f"Si2 at the Gamma point: {label.energy_ev / 2:.2f} eV/atom, {label.scf_steps} SCF steps"
+        f"{job.atoms.get_chemical_formula()}: {label.energy_ev / len(job.atoms):.2f} eV/atom,"
+        f" {label.scf_steps} SCF steps"
     )
-    return {"version": versions[0] if versions else "", "detail": detail}
+    return {"version": code.version(folder), "detail": detail}
 
 
 def _rattled(seed: int) -> Atoms:

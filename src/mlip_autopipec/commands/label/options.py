@@ -10,11 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.base.values import Json
 from mlip_autopipec.config.label_plan import LabelBudget
-from mlip_autopipec.config.plan import ExecutorPlan
-from mlip_autopipec.config.yaml import read_yaml_mapping, validate
+from mlip_autopipec.config.plan import DftPlan, ExecutorPlan
+from mlip_autopipec.config.problems import validate
+from mlip_autopipec.config.yaml import read_yaml_mapping
+from mlip_autopipec.engines import registry
+from mlip_autopipec.engines.dft_port import Converges
 
-__all__ = ["Options", "parse_arguments", "parse_budget", "parse_settings", "read_executor"]
+__all__ = [
+    "Options",
+    "asking_for_check",
+    "parse_arguments",
+    "parse_budget",
+    "parse_settings",
+    "read_executor",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +37,7 @@ class Options:
     may use.
     ``executor``: where to calculate (a cluster's queue); None: where the folder was begun, else
     this machine.
-    ``calculator`` (``module:attribute``) and its ``arguments`` are labelled with by the engine
-    ``ase_calculator``.
+    ``family``, ``calculator`` and ``arguments`` are wishes of the engines that have them.
     ``converge``: choose cutoff and k-points by a series on one of the structures, in
     ``convergence/`` of the folder.
     """
@@ -42,6 +52,30 @@ class Options:
     cores: int | None = None
     executor: ExecutorPlan | None = None
     budget: LabelBudget = field(default_factory=LabelBudget)
+
+    def wishes(self) -> Json:
+        """What has an option of its own among the wishes of an engine."""
+        named = {
+            "family": self.family,
+            "calculator": self.calculator,
+            "arguments": dict(self.arguments),
+        }
+        return {key: value for key, value in named.items() if value}
+
+
+def asking_for_check(dft: DftPlan, settings: Mapping[str, Any]) -> DftPlan:
+    """The method with a check to come. Raises InputError where nothing is left to choose."""
+    engine = registry.dft_engine(dft.engine)
+    if not isinstance(engine, Converges):
+        raise InputError(
+            f"{engine.title} has no settings to converge", key="--converge", value=dft.engine
+        )
+    for key in engine.chosen:
+        if key in settings:
+            raise InputError(
+                "is what --converge chooses", key=f"--set {key}", hint="give one of the two"
+            )
+    return dft.model_copy(update={"convergence": "check"})
 
 
 def parse_budget(text: str | None) -> LabelBudget:

@@ -187,7 +187,7 @@ def write_outputs(
         core_hours_lost=core_hours_lost(table),
         wall_s=elapsed_s,
         method_hash=plan.dft.method_hash,
-        method=plan.dft.method(),
+        method=plan.dft.label_method(),
         failures=table,
         files=LabelFiles(
             database=str(root / layout.DATASET),

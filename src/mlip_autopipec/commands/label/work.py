@@ -20,7 +20,7 @@ from mlip_autopipec.campaign.commands import Command
 from mlip_autopipec.campaign.events import CampaignEnded, Event
 from mlip_autopipec.campaign.label_only import decide_labels, startable_attempts
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
-from mlip_autopipec.commands.dft_check.made import check_made
+from mlip_autopipec.commands.check_made import check_made
 from mlip_autopipec.commands.label import outputs
 from mlip_autopipec.config.label_plan import LabelPlan, read_plan
 from mlip_autopipec.engines import registry
@@ -43,7 +43,7 @@ def label_task(plan: LabelPlan, structure: Candidate) -> Task:
     found.
     """
     data = structure.to_json()
-    job = {**LabelJob(structure.atoms, plan.dft.method()).to_json(), "atoms": data["atoms"]}
+    job = {**LabelJob(structure.atoms, plan.dft.label_method()).to_json(), "atoms": data["atoms"]}
     return Task("label", {"candidate": data, "job": job, "purpose": "train"}, cores=plan.dft.cores)
 
 

@@ -12,7 +12,6 @@ from mlip_autopipec.config.derive.embedding import derive_embedding
 from mlip_autopipec.config.derive.executor import derive_executor
 from mlip_autopipec.config.derive.exploration import derive_exploration
 from mlip_autopipec.config.derive.generation import derive_generation
-from mlip_autopipec.config.derive.material import check_elements
 from mlip_autopipec.config.derive.reasons import Reasons, given
 from mlip_autopipec.config.derive.selection import derive_selection
 from mlip_autopipec.config.derive.stop import derive_budget, derive_convergence
@@ -34,7 +33,6 @@ def derive(user: UserInput, *, cores: int) -> tuple[Plan, dict[str, str]]:
     """
     why = Reasons()
     material = material_of(user)
-    check_elements(material)
     dft = derive_dft(user, material, why)
     embedding = derive_embedding(material, dft, user.dft.max_atoms, why)
     validation = derive_validation(user, material, why)

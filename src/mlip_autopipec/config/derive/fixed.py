@@ -9,8 +9,6 @@ __all__ = ["FIXED"]
 FIXED: dict[str, str] = {
     "version": "format of this file",
     "dft.engine": "the DFT program",
-    "dft.occupations": "melts and defects close gaps",
-    "dft.conv_thr_ry_per_atom": "forces exact to 0.2 meV/Å or better",
     "dft.max_force_ev_per_a": "labels with harder forces are refused",
     "dft.walltime_s": "one attempt; then it is restarted from where it was",
     "dft.max_attempts": "then the structure is quarantined with its history",

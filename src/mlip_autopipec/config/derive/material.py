@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from ase.data import atomic_numbers, covalent_radii
 
-from mlip_autopipec.config.derive.dft import FAMILY
 from mlip_autopipec.config.input import UserInput
 from mlip_autopipec.config.plan import Material
-from mlip_autopipec.engines.dft.quantum_espresso import pseudos
 from mlip_autopipec.science import dft_rules
 
-__all__ = ["DEFAULT_TEMPERATURES_K", "check_elements", "kind_of", "radius_a", "temperatures_k"]
+__all__ = ["DEFAULT_TEMPERATURES_K", "kind_of", "radius_a", "temperatures_k"]
 
 # By goal: ambient, and far enough above for the anharmonic part (general: up to and beyond many
 # melting points).
@@ -26,11 +24,6 @@ _IONIC = {
     "Br",
     "I",
 }  # anions that make a compound with a gap an insulator
-
-
-def check_elements(material: Material) -> None:
-    for element in material.elements:
-        pseudos.cutoffs(FAMILY, element)  # InputError for an element that the family lacks
 
 
 def radius_a(material: Material) -> float:

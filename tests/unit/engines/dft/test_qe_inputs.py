@@ -28,7 +28,7 @@ from mlip_autopipec.engines.dft.quantum_espresso.inputs import (
     use_symmetry,
     write_input,
 )
-from mlip_autopipec.engines.ports import DftEngine
+from mlip_autopipec.engines.dft_port import DftEngine
 from mlip_autopipec.science.generation.context import deformed, random_strain
 from mlip_autopipec.science.kpoints import KPointGrid, choose_grid, is_hexagonal, shortest_vector_a
 

@@ -1,9 +1,9 @@
 """The labelling engine ``ase_calculator``: an ASE calculator behind
-:class:`mlip_autopipec.engines.ports.DftEngine`.
+:class:`mlip_autopipec.engines.dft_port.DftEngine`.
 
 The method is ``{"calculator": "module:attribute", "arguments": {...}}``, for example
-``{"calculator": "tblite.ase:TBLite", "arguments": {"method": "GFN2-xTB"}}``; :func:`method_of`
-writes it together with the version of the package, which is part of the physics. ``spin_polarized``
+``{"calculator": "tblite.ase:TBLite", "arguments": {"method": "GFN2-xTB"}}``; :mod:`.method` writes
+it together with the version of the package, which is part of the physics. ``spin_polarized``
 and ``starting_moments`` set initial moments. The calculator runs in a process of its own: it may
 crash, leak or hang without harm.
 """
@@ -11,25 +11,32 @@ crash, leak or hang without harm.
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
+from ase.build import bulk
 
-from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.base.checks import Check
 from mlip_autopipec.base.labels import Label, LabelJob
 from mlip_autopipec.base.process import Prepared
-from mlip_autopipec.base.structures import atoms_to_json
 from mlip_autopipec.base.tasks import Evidence, Failure
-from mlip_autopipec.base.values import Json
-from mlip_autopipec.engines.dft.ase_calculator.run import INPUT, OUTPUT, VERSION, version_of
+from mlip_autopipec.engines.dft.ase_calculator import method as methods
+from mlip_autopipec.engines.dft.ase_calculator.check import check_calculator
+from mlip_autopipec.engines.dft.ase_calculator.method import (
+    Method,
+    Wishes,
+    method_of,
+    prepared_job,
+)
+from mlip_autopipec.engines.dft.ase_calculator.run import OUTPUT
+from mlip_autopipec.engines.dft.checks import label_problem
+from mlip_autopipec.engines.dft_port import CellSize, DftMethod, DftWishes, MethodChoice
+from mlip_autopipec.science.label_set import LabelSet
 
-__all__ = ["DEFAULT_MAX_FORCE_EV_PER_A", "KINDS", "AseCalculator", "method_of"]
+__all__ = ["KINDS", "AseCalculator"]
 
-DEFAULT_MAX_FORCE_EV_PER_A = 50.0
-NET_FORCE_PER_ATOM_EV_PER_A = 1e-3
 KINDS = (
     "scf_not_converged",
     "interrupted",
@@ -43,38 +50,7 @@ KINDS = (
 _REPEATS = {"interrupted": 2, "lost": 2, "out_of_walltime": 1, "out_of_memory": 1}
 _TIMED_OUT, _KILLED = 124, (137, 143)
 _STDERR = "stderr.txt"
-
-
-def method_of(calculator: str, arguments: Mapping[str, Any] | None = None) -> Json:
-    """The method of a calculator at ``module:attribute`` with the version of the package it comes
-    from.
-
-    Raises InputError when ``calculator`` is not of that form or its arguments have no JSON form.
-    """
-    try:
-        method = {
-            "engine": "ase_calculator",
-            "calculator": calculator,
-            "arguments": dict(arguments or {}),
-        }
-        json.dumps(method)
-    except TypeError as error:
-        raise InputError(
-            "arguments of the calculator must be plain values", key="arguments", hint=str(error)
-        ) from None
-    version = version_of(_target(method).partition(":")[0])
-    return {**method, **({VERSION: version} if version else {})}
-
-
-def _target(method: Mapping[str, Any]) -> str:
-    target = str(method.get("calculator", ""))
-    module, _, attribute = target.partition(":")
-    if not module or not attribute:
-        hint = "write module:attribute, for example tblite.ase:TBLite"
-        raise InputError(
-            "no import path of an ASE calculator", key="dft.calculator", value=target, hint=hint
-        )
-    return target
+_GUESS_S = 10.0
 
 
 class AseCalculator:
@@ -82,26 +58,42 @@ class AseCalculator:
     directions.
     """
 
+    title = "ASE calculator"
+    Method: type[DftMethod] = Method
+    Wishes: type[DftWishes] = Wishes
+
+    def method(self, needed: LabelSet, wishes: DftWishes) -> MethodChoice:
+        """See :func:`method.derive`."""
+        return methods.derive(needed, cast(Wishes, wishes))
+
+    def cpu_s(self, method: DftMethod, size: CellSize) -> float:
+        """A guess: nothing is known of a calculator but its name."""
+        return _GUESS_S
+
+    def require(self, method: DftMethod, elements: Sequence[str], cores: int) -> None:
+        """See :func:`check.check_calculator`."""
+        check_calculator(cast(Method, method))
+
+    def checks(self) -> Iterable[Check]:
+        """Nothing: which package is needed is known only once a calculator was named."""
+        return ()
+
+    def example(self) -> LabelJob:
+        """Copper by ASE's own effective-medium theory."""
+        atoms = bulk("Cu", cubic=True)
+        atoms.positions[-1, 0] += 0.1
+        return LabelJob(atoms, method_of("ase.calculators.emt:EMT"))
+
+    def version(self, folder: Path) -> str:
+        """The version of the calculator's package stands in its method, not in the folder."""
+        return ""
+
     def prepare(self, job: LabelJob, *, walltime_s: float, cores: int) -> Prepared:
         """A job file and the command of the child process; ``cores`` become threads.
 
         Raises InputError.
         """
-        content = {
-            "calculator": _target(job.method),
-            "arguments": dict(job.method.get("arguments", {})),
-            VERSION: job.method.get(VERSION),
-            "moments": dict(job.method.get("starting_moments") or {}),
-            "atoms": atoms_to_json(job.atoms),
-        }
-        threads = dict.fromkeys(
-            ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(cores)
-        )
-        return Prepared(
-            files={INPUT: json.dumps(content, indent=1)},
-            command=(sys.executable, "-m", "mlip_autopipec.engines.dft.ase_calculator.run"),
-            env=threads,
-        )
+        return prepared_job(job, cores)
 
     def parse(self, folder: Path, job: LabelJob, exit_code: int | None) -> Label | Failure:
         """The label that the child wrote, after the checks that every label has to pass, or why
@@ -123,7 +115,7 @@ class AseCalculator:
             wall_s=float(found["wall_s"]),
             total_magnetization=float(found["total_magnetization"]),
         )
-        return _problem(label, job) or label
+        return label_problem(label, job) or label
 
     def repair(self, job: LabelJob, failures: Sequence[Failure]) -> LabelJob | None:
         """The same job again where the machine was at fault; nothing else can be mended from
@@ -138,6 +130,10 @@ class AseCalculator:
                 walltime_factor=2.0 * float(job.numerics.get("walltime_factor", 1.0))
             )
         return job
+
+    def scratch(self, folder: Path) -> Sequence[Path]:
+        """Nothing: what a calculator writes is known to nobody but itself."""
+        return ()
 
 
 def _no_result(folder: Path, exit_code: int | None) -> Failure:
@@ -160,27 +156,3 @@ def _evidence(folder: Path) -> tuple[Evidence, ...]:
     lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
     numbered = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
     return tuple(Evidence(_STDERR, number, line) for number, line in numbered[-3:])
-
-
-def _problem(label: Label, job: LabelJob) -> Failure | None:
-    """The first of the sanity checks that fails."""
-    if label.forces.shape != (len(job.atoms), 3):
-        return Failure("input", f"{len(label.forces)} forces for {len(job.atoms)} atoms")
-    parts = [
-        label.forces.ravel(),
-        np.array([label.energy_ev]),
-        *([] if label.stress is None else [label.stress]),
-    ]
-    if not np.isfinite(np.concatenate(parts)).all():
-        return Failure("geometry", "energy, forces or stress are not finite")
-    largest = float(np.linalg.norm(label.forces, axis=1).max())
-    ceiling = float(job.numerics.get("max_force_ev_per_a", DEFAULT_MAX_FORCE_EV_PER_A))
-    if largest > ceiling:
-        return Failure(
-            "geometry",
-            f"largest force {largest:.1f} eV/Å is above the ceiling of {ceiling:.1f} eV/Å",
-        )
-    net = float(np.linalg.norm(label.forces.sum(axis=0))) / len(job.atoms)
-    if net > NET_FORCE_PER_ATOM_EV_PER_A:
-        return Failure("scf_not_converged", f"net force {net:.1e} eV/Å per atom")
-    return None

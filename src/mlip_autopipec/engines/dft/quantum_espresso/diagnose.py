@@ -24,17 +24,16 @@ An XML of another time is left out: it may be the success of a run before. A fol
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from xml.etree import ElementTree
 
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.tasks import Evidence, Failure
-from mlip_autopipec.base.values import Json
 from mlip_autopipec.engines.dft.quantum_espresso import checks, saved
 from mlip_autopipec.engines.dft.quantum_espresso.failures import judge
 from mlip_autopipec.engines.dft.quantum_espresso.records import Folder, Run, read_folder, reports_in
+from mlip_autopipec.engines.dft_port import Diagnosis
 
 __all__ = ["CURES", "Diagnosis", "diagnose"]
 
@@ -93,32 +92,6 @@ _XML_CREATED = re.compile(
     r'<created DATE="\s*(\d+)\s*([A-Za-z]{3})\s*(\d{4})"\s+TIME="\s*(\d+):\s*(\d+):\s*(\d+)"'
 )
 _READS = re.compile(r"Reading input from (\S+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """Verdict on one folder. ``cls``: one of ``failures.CLASSES``; ``evidence``: the lines that
-    prove it.
-    """
-
-    folder: str
-    cls: str
-    message: str
-    evidence: tuple[Evidence, ...]
-    cure: str
-
-    def to_json(self) -> Json:
-        """With ``class`` for ``cls``."""
-        lines = [
-            {"file": item.file, "line": item.line, "text": item.text} for item in self.evidence
-        ]
-        return {
-            "folder": self.folder,
-            "class": self.cls,
-            "message": self.message,
-            "evidence": lines,
-            "cure": self.cure,
-        }
 
 
 def diagnose(folder: Path) -> Diagnosis:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mlip_autopipec.base.labels import Label, LabelJob
 from mlip_autopipec.base.tasks import Failure
+from mlip_autopipec.engines.dft.checks import label_problem
 from mlip_autopipec.engines.dft.quantum_espresso.config import (
     BOHR_A,
     HARTREE_EV,
@@ -30,7 +31,6 @@ from mlip_autopipec.engines.dft.quantum_espresso.saved import DATA_FILE, lost_da
 from mlip_autopipec.engines.dft.quantum_espresso.watch import NOTE
 
 __all__ = [
-    "DEFAULT_MAX_FORCE_EV_PER_A",
     "GEOMETRY_TOLERANCE_A",
     "Results",
     "parse_folder",
@@ -39,8 +39,6 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 GEOMETRY_TOLERANCE_A = 1e-4
-DEFAULT_MAX_FORCE_EV_PER_A = 50.0
-NET_FORCE_PER_ATOM_EV_PER_A = 1e-3
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
@@ -98,10 +96,9 @@ def parse_folder(folder: Path, job: LabelJob, exit_code: int | None) -> Label | 
         return lost_data(folder / OUTDIR / f"{PREFIX}.save", folder, unread.evidence) or unread
     problem = _problem(results, job)
     if problem is not None:
-        kind, message = problem
-        return fail(kind, message, folder, OUTPUT, pattern=r"^!|JOB DONE|negative rho")
+        return _not_a_label(problem, folder)
     assert results.forces is not None
-    return Label(
+    label = Label(
         energy_ev=results.energy_ev,
         forces=results.forces,
         stress=results.stress,
@@ -110,6 +107,13 @@ def parse_folder(folder: Path, job: LabelJob, exit_code: int | None) -> Label | 
         wall_s=results.wall_s,
         total_magnetization=results.total_magnetization,
     )
+    problem = label_problem(label, job)
+    return label if problem is None else _not_a_label(problem, folder)
+
+
+def _not_a_label(problem: Failure, folder: Path) -> Failure:
+    """With the lines of the output that show it."""
+    return fail(problem.kind, problem.message, folder, OUTPUT, pattern=r"^!|JOB DONE|negative rho")
 
 
 def _xml_path(folder: Path) -> Path:
@@ -167,39 +171,17 @@ def _numbers(node: ElementTree.Element) -> FloatArray:
     return np.array([float(word) for word in (node.text or "").split()])
 
 
-def _problem(results: Results, job: LabelJob) -> tuple[str, str] | None:
-    """The first of the sanity checks that fails, as kind and message."""
+def _problem(results: Results, job: LabelJob) -> Failure | None:
+    """Not converged, not whole, or of another structure."""
     if not results.converged:
-        return (
+        return Failure(
             "scf_not_converged",
             f"the XML says not converged after {results.scf_steps} SCF steps",
         )
     if results.forces is None or (results.stress is None and all(job.atoms.pbc)):
-        return "input", "forces or stress are missing in the XML"
+        return Failure("input", "forces or stress are missing in the XML")
     if not _same_structure(results, job) or len(results.forces) != len(job.atoms):
-        return "restart_corrupt", "the XML holds another structure than the one asked for"
-    return _force_problem(results, results.forces, job)
-
-
-def _force_problem(results: Results, forces: FloatArray, job: LabelJob) -> tuple[str, str] | None:
-    """Finite, below the ceiling, and without a net force."""
-    parts = [
-        np.array([results.energy_ev]),
-        forces,
-        *([] if results.stress is None else [results.stress]),
-    ]
-    if not all(np.isfinite(part).all() for part in parts):
-        return "geometry", "energy, forces or stress are not finite"
-    largest = float(np.linalg.norm(forces, axis=1).max())
-    ceiling = float(job.numerics.get("max_force_ev_per_a", DEFAULT_MAX_FORCE_EV_PER_A))
-    if largest > ceiling:
-        return (
-            "geometry",
-            f"largest force {largest:.1f} eV/Å is above the ceiling of {ceiling:.1f} eV/Å",
-        )
-    net = float(np.linalg.norm(forces.sum(axis=0))) / len(job.atoms)
-    if net > NET_FORCE_PER_ATOM_EV_PER_A:
-        return "scf_not_converged", f"net force {net:.1e} eV/Å per atom"
+        return Failure("restart_corrupt", "the XML holds another structure than the one asked for")
     return None
 
 

@@ -13,7 +13,6 @@ from mlip_autopipec.engines.dft.quantum_espresso.pseudos.families import (
     Facts,
     Family,
     cutoffs,
-    data_folder,
     density_cutoffs_ry,
     family_facts,
 )
@@ -35,7 +34,6 @@ __all__ = [
     "FamilyStatus",
     "check_recorded",
     "cutoffs",
-    "data_folder",
     "density_cutoffs_ry",
     "family_facts",
     "folder_of",

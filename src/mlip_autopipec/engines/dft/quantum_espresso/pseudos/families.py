@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mlip_autopipec.base.errors import InputError, nearest
-from mlip_autopipec.base.files import read_json
+from mlip_autopipec.base.files import data_folder, read_json
 
 __all__ = [
     "DEFAULT_FAMILY",
@@ -27,7 +26,6 @@ __all__ = [
     "Family",
     "checksums",
     "cutoffs",
-    "data_folder",
     "density_cutoffs_ry",
     "facts_of",
     "families",
@@ -102,16 +100,6 @@ def _table() -> dict[str, Family]:
         for path in sorted((Path(__file__).parent / "tables").glob("*.json"))
     )
     return {family.name: family for family in read}
-
-
-def data_folder() -> Path:
-    """Root of everything that is installed for the user: ``$MLIP_DATA`` or
-    ``~/.local/share/mlip-autopipec``.
-    """
-    chosen = os.environ.get("MLIP_DATA")
-    return (
-        Path(chosen).expanduser() if chosen else Path.home() / ".local" / "share" / "mlip-autopipec"
-    )
 
 
 def own_table(name: str) -> Path:

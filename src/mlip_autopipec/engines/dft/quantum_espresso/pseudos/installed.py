@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Literal
 
 from mlip_autopipec.base.errors import InputError, MissingProgramError, MlipError
-from mlip_autopipec.base.files import atomic_write
+from mlip_autopipec.base.files import atomic_write, data_folder
 from mlip_autopipec.engines.dft.quantum_espresso.pseudos import own, sources
 from mlip_autopipec.engines.dft.quantum_espresso.pseudos.families import (
     DEFAULT_FAMILY,
     OWN,
     Family,
     checksums,
-    data_folder,
     facts_of,
     families,
     family_facts,
