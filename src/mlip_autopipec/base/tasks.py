@@ -10,6 +10,10 @@ from typing import Any, Literal
 from mlip_autopipec.base.values import Json, content_hash
 
 __all__ = [
+    "ERROR",
+    "LOST",
+    "PERSON",
+    "STOPPED",
     "EndState",
     "Evidence",
     "Failure",
@@ -23,6 +27,16 @@ EndState = Literal["converged", "budget_exhausted", "stalled", "needs_attention"
 TaskKind = Literal[
     "generate", "select", "label", "train", "explore", "harvest", "validate", "hit_rate"
 ]
+
+# Kinds of failures that every task may have, whatever the engine.
+LOST = "lost"
+"""The worker vanished without an outcome (killed, machine restarted)."""
+STOPPED = "stopped"
+"""The driver ended the attempt because the user stopped the run; never counted against the task."""
+PERSON = "person"
+"""A person must mend it (a missing program, say): it ends the run with ``needs_attention``."""
+ERROR = "error"
+"""An unexpected exception of Python in the worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +56,7 @@ class Failure:
     """A calculation that did not succeed: a value, never an exception swallowed.
 
     ``kind`` is a class name of the engine's table (for Quantum ESPRESSO:
-    ``engines/dft/quantum_espresso/failures.py``) or ``lost`` when the worker vanished without an
-    outcome, or ``error`` for an unexpected Python exception.
+    ``engines/dft/quantum_espresso/failures.py``) or one of LOST, STOPPED, PERSON and ERROR.
     """
 
     kind: str

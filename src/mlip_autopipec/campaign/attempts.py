@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mlip_autopipec.base.labels import LabelJob
-from mlip_autopipec.base.tasks import Failure, Outcome
+from mlip_autopipec.base.tasks import ERROR, LOST, PERSON, STOPPED, Failure, Outcome
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.campaign.events import AttemptEnded
-from mlip_autopipec.campaign.state import PERSON, TaskRecord
+from mlip_autopipec.campaign.state import TaskRecord
 from mlip_autopipec.config.label_plan import LabelPlan
 from mlip_autopipec.config.plan import Plan
 
-__all__ = ["LOST", "STOPPED", "Repair", "judge_attempt"]
+__all__ = ["Repair", "judge_attempt"]
 
 Repair = Callable[[LabelJob, Sequence[Failure]], LabelJob | None]
 
-LOST = "lost"
-"""The worker vanished without an outcome (killed, machine restarted)."""
-STOPPED = "stopped"
-"""The driver ended the attempt because the user stopped the run; never counted against the task."""
 # Workers that vanish say nothing of their task, so they cost no repair; after so many the task
 # itself is what kills them.
 MAX_LOST = 8
@@ -46,7 +42,7 @@ def judge_attempt(
         return AttemptEnded(record.task.id, attempt, outcome, verdict, salvage=True, cure=cure)  # type: ignore[arg-type]
     if failure.kind == PERSON:
         return AttemptEnded(record.task.id, attempt, outcome, "quarantined")
-    if record.task.kind == "label" and failure.kind != "error":
+    if record.task.kind == "label" and failure.kind != ERROR:
         return _judge_label(plan, record, outcome, repair)
     again = sum(item.kind not in (LOST, STOPPED) for item in earlier) + 1 < MAX_ERRORS
     return AttemptEnded(

@@ -13,14 +13,13 @@ import math
 
 import numpy as np
 
-from mlip_autopipec.base.tasks import Task
+from mlip_autopipec.base.tasks import ERROR, LOST, PERSON, STOPPED, Task
 from mlip_autopipec.base.values import Json
-from mlip_autopipec.campaign.attempts import LOST, STOPPED
 from mlip_autopipec.campaign.budget import room
 from mlip_autopipec.campaign.first_set import generated
 from mlip_autopipec.campaign.labels import label_task
 from mlip_autopipec.campaign.schedule import PRIORITY, PRIORITY_AUDIT_LABEL
-from mlip_autopipec.campaign.state import PERSON, CampaignState, TaskRecord
+from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.config.plan import Plan
 
 __all__ = ["AUDIT", "audited_labels", "hit_rate", "hit_rate_of"]
@@ -28,7 +27,7 @@ __all__ = ["AUDIT", "audited_labels", "hit_rate", "hit_rate_of"]
 #: Purpose of a label that checks the screen. It is never trained on and never held out.
 AUDIT = "audit"
 # Kinds of failures that say nothing of the structure.
-NOT_ITS_FAULT = (LOST, STOPPED, PERSON, "error")
+NOT_ITS_FAULT = (LOST, STOPPED, PERSON, ERROR)
 
 
 def audited_labels(plan: Plan, state: CampaignState) -> list[Task]:

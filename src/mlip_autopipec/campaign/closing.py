@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from mlip_autopipec.base.tasks import PERSON
 from mlip_autopipec.campaign.auditing import AUDIT, hit_rate
 from mlip_autopipec.campaign.budget import room
 from mlip_autopipec.campaign.commands import CancelTask, Command, EndCampaign, PlanTask
-from mlip_autopipec.campaign.state import PERSON, CampaignState
+from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.campaign.training import final_training
 from mlip_autopipec.campaign.validating import validate
 from mlip_autopipec.config.plan import Plan

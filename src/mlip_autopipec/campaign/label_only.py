@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlip_autopipec.base.tasks import Task
+from mlip_autopipec.base.tasks import PERSON, Task
 from mlip_autopipec.campaign.commands import Command, EndCampaign, PlanTask
-from mlip_autopipec.campaign.state import PERSON, CampaignState
+from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.config.label_plan import LabelPlan
 
 __all__ = ["decide_labels", "spent", "startable_attempts"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mlip_autopipec.base.labels import PotentialRef
-from mlip_autopipec.base.tasks import Failure, Outcome, Task, TaskKind
+from mlip_autopipec.base.tasks import PERSON, Failure, Outcome, Task, TaskKind
 from mlip_autopipec.base.values import Json, content_hash
 from mlip_autopipec.campaign.events import (
     AttemptEnded,
@@ -31,11 +31,6 @@ from mlip_autopipec.campaign.events import (
 )
 
 __all__ = ["Attempt", "CampaignState", "MdCandidate", "TaskRecord", "TaskStatus", "fold"]
-
-PERSON = "person"
-"""Kind of a failure that a person must mend (a missing program, say): it ends the run with
-``needs_attention``.
-"""
 
 # Tasks whose result holds candidates that are to be labelled.
 _SOURCES: tuple[TaskKind, ...] = ("select", "harvest")

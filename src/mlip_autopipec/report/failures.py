@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mlip_autopipec.base.tasks import Failure
-from mlip_autopipec.campaign.attempts import STOPPED
+from mlip_autopipec.base.tasks import STOPPED, Failure
 from mlip_autopipec.campaign.state import Attempt, CampaignState, TaskRecord
 from mlip_autopipec.report.rows import Cure, FailureRow
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlip_autopipec.base.files import read_json, write_json
-from mlip_autopipec.base.tasks import Failure, Outcome, TaskSpec
-from mlip_autopipec.campaign.attempts import LOST
+from mlip_autopipec.base.tasks import LOST, Failure, Outcome, TaskSpec
 from mlip_autopipec.campaign.state import Attempt, CampaignState, TaskRecord
 from mlip_autopipec.runtime import layout
 from mlip_autopipec.runtime.executors.local import alive

@@ -21,9 +21,9 @@ from types import FrameType
 from mlip_autopipec.base.errors import CampaignLockedError
 from mlip_autopipec.base.files import write_json
 from mlip_autopipec.base.progress import Progress
-from mlip_autopipec.base.tasks import Failure, Outcome
+from mlip_autopipec.base.tasks import LOST, STOPPED, Failure, Outcome
 from mlip_autopipec.base.values import Json
-from mlip_autopipec.campaign.attempts import STOPPED, judge_attempt
+from mlip_autopipec.campaign.attempts import judge_attempt
 from mlip_autopipec.campaign.commands import (
     CancelTask,
     Command,
@@ -263,7 +263,7 @@ class Driver:
         for record, attempt in list(self.state.running()):
             self.attempts.cancel(record, attempt)
             ended = self.attempts.outcome(record, attempt)
-            if ended is None or (ended.failure is not None and ended.failure.kind == "lost"):
+            if ended is None or (ended.failure is not None and ended.failure.kind == LOST):
                 ended = Outcome(None, Failure(STOPPED, "stopped by the user"))
             self._record(judge_attempt(self.plan, record, ended, self.work.repair))
 

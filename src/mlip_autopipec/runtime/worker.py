@@ -19,7 +19,7 @@ import psutil
 
 from mlip_autopipec.base.errors import MlipError
 from mlip_autopipec.base.files import claim, read_json, write_json
-from mlip_autopipec.base.tasks import Evidence, Failure, Outcome, TaskKind, TaskSpec
+from mlip_autopipec.base.tasks import ERROR, PERSON, Evidence, Failure, Outcome, TaskKind, TaskSpec
 from mlip_autopipec.config.label_plan import read_plan
 from mlip_autopipec.runtime import layout
 from mlip_autopipec.runtime.heartbeat import beating
@@ -47,13 +47,13 @@ def perform(folder: Path, handlers: Mapping[TaskKind, Handler]) -> Outcome:
         plan = read_plan(Path(spec.root) / layout.PLAN_JSON)
         outcome = handlers[spec.task.kind](spec, plan, folder)
     except MlipError as error:
-        outcome = Outcome(None, Failure("person", str(error)))
+        outcome = Outcome(None, Failure(PERSON, str(error)))
     except Exception as error:
         lines = traceback.format_exc().splitlines()
         evidence = tuple(
             Evidence("traceback", number, text) for number, text in enumerate(lines, 1)
         )
-        outcome = Outcome(None, Failure("error", f"{type(error).__name__}: {error}", evidence))
+        outcome = Outcome(None, Failure(ERROR, f"{type(error).__name__}: {error}", evidence))
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     cpu_s = sum(item.ru_utime + item.ru_stime for item in used)
     return Outcome(outcome.result, outcome.failure, wall_s=time.time() - started, cpu_s=cpu_s)

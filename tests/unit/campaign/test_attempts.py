@@ -10,10 +10,10 @@ from ase.build import bulk
 
 from mlip_autopipec.base.labels import Label, LabelJob
 from mlip_autopipec.base.structures import Candidate, Provenance
-from mlip_autopipec.base.tasks import Failure, Outcome, Task, TaskKind
-from mlip_autopipec.campaign.attempts import LOST, MAX_ERRORS, MAX_LOST, STOPPED, judge_attempt
+from mlip_autopipec.base.tasks import LOST, PERSON, STOPPED, Failure, Outcome, Task, TaskKind
+from mlip_autopipec.campaign.attempts import MAX_ERRORS, MAX_LOST, judge_attempt
 from mlip_autopipec.campaign.events import AttemptEnded, AttemptPlanned, TaskPlanned
-from mlip_autopipec.campaign.state import PERSON, CampaignState
+from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.testing import simulated_plan
 
 PLAN = simulated_plan()
