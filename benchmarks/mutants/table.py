@@ -164,6 +164,27 @@ MUTANTS = (
         "value",
         ("unit/science/test_elastic.py",),
     ),
+    Mutant(
+        "a property that is not known counts as within its tolerance",
+        "science/stopping.py",
+        "(item.key, item.met is True,",
+        "(item.key, item.met is not False,",
+        ("unit/science/test_stopping.py",),
+    ),
+    Mutant(
+        "both sides of a vibration exchanged",
+        "science/properties/molecule.py",
+        "            pair[1][1].forces,\n            pair[-1][1].forces,",
+        "            pair[-1][1].forces,\n            pair[1][1].forces,",
+        ("unit/science/test_molecule_at_rest.py",),
+    ),
+    Mutant(
+        "the potential is held against its own values",
+        "science/properties/port.py",
+        "answers = [_by(calculator, answer, label.method_hash) for answer, label in known.labelled]",
+        "answers = [answer for answer, label in known.labelled]",
+        ("contract/test_properties.py",),
+    ),
     # --- engines
     Mutant(
         "sign of the stress of Quantum ESPRESSO",
@@ -362,6 +383,20 @@ MUTANTS = (
         " - queued - owed(plan, state)",
         " - queued",
         _DECIDE,
+    ),
+    Mutant(
+        "what a property still has to ask is not kept free",
+        "campaign/properties.py",
+        "return rest if unknown else coming",
+        "return coming",
+        _DECIDE,
+    ),
+    Mutant(
+        "labels of one property are those of another",
+        "campaign/labels.py",
+        'payload["property"] = of_property',
+        'payload["property"] = "equation_of_state"',
+        ("unit/campaign/test_property_campaign.py",),
     ),
     # --- runtime and base
     Mutant(

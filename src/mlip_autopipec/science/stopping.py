@@ -15,6 +15,8 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from pydantic import Field
+
 from mlip_autopipec.base.section import Count, Positive, Section
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.science.properties.port import PropertyValue
@@ -34,17 +36,25 @@ __all__ = [
 
 
 class Limits(Section):
-    """When the loop may stop. Changes are relative (0.05 is 5 %).
+    """When the loop may stop, each number with its reason. Changes are relative (0.05 is 5 %).
 
     ``rounds``: how many potentials in a row are looked at; 2 means the newest against the one
     before.
     """
 
-    force_rmse_change: Positive
-    energy_rmse_mev_per_atom: Positive
-    force_rmse_mev_per_a: Positive
-    property_change: Positive = 0.01
-    rounds: Count = 2
+    force_rmse_change: Positive = Field(
+        default=0.15, description="few held-out labels scatter this much"
+    )
+    energy_rmse_mev_per_atom: Positive = Field(
+        default=5.0, description="held out; a fifth of kT at 300 K"
+    )
+    force_rmse_mev_per_a: Positive = Field(
+        default=100.0, description="held out; a tenth of thermal forces"
+    )
+    property_change: Positive = Field(
+        default=0.01, description="relative change of each property between rounds"
+    )
+    rounds: Count = Field(default=2, description="in a row that must satisfy all of this")
 
 
 @dataclass(frozen=True, slots=True)

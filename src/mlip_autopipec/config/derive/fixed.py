@@ -45,8 +45,6 @@ FIXED: dict[str, str] = {
         "buffer atoms are relaxed until no force at the seam exceeds it"
     ),
     "embedding.energy_weight": "the energy of a cutout belongs to its seam as well: forces only",
-    "convergence.property_change": "relative change of each property between rounds",
-    "convergence.rounds": "in a row that must satisfy all of this",
     "rules.exploration_share": (
         "of the wall time, for labels and MD; the rest: last fit, validation, report"
     ),

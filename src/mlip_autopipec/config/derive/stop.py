@@ -13,17 +13,11 @@ __all__ = ["derive_budget", "derive_convergence"]
 
 
 def derive_convergence(why: Reasons) -> Limits:
-    return Limits(
-        force_rmse_change=why.because(
-            "convergence.force_rmse_change", 0.15, "few held-out labels scatter this much"
-        ),
-        energy_rmse_mev_per_atom=why.because(
-            "convergence.energy_rmse_mev_per_atom", 5.0, "held out; a fifth of kT at 300 K"
-        ),
-        force_rmse_mev_per_a=why.because(
-            "convergence.force_rmse_mev_per_a", 100.0, "held out; a tenth of thermal forces"
-        ),
-    )
+    """Those of every criterion; no material changes them."""
+    limits = Limits()
+    for name, field in Limits.model_fields.items():
+        why.because(f"convergence.{name}", getattr(limits, name), field.description or "")
+    return limits
 
 
 def derive_budget(user: UserInput, why: Reasons) -> Budget:
