@@ -42,7 +42,7 @@ def test_default_settings_give_the_all_electron_equation_of_state(
         plan.dft.method.kmesh_shifted,
     )
     volumes, energies = [], []
-    for cell in strained_cells(crystal, plan.validation.eos_strains):
+    for cell in strained_cells(crystal, plan.validation.each["equation_of_state"].eos_strains):
         label = label_in(
             tmp_path, LabelJob(cell, plan.dft.label_method(), {}, mesh), walltime_s=1800, cores=1
         )

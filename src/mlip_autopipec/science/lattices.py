@@ -17,6 +17,7 @@ from mlip_autopipec.base.values import FloatArray
 from mlip_autopipec.science import symmetry
 
 __all__ = [
+    "SYMPREC_A",
     "bare",
     "heights_a",
     "hermite_forms",

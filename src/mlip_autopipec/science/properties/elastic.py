@@ -27,7 +27,7 @@ from mlip_autopipec.base.section import Positive, Section
 from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.science import symmetry
-from mlip_autopipec.science.lattices import standard_cell
+from mlip_autopipec.science.lattices import SYMPREC_A, standard_cell
 from mlip_autopipec.science.properties.port import (
     Chart,
     Comparison,
@@ -48,8 +48,6 @@ FloatArray = NDArray[np.float64]
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 ENTRIES = tuple(itertools.combinations_with_replacement(range(6), 2))
 """Places (row, column) of the 21 constants in the 6 x 6 matrix: C11, C12 ... C16, C22 ... C66."""
-# Of spglib: which strains are equivalent in the relaxed crystal.
-SYMPREC_A = 0.01
 UNSTABLE = "By the potential the crystal is not stable under strain."
 #: A constant below this share of the largest one is judged by that share, else by itself: what
 #: symmetry nearly forbids would be judged by its noise.
