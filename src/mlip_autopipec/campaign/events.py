@@ -19,6 +19,7 @@ __all__ = [
     "AttemptEnded",
     "AttemptPlanned",
     "AttemptSubmitted",
+    "AttemptVerdict",
     "CampaignEnded",
     "DriverStarted",
     "Event",
@@ -33,13 +34,12 @@ __all__ = [
     "SettingsChecked",
     "TaskCancelled",
     "TaskPlanned",
-    "Verdict",
     "from_record",
     "md_event",
     "to_record",
 ]
 
-Verdict = Literal["done", "retry", "quarantined"]
+AttemptVerdict = Literal["done", "retry", "quarantined"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class AttemptEnded:
     task_id: str
     attempt: int
     outcome: Outcome
-    verdict: Verdict
+    verdict: AttemptVerdict
     next_payload: Json | None = None
     salvage: bool = False
     cure: str | None = None

@@ -14,6 +14,7 @@ from mlip_autopipec.campaign.events import (
     AttemptEnded,
     AttemptPlanned,
     AttemptSubmitted,
+    AttemptVerdict,
     CampaignEnded,
     DriverStarted,
     Event,
@@ -27,7 +28,6 @@ from mlip_autopipec.campaign.events import (
     SettingsChecked,
     TaskCancelled,
     TaskPlanned,
-    Verdict,
 )
 
 __all__ = ["Attempt", "CampaignState", "MdCandidate", "TaskRecord", "TaskStatus", "fold"]
@@ -315,7 +315,7 @@ class CampaignState:
         if event.next_payload is not None:
             record.payload = event.next_payload
         if record.status == "running":
-            statuses: dict[Verdict, TaskStatus] = {
+            statuses: dict[AttemptVerdict, TaskStatus] = {
                 "done": "done",
                 "retry": "queued",
                 "quarantined": "quarantined",

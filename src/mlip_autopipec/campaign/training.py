@@ -20,7 +20,7 @@ def train(plan: Plan, state: CampaignState) -> list[Task]:
     """A fit is due when a batch of labels is complete, or when all fast rounds are clean and the
     real fit is owed.
     """
-    if state.active("train") or not _seeded(state):
+    if state.active("train") or not _first_set_ended(state):
         return []
     labels = done_labels(state)
     if not labels:
@@ -38,7 +38,7 @@ def train(plan: Plan, state: CampaignState) -> list[Task]:
     return [training_task(plan, state, labels, final=owed)] if due else []
 
 
-def _seeded(state: CampaignState) -> bool:
+def _first_set_ended(state: CampaignState) -> bool:
     """Whether every label of the first selection has ended."""
     selections = state.of_kind("select")
     labels = state.labels("train")

@@ -9,10 +9,10 @@ from mlip_autopipec.config.input import UserInput
 from mlip_autopipec.config.plan import Budget
 from mlip_autopipec.science.stopping import Limits
 
-__all__ = ["derive_budget", "derive_convergence"]
+__all__ = ["derive_budget", "derive_limits"]
 
 
-def derive_convergence(why: Reasons) -> Limits:
+def derive_limits(why: Reasons) -> Limits:
     """Those of every criterion; no material changes them."""
     limits = Limits()
     for name, field in Limits.model_fields.items():
