@@ -11,6 +11,7 @@ import pytest
 
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.config.plan import Plan, Validation
+from mlip_autopipec.config.upgrade import upgraded
 from mlip_autopipec.science.properties import property_class, stored
 from mlip_autopipec.science.properties.elastic import ElasticConstants
 from mlip_autopipec.science.properties.equation_of_state import LatticeAndBulkModulus
@@ -106,7 +107,7 @@ def test_tasks() -> None:
 
 def test_plans(stored_run: Path) -> None:
     written = json.loads((stored_run / "plan.json").read_text())
-    plan = Plan.model_validate(written)
+    plan = Plan.model_validate(upgraded(written, "plan.json"))
     assert list(plan.validation.each) == ["equation_of_state"]
     assert plan.model_dump(mode="json")["validation"] == written["validation"]
     molecule = Validation.model_validate({"modes": 2, "geometry_tolerance_a": 0.05})
