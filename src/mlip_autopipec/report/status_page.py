@@ -45,7 +45,8 @@ MET = {True: "met", False: "not met", None: "not known"}
 def collect(root: Path) -> Status:
     """The status of run folder ``root``, and under ``driver`` whether anybody is at work.
 
-    Raises InputError when there is no run folder, no status in it, or one that cannot be read.
+    Raises InputError when there is no run folder, no status in it, or one that cannot be read;
+    CampaignStateError for a status of a later version.
     """
     path = root / layout.STATUS
     if not root.is_dir():
@@ -53,7 +54,7 @@ def collect(root: Path) -> Status:
             "there is no such run folder", file=root, hint="give the folder that `mlip-auto` wrote"
         )
     try:
-        status = status_from_json(read_json(path))
+        status = status_from_json(read_json(path), path)
     except FileNotFoundError:
         raise InputError(
             "this folder holds no run",

@@ -9,10 +9,12 @@ field says what it means, a suffix of its name the unit; ``docs/reference`` is g
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from mlip_autopipec.base.errors import CampaignStateError
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.report.rows import (
     ConditionRow,
@@ -251,16 +253,22 @@ def from_json(cls: type[Value], data: Any) -> Value:
     return value
 
 
-def status_from_json(data: Any) -> Status:
+def status_from_json(data: Any, file: Path) -> Status:
     """The content of a ``status.json`` of this version or of an earlier one.
 
-    Version 1 counted failures and kept their table under ``healing``. Raises ValueError.
+    Version 1 counted failures and kept their table under ``healing``. Raises ValueError for what is
+    no status, CampaignStateError for one of a later version.
     """
     if not isinstance(data, dict):
         raise ValueError("it is no JSON object")
     version = data.get("version", 1)
+    if not isinstance(version, int):
+        raise ValueError(f"its version is no number but {version!r}")
     if version > SCHEMA_VERSION:
-        raise ValueError(f"it is of version {version}, this program knows {SCHEMA_VERSION}")
+        raise CampaignStateError(
+            f"{file}: a status of version {version}, and this mlip-auto knows versions up to"
+            f" {SCHEMA_VERSION}; look at it with the mlip-auto that wrote it, or a newer one"
+        )
     if version == 1:
         data = {**data, "failures": data.get("healing", [])}
     return from_json(Status, data)

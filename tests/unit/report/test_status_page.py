@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 from stored import Run, load, troubled, until
 
-from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.base.errors import CampaignStateError, InputError
 from mlip_autopipec.base.files import read_json, write_json
 from mlip_autopipec.campaign.events import AttemptEnded, AttemptPlanned, MdProgressed, TaskPlanned
 from mlip_autopipec.report import status_page
@@ -233,13 +233,19 @@ def test_a_status_of_version_one_still_has_its_page(stored_run):
 
 def test_a_status_of_a_later_version_is_one_clear_line(tmp_path, run):
     root = written(tmp_path, run, version=SCHEMA_VERSION + 1)
-    with pytest.raises(InputError, match=f"version {SCHEMA_VERSION + 1}, this program knows"):
+    with pytest.raises(CampaignStateError, match=f"a status of version {SCHEMA_VERSION + 1}"):
         status_page.collect(root)
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "holds no run"), ("{", "not a status"), ("[]", "not a status"), ("{}", "not a")],
+    [
+        (None, "holds no run"),
+        ("{", "not a status"),
+        ("[]", "not a status"),
+        ("{}", "not a"),
+        ('{"version": "x"}', "no number"),
+    ],
 )
 def test_a_folder_without_a_run_is_one_clear_line(tmp_path, content, words):
     if content is not None:
