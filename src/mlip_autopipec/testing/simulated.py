@@ -91,7 +91,9 @@ class SimulatedTrainer:
         return {"fit.json": "the simulated potential"}
 
     def prepare(self, job: TrainJob, folder: Path) -> Prepared:
-        earlier = 0 if job.warm_start is None else read_json(job.warm_start / "fit.json")["fits"]
+        before = None if job.warm_start is None else job.warm_start / "fit.json"
+        # Potentials of version 0.1 lack the file.
+        earlier = read_json(before)["fits"] if before is not None and before.exists() else 0
         fit = {"labels": len(job.train) + len(job.test), "fits": earlier + 1}
         return Prepared(
             {"fit.json": json.dumps(fit)}, ("sh", "-c", "sleep 0.1; cp fit.json fitted.json")

@@ -159,5 +159,5 @@ def test_a_break_for_another_reason_than_the_grade_ends_the_clean_time_as_well(
     result, lines = explore(potential(tmp_path / "000"), wait_s=0.0)
     (stopped,) = of_type(lines, "break")
     assert stopped["reason"] == "atoms too close" and stopped["step"] > 0
-    assert (result["clean"], result["clean_ps"]) == (False, 0.0)
+    assert (result.clean, result.clean_ps) == (False, 0.0)
     assert not of_type(lines, "candidate"), "what is not sane is not worth a calculation"
