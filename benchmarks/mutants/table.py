@@ -297,7 +297,7 @@ MUTANTS = (
         "science/properties/equation_of_state.py",
         "energies = [label.energy_ev / len(answer.atoms) for",
         "energies = [label.energy_ev for",
-        ("unit/tasks",),
+        ("unit/tasks/test_validate_task.py",),
     ),
     Mutant(
         "frames that the potential knows by now are cut out",
@@ -382,7 +382,7 @@ MUTANTS = (
         "campaign/budget.py",
         " - queued - owed(plan, state)",
         " - queued",
-        _DECIDE,
+        ("unit/campaign/test_budget.py",),
     ),
     Mutant(
         "what a property still has to ask is not kept free",
