@@ -187,7 +187,7 @@ class DFTFactory:
         that was left.
 
         Each attempt gets a new folder ``folder/attempt-<n>``. Raises MissingProgramError when the
-        program or a pseudopotential is not installed.
+        program or a file that it needs is not installed.
         """
         from mlip_autopipec.tasks import label
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -156,3 +157,22 @@ def test_no_registry_host_and_no_neighbour_folder_is_named() -> None:
             text = path.read_text(errors="replace")
             for word in (*hosts, neighbour):
                 assert word not in text, f"{path.relative_to(ROOT)} names {word}"
+
+
+CODES = re.compile(r"pseudo|pw\.x|\becut|quantum.?espresso|ase_calculator", re.IGNORECASE)
+KNOW_A_DFT_CODE = {"cli/pseudos.py", "cli/main.py", "config/upgrade.py"}
+"""The commands of the pseudopotentials, who mounts them, and who reads plans without an engine."""
+
+
+def test_no_room_above_the_engines_knows_a_dft_code() -> None:
+    rooms = ("api.py", "campaign", "cli", "commands", "config", "proposing", "report", "runtime")
+    files = [
+        file
+        for room in (*rooms, "selecting", "tasks")
+        for file in ([PACKAGE / room] if room.endswith(".py") else (PACKAGE / room).rglob("*.py"))
+    ]
+    assert len(files) > 100
+    found = {
+        str(file.relative_to(PACKAGE)) for file in files if CODES.search(file.read_text("utf-8"))
+    }
+    assert found == KNOW_A_DFT_CODE

@@ -283,7 +283,7 @@ def _method(data: PageData) -> str:
             {"method hash": summary.method_hash, "plan hash": summary.plan_hash},
         )
         for key, value in part.items()
-        if key != "pseudo_sha256"
+        if not key.endswith("sha256")
     ]
     return (
         "<h2>How it was made</h2>"

@@ -28,7 +28,7 @@ def derive(user: UserInput, *, cores: int) -> tuple[Plan, dict[str, str]]:
     """The plan of a campaign and dotted key -> reason for every derived number.
 
     ``cores``: cores of this machine that may work at once (recorded under ``executor``, changes
-    nothing else). Raises InputError for a material that the pseudopotential family or the surrogate
+    nothing else). Raises InputError for a material that the DFT code or the surrogate
     does not know.
     """
     why = Reasons()
