@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterable
 
 import numpy as np
-from ase.data import atomic_numbers, covalent_radii, reference_states
 
 from mlip_autopipec.base.values import Json
+from mlip_autopipec.config import facts
 from mlip_autopipec.config.plan import DftPlan, Material, Plan, Training
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.dft_port import CellSize, Converges
@@ -20,48 +19,13 @@ __all__ = [
     "convergence_check",
     "estimate",
     "label_cpu_s",
-    "molecule_atoms",
-    "volume_per_atom_a3",
 ]
 
-_ATOMS_PER_CELL = {"fcc": 4, "bcc": 2, "diamond": 8, "sc": 1}
 MD_CPU_S_PER_ATOM_STEP = 45e-6
 SURROGATE_CPU_S = 180.0
 ROUNDS = 4
 RETRIES = 0.05
 IDLE = 0.25  # share of the cores' time lost while one task waits for another
-
-
-def volume_per_atom_a3(material: Material) -> float:
-    """Composition average over the elements' own crystals; from covalent radii where there is none
-    (Å^3).
-    """
-    return sum(part * _element_volume_a3(symbol) for symbol, part in material.fractions.items())
-
-
-def _element_volume_a3(symbol: str) -> float:
-    number = atomic_numbers[symbol]
-    state: Json = dict(reference_states[number] or {})
-    name, a = str(state.get("symmetry")), float(state.get("a") or 0.0)
-    if name in _ATOMS_PER_CELL and a:
-        return a**3 / _ATOMS_PER_CELL[name]
-    if name == "hcp" and a:
-        return a**3 * float(state.get("c/a", 1.633)) * math.sqrt(3) / 4
-    return 4.0 / 3.0 * math.pi * float(covalent_radii[number]) ** 3 / 0.35
-
-
-@functools.lru_cache(maxsize=16)
-def _molecule(text: str) -> tuple[int, float]:
-    """Atoms of a molecule and the volume of its box (Å^3)."""
-    from mlip_autopipec.science.generation import molecule_names
-
-    atoms = molecule_names.one_geometry(text)
-    return len(atoms), float(atoms.get_volume())
-
-
-def molecule_atoms(material: Material) -> int:
-    """Atoms of the molecule that a material of the kind ``molecule`` is."""
-    return _molecule(str(material.structure_file or material.molecule))[0]
 
 
 def cell_size(material: Material, atoms: int) -> CellSize:
@@ -70,10 +34,10 @@ def cell_size(material: Material, atoms: int) -> CellSize:
     """
     counts = {symbol: atoms * part for symbol, part in material.fractions.items()}
     if material.kind == "molecule":
-        one, volume_a3 = _molecule(str(material.structure_file or material.molecule))
+        one, volume_a3 = facts.molecule_box(material)
         edge = (atoms / one * volume_a3) ** (1 / 3)
         return CellSize(counts, edge * np.eye(3), (False, False, False))
-    edge = (4 * atoms * volume_per_atom_a3(material)) ** (1 / 3)
+    edge = (4 * atoms * facts.volume_per_atom_a3(material)) ** (1 / 3)
     return CellSize(counts, (1 - np.eye(3)) * edge / 2)
 
 
@@ -166,7 +130,7 @@ def estimate(plan: Plan) -> Json:
     later = max(0, calls - checks - initial - points)
     largest, small = plan.embedding.max_dft_atoms, min(12, plan.embedding.max_dft_atoms)
     if material.kind == "molecule":
-        largest = small = molecule_atoms(material)
+        largest = small = facts.molecule_atoms(material)
     dft_s = (initial + points) * label(small) + later * (label(largest) + label(small)) / 2
     fits = _fits_cpu_s(plan.training, elements, initial + later)
     steps = plan.exploration.max_ps * 1000 / plan.exploration.timestep_fs

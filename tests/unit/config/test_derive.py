@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mlip_autopipec.base.errors import InputError
-from mlip_autopipec.config import cost, load
+from mlip_autopipec.config import cost, facts, load
 from mlip_autopipec.config.derive import derive
 from mlip_autopipec.config.input import UserInput
 from mlip_autopipec.config.plan import Plan
@@ -98,7 +98,7 @@ def test_plans_can_be_carried_out(keys: dict[str, Any]) -> None:
     assert plan.dft.walltime_s > cost.label_cpu_s(
         plan.material, plan.dft, plan.embedding.max_dft_atoms
     )
-    radius = (plan.embedding.max_dft_atoms * cost.volume_per_atom_a3(plan.material)) ** (1 / 3) / 2
+    radius = (plan.embedding.max_dft_atoms * facts.volume_per_atom_a3(plan.material)) ** (1 / 3) / 2
     assert (
         plan.embedding.core_radius_a + plan.embedding.buffer_a < radius
     )  # the cutout fits into the largest cell
@@ -217,9 +217,9 @@ def test_valence_electrons_of_the_family() -> None:
 
 def test_volume_per_atom() -> None:
     plan, _ = _derive(material="Si")
-    assert cost.volume_per_atom_a3(plan.material) == pytest.approx(5.43**3 / 8, rel=0.01)
+    assert facts.volume_per_atom_a3(plan.material) == pytest.approx(5.43**3 / 8, rel=0.01)
     titanium, _ = _derive(material="Ti")
-    assert cost.volume_per_atom_a3(titanium.material) == pytest.approx(17.6, rel=0.03)
+    assert facts.volume_per_atom_a3(titanium.material) == pytest.approx(17.6, rel=0.03)
 
 
 def test_edited_plan_is_read_with_one_line_errors(tmp_path: Path) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mlip_autopipec.config import cost
-from mlip_autopipec.config.derive.material import radius_a
+from mlip_autopipec.config import cost, facts
 from mlip_autopipec.config.derive.reasons import Reasons
 from mlip_autopipec.config.plan import DftPlan, Embedding, Material
 
@@ -24,14 +23,14 @@ def _molecule_embedding(material: Material, dft: DftPlan, why: Reasons) -> Embed
     """A molecule is never cut: it is labelled whole, and beside a second one where that is
     cheap.
     """
-    atoms = cost.molecule_atoms(material)
+    atoms = facts.molecule_atoms(material)
     alone, beside = (cost.label_cpu_s(material, dft, n) for n in (atoms, 2 * atoms))
     pairs = beside <= PAIR_CPU_S
     reason = f"the molecule, about {alone:.0f} s of one core for a label"
     reason += (
         f", and a pair of it, {beside:.0f} s" if pairs else f"; a pair would take {beside:.0f} s"
     )
-    reach = 2 * radius_a(material)
+    reach = 2 * facts.radius_a(material)
     why.found |= dict.fromkeys(
         [f"embedding.{key}_a" for key in ("core_radius", "buffer", "environment")]
         + ["embedding.seam_force_ev_per_a", "embedding.energy_weight"],
@@ -52,10 +51,10 @@ def derive_embedding(
         return _molecule_embedding(material, dft, why)
     affordable = [n for n in DFT_CELL_SIZES if cost.label_cpu_s(material, dft, n) <= LABEL_CPU_S]
     atoms = given or (affordable[0] if affordable else DFT_CELL_SIZES[-1])
-    bond = 2 * radius_a(material)
+    bond = 2 * facts.radius_a(material)
     # Half the height of a compact cell of that many atoms, less 12 % for cells that are not the
     # ideal shape.
-    reach = 0.44 * (atoms * cost.volume_per_atom_a3(material)) ** (1 / 3)
+    reach = 0.44 * (atoms * facts.volume_per_atom_a3(material)) ** (1 / 3)
     core = round(min(1.22 * bond, 0.72 * reach), 2)
     # Silicon, core forces of cutouts against the parent's: 0.11 eV/Å off at 1.35 bonds, 0.04 at
     # 1.7.

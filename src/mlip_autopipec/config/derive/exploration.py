@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from ase.data import atomic_masses, atomic_numbers
-
-from mlip_autopipec.config import cost
+from mlip_autopipec.config import facts
 from mlip_autopipec.config.derive.material import temperatures_k
 from mlip_autopipec.config.derive.reasons import Reasons
 from mlip_autopipec.config.input import UserInput
@@ -17,8 +15,7 @@ SMALLEST_CELL_TO_CUT_FOR = 16  # a cutout of fewer atoms would be all seam
 
 
 def _timestep_fs(material: Material, highest_k: float) -> tuple[float, str]:
-    lightest = min(material.elements, key=lambda element: atomic_masses[atomic_numbers[element]])
-    mass = float(atomic_masses[atomic_numbers[lightest]])
+    lightest, mass = facts.lightest(material)
     step = 2.0 if mass >= 20 else 1.0 if mass >= 5 else 0.5
     reason = f"about 1/30 of the fastest vibration of {lightest} ({mass:.0f} amu)"
     return (step / 2, f"{reason}, halved above 2500 K") if highest_k > 2500 else (step, reason)
@@ -53,7 +50,7 @@ def derive_exploration(
             " whole"
         )
     if material.kind == "molecule":
-        md_atoms, md_reason = cost.molecule_atoms(material), "one molecule alone in a box"
+        md_atoms, md_reason = facts.molecule_atoms(material), "one molecule alone in a box"
     asked = "given" if user.temperatures_k else f"default of the goal {user.goal!r}"
     fixed = temperatures if material.kind == "molecule" else temperatures[-1:]
     conditions = [

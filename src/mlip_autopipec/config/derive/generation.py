@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mlip_autopipec.base.errors import InputError
-from mlip_autopipec.config.derive.material import kind_of, temperatures_k
+from mlip_autopipec.config import facts
+from mlip_autopipec.config.derive.material import temperatures_k
 from mlip_autopipec.config.derive.reasons import Reasons
 from mlip_autopipec.config.input import UserInput
 from mlip_autopipec.config.plan import Embedding, Generation, Material, StrategyPlan
@@ -325,7 +326,8 @@ def derive_generation(
     user: UserInput, material: Material, embedding: Embedding, count: int, why: Reasons
 ) -> Generation:
     """The default strategies; the goal ``crystal`` leaves the melt out, ``liquid`` doubles it."""
-    kind, temperatures = kind_of(material), temperatures_k(user)
+    kind: str = facts.kind_of(material)
+    temperatures = temperatures_k(user)
     if user.goal == "crystal":
         kind, temperatures = (
             "insulator",

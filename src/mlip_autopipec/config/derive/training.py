@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mlip_autopipec.base.section import Section
-from mlip_autopipec.config.derive.material import radius_a
 from mlip_autopipec.config.derive.reasons import Reasons
+from mlip_autopipec.config.facts import radius_a
 from mlip_autopipec.config.input import UserInput
 from mlip_autopipec.config.plan import Material, Training
 from mlip_autopipec.engines import registry

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlip_autopipec.base.errors import InputError
-from mlip_autopipec.config import cost
+from mlip_autopipec.config import facts
 from mlip_autopipec.config.derive.reasons import Reasons
 from mlip_autopipec.config.input import UserInput
 from mlip_autopipec.config.plan import Material, Validation
@@ -26,7 +26,7 @@ def derive_validation(user: UserInput, material: Material, why: Reasons) -> Vali
     pay for them.
     """
     molecular = material.kind == "molecule"
-    subject = Subject(material.kind, cost.molecule_atoms(material) if molecular else None)
+    subject = Subject(material.kind, facts.molecule_atoms(material) if molecular else None)
     names = user.properties or USUAL.get(material.kind, USUAL_OF_CRYSTALS)
     planned = {name: property_class(name).planned(subject) for name in names}
     validation = Validation(properties={name: made for name, (made, _) in planned.items()})
