@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help setup run test live lint format doctor plugin coverage mutants surrogate-mace surrogate-sevennet
+.PHONY: help setup run test live lint format doctor plugin cp2k coverage mutants surrogate-mace surrogate-sevennet
 
 help:
 	@echo 'make run [INPUT=$(INPUT)]   a whole campaign: input file in, potential and report out'
@@ -16,6 +16,7 @@ help:
 	@echo 'make mutants   deliberate faults in a copy of the tree: which of them do the tests notice?'
 	@echo 'make doctor    does everything here work?           make setup  install only'
 	@echo 'make surrogate-mace, make surrogate-sevennet   an environment for each of these surrogates (1.4 GB)'
+	@echo 'make cp2k      CP2K, for the labelling engine of that name (Debian, as root; 38 MB, 240 MB on disk)'
 	@echo 'make plugin    compile the pair style that mlip-auto lammps uses (needs g++)'
 
 setup:
@@ -27,7 +28,7 @@ run: setup
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-live: setup surrogate-mace surrogate-sevennet
+live: setup surrogate-mace surrogate-sevennet cp2k
 	$(BIN)/python -m pytest tests/live
 
 coverage: setup
@@ -51,6 +52,9 @@ doctor: setup
 
 plugin: setup
 	$(BIN)/python -m mlip_autopipec.engines.md.lammps.plugin.build
+
+cp2k:
+	@command -v cp2k.psmp >/dev/null || { apt-get update && apt-get install -y --no-install-recommends cp2k cp2k-data; }
 
 surrogate-mace surrogate-sevennet: setup
 	@scripts/surrogate.sh $(@:surrogate-%=%)

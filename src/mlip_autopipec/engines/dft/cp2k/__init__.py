@@ -1,0 +1,1 @@
+"""CP2K as a labelling engine: Gaussians and plane waves, GTH pseudopotentials, PBE."""
