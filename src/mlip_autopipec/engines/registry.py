@@ -41,6 +41,7 @@ PORTS: dict[Port, Plugins] = {
             "quantum_espresso": (
                 "mlip_autopipec.engines.dft.quantum_espresso.engine:QuantumEspresso"
             ),
+            "cp2k": "mlip_autopipec.engines.dft.cp2k.engine:Cp2k",
             "ase_calculator": "mlip_autopipec.engines.dft.ase_calculator.engine:AseCalculator",
         },
     ),

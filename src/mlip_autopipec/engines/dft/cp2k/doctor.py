@@ -19,12 +19,12 @@ __all__ = ["checks", "example", "version_in"]
 
 
 def checks() -> Iterator[Check]:
-    """Program and data; both optional, because most runs use another code."""
+    """Program and data."""
     for name, find in (("program cp2k", programs.program), ("data of cp2k", programs.data_folder)):
         try:
-            yield Check(name, True, detail=str(find()), optional=True)
+            yield Check(name, True, detail=str(find()))
         except MissingProgramError as error:
-            yield Check(name, False, detail=str(error), mend=programs.INSTALL, optional=True)
+            yield Check(name, False, detail=str(error), mend=programs.INSTALL)
 
 
 def example() -> LabelJob:
