@@ -216,7 +216,7 @@ MUTANTS = (
     ),
     Mutant(
         "a net force is no problem",
-        "engines/dft/quantum_espresso/outputs.py",
+        "engines/dft/checks.py",
         "if net > NET_FORCE_PER_ATOM_EV_PER_A:",
         "if net > 1e9:",
         ("unit/engines/dft",),
