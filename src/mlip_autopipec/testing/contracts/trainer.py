@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -45,6 +46,11 @@ class TrainerContract:
         assert isinstance(trained, Trained), trained
         return trained
 
+    @pytest.fixture(scope="class")
+    def trained(self, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+        """The fit of ``job``, made once for the suite; nobody may change its folder."""
+        return self.fit(self.job, tmp_path_factory.mktemp("fit"))
+
     def test_has_the_methods_of_the_port(self) -> None:
         assert isinstance(self.trainer, Trainer)
         assert self.trainer.family
@@ -65,9 +71,8 @@ class TrainerContract:
                 {**self.job.settings.model_dump(), "no_such_setting": 1}
             )
 
-    def test_a_fit_leaves_a_whole_potential_folder(self, tmp_path: Path) -> None:
-        trained = self.fit(self.job, tmp_path)
-        assert trained.folder == tmp_path / POTENTIAL_FOLDER
+    def test_a_fit_leaves_a_whole_potential_folder(self, trained: Trained) -> None:
+        assert trained.folder.name == POTENTIAL_FOLDER
         for file in (*self.trainer.files(), METRICS, PREDICTIONS):
             assert (trained.folder / file).stat().st_size > 0
         predictions = read_json(trained.folder / PREDICTIONS)
@@ -77,10 +82,11 @@ class TrainerContract:
             assert np.isfinite(trained.metrics[part]["energy_rmse_mev_per_atom"])
             assert np.isfinite(trained.metrics[part]["force_rmse_mev_per_a"])
 
-    def test_forces_of_the_calculator_are_minus_the_gradient(self, tmp_path: Path) -> None:
+    def test_forces_of_the_calculator_are_minus_the_gradient(
+        self, trained: Trained, tmp_path: Path
+    ) -> None:
         """Of the potential's folder alone, wherever it lies."""
-        trained = self.fit(self.job, tmp_path / "fit")
-        moved = trained.folder.rename(tmp_path / "elsewhere")
+        moved = Path(shutil.copytree(trained.folder, tmp_path / "elsewhere"))
         calculator = self.trainer.calculator(moved)
         atoms = self.job.train[0].atoms.copy()
         atoms.calc = calculator
@@ -99,8 +105,10 @@ class TrainerContract:
         assert abs(forces[atom, axis]) > 5 * self.force_tolerance  # else it says nothing
         assert abs(slope - forces[atom, axis]) < self.force_tolerance
 
-    def test_a_warm_start_continues_and_leaves_its_start_as_it_was(self, tmp_path: Path) -> None:
-        first = self.fit(self.job, tmp_path / "first")
+    def test_a_warm_start_continues_and_leaves_its_start_as_it_was(
+        self, trained: Trained, tmp_path: Path
+    ) -> None:
+        first = trained
         before = {file.name: file.read_bytes() for file in first.folder.iterdir()}
         again = self.fit(replace(self.job, warm_start=first.folder), tmp_path / "again")
         assert {file.name: file.read_bytes() for file in first.folder.iterdir()} == before
