@@ -80,7 +80,7 @@ def labelled(job: LabelJob, folder: Path) -> tuple[Label, float]:
 def rows(name: str, atoms: Atoms, family: str, folder: Path) -> list[dict[str, Any]]:
     structure = as_calculated(atoms).atoms
     elements = sorted(set(structure.get_chemical_symbols()))
-    method = derive_dft([structure], family=family).dft.label_method()
+    method = derive_dft([structure], wishes={"family": family}).dft.label_method()
     pair = probe_pair(structure, seed=1)
     table = variants(method, family, elements, bool(any(structure.pbc)))
     labels = {
