@@ -38,6 +38,7 @@ class TrainerContract:
     trainer: ClassVar[Trainer]
     job: ClassVar[TrainJob]
     force_tolerance: ClassVar[float] = 0.02
+    _trained: ClassVar[Trained]
 
     def fit(self, job: TrainJob, folder: Path) -> Trained:
         folder.mkdir(parents=True, exist_ok=True)
@@ -46,10 +47,13 @@ class TrainerContract:
         assert isinstance(trained, Trained), trained
         return trained
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def trained(self, tmp_path_factory: pytest.TempPathFactory) -> Trained:
         """The fit of ``job``, made once for the suite; nobody may change its folder."""
-        return self.fit(self.job, tmp_path_factory.mktemp("fit"))
+        suite = type(self)
+        if "_trained" not in suite.__dict__:
+            suite._trained = self.fit(self.job, tmp_path_factory.mktemp("fit"))
+        return suite._trained
 
     def test_has_the_methods_of_the_port(self) -> None:
         assert isinstance(self.trainer, Trainer)
