@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from mlip_autopipec.base.errors import ExitCode
+from mlip_autopipec.cli.options import AsJson, Cores, print_json
 
 __all__ = ["dft_app"]
 
@@ -21,7 +21,6 @@ Engine = Annotated[
     str | None,
     typer.Option(metavar="NAME|MODULE:CLASS", help="DFT engine", show_default="the usual one"),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
 
 
 class _LabelByDefault(TyperGroup):
@@ -50,9 +49,7 @@ def label(
     out: Annotated[
         Path, typer.Option(help="folder of the labels; a second call goes on there")
     ] = Path("dft"),
-    cores: Annotated[
-        int | None, typer.Option(min=1, help="cores to use at once", show_default="all")
-    ] = None,
+    cores: Cores = None,
     executor: Annotated[
         Path | None,
         typer.Option(
@@ -124,7 +121,7 @@ def label(
     )
     summary = label_files(files, out, options)
     if as_json:
-        print(json.dumps(summary, indent=1, default=str))
+        print_json(summary)
     else:
         _print_summary(summary)
     end = summary["end_state"]
@@ -161,7 +158,10 @@ def report(
     from mlip_autopipec.report.values import to_json
 
     found = page.report(folder)
-    print(json.dumps(to_json(found), indent=1) if as_json else page.table(found))
+    if as_json:
+        print_json(to_json(found))
+    else:
+        print(page.table(found))
 
 
 @dft_app.command()
@@ -185,9 +185,7 @@ def converge(
     family: Annotated[str | None, typer.Option(help="as for dft label")] = None,
     setting: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
     engine: Engine = None,
-    cores: Annotated[
-        int | None, typer.Option(min=1, help="cores to use at once", show_default="all")
-    ] = None,
+    cores: Cores = None,
     as_json: AsJson = False,
 ) -> None:
     """Run cutoff and k-point series on one cell and pick the cheapest settings that hold."""
@@ -204,14 +202,13 @@ def converge(
         cores=cores,
     )
     if isinstance(result, Failure):
-        print(
-            json.dumps({"failure": result.to_json()})
-            if as_json
-            else f"{result.kind}: {result.message}"
-        )
+        if as_json:
+            print_json({"failure": result.to_json()})
+        else:
+            print(f"{result.kind}: {result.message}")
         raise typer.Exit(ExitCode.SHORT_OF_GOAL)
     if as_json:
-        print(json.dumps(result, indent=1))
+        print_json(result)
         return
     for item in result["series"]:
         print(f"{item['setting']}: {item['chosen']:g} ({item['reason']})")

@@ -5,20 +5,19 @@ logic.
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from mlip_autopipec.cli.options import AsJson, Cores, InputFile, print_json
+
 __all__ = ["generate"]
 
 
 def generate(
-    file: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="input.yaml, or a plan.yaml made from one")
-    ],
+    file: InputFile,
     out: Annotated[
         Path | None, typer.Option(help="folder to write", show_default="generated/NAME")
     ] = None,
@@ -29,12 +28,8 @@ def generate(
         int | None,
         typer.Option(min=1, help="propose at least so many", show_default="as a campaign would"),
     ] = None,
-    cores: Annotated[
-        int | None, typer.Option(min=1, help="cores to use at once", show_default="all")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="one JSON object on standard output")
-    ] = False,
+    cores: Cores = None,
+    as_json: AsJson = False,
 ) -> None:
     """Find start structures for an input, propose and screen candidates, and write them with a
     picture sheet.
@@ -52,7 +47,7 @@ def generate(
             plan, out or Path("generated") / plan.name, starts_only=starts_only, cores=cores
         )
     if as_json:
-        print(json.dumps(summary, indent=1, default=str))
+        print_json(summary)
     else:
         _print_tables(summary)
 

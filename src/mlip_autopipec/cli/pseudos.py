@@ -4,13 +4,13 @@ folder that knows the code.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from mlip_autopipec.base.errors import ExitCode
+from mlip_autopipec.cli.options import AsJson, print_json
 
 __all__ = ["pseudos_app"]
 
@@ -18,17 +18,12 @@ pseudos_app = typer.Typer(
     help="Pseudopotential families of this machine.", no_args_is_help=True, rich_markup_mode=None
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
 Family = Annotated[
     str | None, typer.Argument(help="family name", show_default="the default family")
 ]
 Elements = Annotated[
     list[str] | None, typer.Option("--element", help="only this element; may be repeated")
 ]
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, default=str))
 
 
 @pseudos_app.command("list")
@@ -39,7 +34,7 @@ def pseudos_list(as_json: AsJson = False) -> None:
     rows = pseudos.list_families()
     if as_json:
         keys = ("name", "functional", "licence", "installed", "elements", "folder")
-        _print_json([{key: getattr(row, key) for key in keys} for row in rows])
+        print_json([{key: getattr(row, key) for key in keys} for row in rows])
         return
     for row in rows:
         print(
@@ -63,7 +58,7 @@ def pseudos_install(
     name = family or pseudos.DEFAULT_FAMILY
     written = pseudos.install(name, element, source)
     if as_json:
-        _print_json({"family": name, "written": [str(path) for path in written]})
+        print_json({"family": name, "written": [str(path) for path in written]})
     else:
         print(
             f"{name}: {len(written)} files written to {pseudos.folder_of(name)}"
@@ -85,7 +80,7 @@ def pseudos_verify(
     states = pseudos.verify(name, element)
     wrong = {symbol: state for symbol, state in states.items() if state != "ok"}
     if as_json:
-        _print_json({"family": name, "states": states})
+        print_json({"family": name, "states": states})
     else:
         for symbol, state in wrong.items():
             print(f"{symbol}: {state}")

@@ -4,12 +4,13 @@ logic.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from mlip_autopipec.cli.options import AsJson, print_json
 
 __all__ = ["select"]
 
@@ -49,9 +50,7 @@ def select(
         typer.Option(help="folder of fingerprints", show_default="beside the installed data"),
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 1,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="one JSON object on standard output")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Pick the structures of a file that are most worth a DFT calculation."""
     from mlip_autopipec.selecting import select_file
@@ -68,7 +67,7 @@ def select(
         cache=cache,
     )
     if as_json:
-        print(json.dumps(result, indent=1))
+        print_json(result)
         return
     counted: Counter[str] = Counter(result["reasons"])
     reasons = ", ".join(f"{number} {reason}" for reason, number in counted.items())
