@@ -226,20 +226,21 @@ class PacemakerTrainer:
         """Fit the structures of ``data`` (extended XYZ), judge on ``test``, leave the potential in
         folder ``out``.
 
-        ``fast``: by the trainer of the plan's first rounds. Settings and seed are the plan's;
-        ``settings`` replaces some of the trainer's. Returns the errors of both sets. Raises
-        InputError for unusable data, MlipError for a failed fit.
+        ``fast``: by the trainer of the plan's first rounds. Trainer and seed are the plan's. The
+        settings are those that the trainer derives for files, as in ``mlip-auto train``, for a file
+        is not weighted like the small cells of a campaign; ``settings`` replaces some of them.
+        Returns the errors of both sets. Raises InputError for unusable data, MlipError for a failed
+        fit.
         """
         from mlip_autopipec.commands.train import train_file
 
         plan = self.plan.training
-        trainer = plan.fast_trainer if fast else plan.trainer
         return train_file(
             Path(data),
             None if test is None else Path(test),
             Path(out),
-            trainer=trainer,
-            settings={**plan.settings_of(trainer).model_dump(), **settings},
+            trainer=plan.fast_trainer if fast else plan.trainer,
+            settings=settings,
             seed=self.plan.seed,
         )
 

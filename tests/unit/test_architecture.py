@@ -159,7 +159,7 @@ def test_no_registry_host_and_no_neighbour_folder_is_named() -> None:
                 assert word not in text, f"{path.relative_to(ROOT)} names {word}"
 
 
-CODES = re.compile(r"pseudo|pw\.x|\becut|quantum.?espresso|ase_calculator", re.IGNORECASE)
+CODES = re.compile(r"pseudo|pw\.x|\becut|quantum.?espresso|ase_calculator|cp2k", re.IGNORECASE)
 KNOW_A_DFT_CODE = {"cli/pseudos.py", "cli/main.py", "config/upgrade.py"}
 """The commands of the pseudopotentials, who mounts them, and who reads plans without an engine."""
 
@@ -176,3 +176,57 @@ def test_no_room_above_the_engines_knows_a_dft_code() -> None:
         str(file.relative_to(PACKAGE)) for file in files if CODES.search(file.read_text("utf-8"))
     }
     assert found == KNOW_A_DFT_CODE
+
+
+MAY_NAME_ENGINES = {
+    "cli/pseudos.py": {"quantum_espresso"},  # the commands of its pseudopotentials
+    "cli/train.py": {"lammps", "pacemaker"},  # the command that starts LAMMPS; a default in a help
+    "commands/doctor/checks.py": {"chgnet", "lammps", "pacemaker"},  # what is installed
+    "config/derive/surrogate.py": {"chgnet", "gfn2", "mace"},  # which one suits a material
+    "config/upgrade.py": {"pacemaker", "quantum_espresso"},  # plans from before there were others
+    "engines/registry.py": {  # the one table of names, and the defaults
+        "ase_calculator",
+        "chgnet",
+        "cp2k",
+        "gfn2",
+        "lammps",
+        "mace",
+        "pacemaker",
+        "quantum_espresso",
+        "sevennet",
+    },
+    "report/summary.py": {"chgnet", "lammps"},  # packages whose versions a summary states
+    "selecting/rows.py": {"pacemaker"},  # D-optimality is of the ACE projections
+}
+
+
+def _words(tree: ast.Module) -> set[str]:
+    """Whole string literals, and the parts of the dotted names that are imported."""
+    words: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            words.add(node.value)
+        elif isinstance(node, ast.ImportFrom):
+            words |= {*(node.module or "").split("."), *(alias.name for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            words |= {part for alias in node.names for part in alias.name.split(".")}
+    return words
+
+
+def test_an_engine_is_named_in_its_folder_and_in_the_registry_alone() -> None:
+    engines = PACKAGE / "engines"
+    homes = [
+        home
+        for port in ("dft", "md", "surrogate", "train")
+        for home in (engines / port).iterdir()
+        if home.is_dir() and home.name != "__pycache__"
+    ]
+    names = {home.name for home in homes}
+    assert names == MAY_NAME_ENGINES["engines/registry.py"]
+    found: dict[str, set[str]] = {}
+    for path in MODULES:
+        own = {home.name for home in homes if home in path.parents}
+        strange = _words(ast.parse(path.read_text())) & names - own
+        if strange:
+            found[str(path.relative_to(PACKAGE))] = strange
+    assert found == MAY_NAME_ENGINES

@@ -43,7 +43,8 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Fit a potential to a file of labelled structures and print its errors."""
-    from mlip_autopipec.commands.train import DEFAULT_TRAINER, FAST_TRAINER, train_file
+    from mlip_autopipec.commands.train import train_file
+    from mlip_autopipec.engines.registry import DEFAULT_TRAINER, FAST_TRAINER
 
     given = {
         "functions_per_element": functions,
@@ -52,7 +53,7 @@ def train(
     }
     settings: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if fast and trainer is not None:
-        raise InputError("--fast is the trainer linear", key="--trainer", value=trainer)
+        raise InputError(f"--fast is the trainer {FAST_TRAINER}", key="--trainer", value=trainer)
     name = FAST_TRAINER if fast else trainer or DEFAULT_TRAINER
     result = train_file(
         data, test, out, trainer=name, settings={**settings, **_pairs(more or [])}, seed=seed

@@ -26,10 +26,9 @@ from mlip_autopipec.engines.ports import TrainerFacts, TrainerSettings, TrainJob
 from mlip_autopipec.engines.potential_folder import sign
 from mlip_autopipec.science.dataset import group_split
 
-__all__ = ["DEFAULT_TRAINER", "FAST_TRAINER", "read_labelled", "train_file"]
+__all__ = ["read_labelled", "train_file"]
 
 HELD_OUT_FRACTION = 0.1
-DEFAULT_TRAINER, FAST_TRAINER = "pacemaker", "linear"
 FORMAT_HINT = "an extended XYZ file with `energy` per structure and `forces` per atom (eV, eV/Å)"
 
 
@@ -38,7 +37,7 @@ def train_file(
     test: Path | None,
     out: Path,
     *,
-    trainer: str = DEFAULT_TRAINER,
+    trainer: str = registry.DEFAULT_TRAINER,
     settings: Mapping[str, Any] = MappingProxyType({}),
     seed: int = 1,
     threads: int = 1,
@@ -49,9 +48,9 @@ def train_file(
 
     ``trainer``: by its name in the registry, or ``module:Class``; ``settings``: of that trainer,
     others than it derives for files. ``out`` becomes the potential folder; it may not exist yet.
-    Returns ``{"trainer", "train",
-    "test", "gamma_train_max", "cpu_s", "potential"}``; errors in meV/atom and meV/Å. Raises
-    InputError for data that cannot be used and MlipError when the fit fails.
+    Returns ``{"trainer", "train", "test", "gamma_train_max", "cpu_s", "potential"}``; errors in
+    meV/atom and meV/Å. Raises InputError for data that cannot be used and MlipError when the fit
+    fails.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(

@@ -140,8 +140,8 @@ class Training(Section):
     its own; where one trainer serves both, there are ``settings`` alone.
     """
 
-    fast_trainer: str = "linear"
-    trainer: str = "pacemaker"
+    fast_trainer: str = registry.FAST_TRAINER
+    trainer: str = registry.DEFAULT_TRAINER
     fast_rounds: Count = 1
     held_out_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
     min_new_labels: Count = 6
@@ -197,7 +197,7 @@ class Exploration(Section):
     better one.
     """
 
-    engine: str = "lammps"
+    engine: str = registry.DEFAULT_MD
     conditions: list[Condition]
     md_atoms: Count
     timestep_fs: Positive

@@ -169,4 +169,4 @@ class TrainingInput(Closed):
 class ExplorationInput(Closed):
     """What runs the molecular dynamics."""
 
-    engine: str = Field("lammps", description="The MD program: a name, or module:Class.")
+    engine: str = Field(registry.DEFAULT_MD, description="The MD program: a name, or module:Class.")

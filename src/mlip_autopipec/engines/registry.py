@@ -17,6 +17,9 @@ from mlip_autopipec.engines.ports import MdEngine, Surrogate, Trainer
 
 __all__ = [
     "DEFAULT_DFT",
+    "DEFAULT_MD",
+    "DEFAULT_TRAINER",
+    "FAST_TRAINER",
     "PORTS",
     "dft_engine",
     "dft_engine_with",
@@ -31,6 +34,12 @@ Port = Literal["dft", "train", "surrogate", "md"]
 
 DEFAULT_DFT = "quantum_espresso"
 """The DFT code where none is named."""
+
+DEFAULT_TRAINER, FAST_TRAINER = "pacemaker", "linear"
+"""Who makes a released potential where none is named, and who the quick ones."""
+
+DEFAULT_MD = "lammps"
+"""The MD engine where none is named."""
 
 PORTS: dict[Port, Plugins] = {
     "dft": Plugins(

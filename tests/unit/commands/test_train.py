@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import numpy as np
@@ -11,8 +12,10 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from mlip_autopipec.api import PacemakerTrainer, make_plan
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.commands.train import read_labelled, train_file
+from mlip_autopipec.engines.ports import TrainJob
 
 
 def silicon(number: int) -> Atoms:
@@ -66,3 +69,32 @@ def test_a_test_set_of_strange_elements_is_refused(tmp_path: Path) -> None:
         train_file(
             tmp_path / "train.extxyz", tmp_path / "test.extxyz", tmp_path / "out", trainer="linear"
         )
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_python_and_the_command_line_fit_a_file_with_the_same_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: bool
+) -> None:
+    jobs: list[tuple[str, TrainJob]] = []
+
+    def keep(name: str, job: TrainJob, out: Path, walltime_s: float | None) -> dict[str, Any]:
+        jobs.append((name, job))
+        return {}
+
+    monkeypatch.setattr("mlip_autopipec.commands.train._fit", keep)
+    copper = bulk("Cu", cubic=True)
+    copper.calc = SinglePointCalculator(copper, energy=-1.0, forces=np.zeros((4, 3)))
+    file = tmp_path / "a.extxyz"
+    ase.io.write(file, [copper, copper], format="extxyz")
+    plan = make_plan(material="Cu", temperatures_k=[300], seed=5)
+    trainer = plan.training.fast_trainer if fast else plan.training.trainer
+    train_file(file, file, tmp_path / "out", trainer=trainer, seed=5)
+    PacemakerTrainer(plan).train(file, file, tmp_path / "out", fast=fast)
+    PacemakerTrainer(plan).train(file, file, tmp_path / "out", fast=fast, kappa=0.2)
+    (name, by_command), (same, in_python), (_, changed) = jobs
+    assert (name, by_command.seed) == (same, in_python.seed) == (trainer, 5)
+    assert in_python.settings == by_command.settings
+    # the weight of forces that was measured on files, not that of a campaign's small cells
+    assert in_python.settings.model_dump()["kappa"] == 0.05
+    assert plan.training.settings_of(trainer).model_dump()["kappa"] == 0.01
+    assert changed.settings.model_dump() == {**in_python.settings.model_dump(), "kappa": 0.2}

@@ -108,7 +108,7 @@ def _labelled(seed: int) -> LabelledStructure:
 
 def trainer(folder: Path) -> Json:
     """A tiny linear fit: gamma is at most about 1 where it was trained and large far from there."""
-    engine = registry.trainer("linear")
+    engine = registry.trainer(registry.FAST_TRAINER)
     job = TrainJob(
         elements=("Si",),
         train=tuple(_labelled(seed) for seed in range(10)),
@@ -143,7 +143,8 @@ def md(folder: Path) -> Json:
     note = folder.parent / "trainer" / _POTENTIAL
     _require(note.is_file(), "no potential to run with: the trainer's probe did not finish")
     pointer = folder / "current.json"
-    write_json(pointer, {"name": "probe", "folder": note.read_text(), "trainer": "linear"})
+    made_by = {"folder": note.read_text(), "trainer": registry.FAST_TRAINER}
+    write_json(pointer, {"name": "probe", **made_by})
     job = MdJob(
         start=_rattled(0).repeat((2, 2, 2)),
         elements=("Si",),
@@ -161,7 +162,7 @@ def md(folder: Path) -> Json:
         seed=1,
         pointer=pointer,
     )
-    result = registry.md_engine("lammps").run(job, folder)
+    result = registry.md_engine(registry.DEFAULT_MD).run(job, folder)
     if isinstance(result, Failure):
         raise ProbeFailedError(f"{result.kind}: {result.message}")
     _require(result.steps >= 10, f"only {result.steps} of 10 steps were made")

@@ -12,7 +12,7 @@ from mlip_autopipec.engines.ports import TrainerFacts
 
 __all__ = ["derive_training"]
 
-FAST, RELEASED = "linear", "pacemaker"
+FAST, RELEASED = registry.FAST_TRAINER, registry.DEFAULT_TRAINER
 
 
 def derive_training(user: UserInput, material: Material, why: Reasons) -> Training:
