@@ -12,7 +12,9 @@ README = Path(__file__).resolve().parents[3] / "README.md"
 
 
 def test_every_error_has_a_code_of_its_own() -> None:
-    codes = [kind.exit_code for kind in [MlipError, *MlipError.__subclasses__()]]
+    # Engines may have kinds of their own, which other tests have loaded by now.
+    kinds = [kind for kind in MlipError.__subclasses__() if kind.__module__ == MlipError.__module__]
+    codes = [kind.exit_code for kind in [MlipError, *kinds]]
     assert sorted(codes) == [1, 2, 3, 4, 5]
     assert all(isinstance(code, ExitCode) for code in codes)
 

@@ -16,7 +16,9 @@ from mlip_autopipec.base.files import read_json
 from mlip_autopipec.base.labels import Label, LabelJob
 from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.base.values import Json
-from mlip_autopipec.commands.dft_check.series import converge_file, label_in, run_series
+from mlip_autopipec.commands.dft_check.series import converge_file, knobs_of, label_in, run_series
+from mlip_autopipec.commands.label.method import derive_dft
+from mlip_autopipec.engines.dft_port import Knob
 from mlip_autopipec.science import dft_series as series
 
 METHOD: Json = {
@@ -25,6 +27,13 @@ METHOD: Json = {
     "rho_cutoff_ry": 240.0,
     "kspacing_per_a": 0.3,
 }
+
+
+KNOBS = (
+    Knob("cutoff_ry", tuple(series.cutoffs_to_try_ry(30.0, 40.0)), "cutoff (Ry)", "Ry",
+         {"rho_cutoff_ry": 8.0}),
+    Knob("kspacing_per_a", tuple(series.spacings_to_try_per_a(0.3)), "spacing (1/Å)", "1/Å"),
+)  # fmt: skip
 
 
 def pair(
@@ -45,7 +54,7 @@ def pair(
 def test_errors_are_those_of_differences_and_of_the_worst_component() -> None:
     # An energy that is wrong for both alike is no error; 2 x 0.4 meV/atom over two atoms is one of
     # 0.4 per atom.
-    found = series.judge(series.CUTOFF, [20, 30], [pair(0.4, -7.0, common_ev=5.0), pair()])
+    found = series.judge("cutoff_ry", [20, 30], [pair(0.4, -7.0, common_ev=5.0), pair()])
     assert isinstance(found, series.Series)
     assert found.points[0].energy_error_mev_per_atom == pytest.approx(0.4)
     assert found.points[0].force_error_mev_per_a == pytest.approx(7.0)
@@ -65,23 +74,23 @@ def test_errors_are_those_of_differences_and_of_the_worst_component() -> None:
 def test_the_cheapest_setting_within_both_limits_is_chosen(
     first: Any, middle: Any, chosen: float
 ) -> None:
-    found = series.judge(series.CUTOFF, [10, 20, 30], [pair(*first), pair(*middle), pair()])
+    found = series.judge("cutoff_ry", [10, 20, 30], [pair(*first), pair(*middle), pair()])
     assert isinstance(found, series.Series) and found.chosen == chosen
 
 
 def test_agreement_by_chance_does_not_count() -> None:
     found = series.judge(
-        series.KSPACING, [0.5, 0.4, 0.3, 0.2], [pair(), pair(0, 50.0), pair(0, 2.0), pair()]
+        "kspacing_per_a", [0.5, 0.4, 0.3, 0.2], [pair(), pair(0, 50.0), pair(0, 2.0), pair()]
     )
     assert isinstance(found, series.Series) and found.chosen == 0.3
 
 
 def test_a_series_that_ends_too_early_is_a_failure() -> None:
-    found = series.judge(series.CUTOFF, [10, 20], [pair(0.0, 30.0), pair()])
+    found = series.judge("cutoff_ry", [10, 20], [pair(0.0, 30.0), pair()])
     assert isinstance(found, Failure) and found.kind == "not_converged"
     assert "30.0 meV/Å" in found.message
     with pytest.raises(ValueError, match="two settings"):
-        series.judge(series.CUTOFF, [10], [pair()])
+        series.judge("cutoff_ry", [10], [pair()])
 
 
 def test_probes_have_forces_and_different_volumes_and_follow_the_seed() -> None:
@@ -127,7 +136,7 @@ class Made:
 
 def test_the_series_picks_the_cheapest_settings_that_hold() -> None:
     machine = Made()
-    result = run_series(bulk("Si"), METHOD, machine, hardest_cutoff_ry=40.0)
+    result = run_series(bulk("Si"), METHOD, KNOBS, machine)
     assert isinstance(result, dict), result
     cutoff, spacing = result["chosen"]["cutoff_ry"], result["chosen"]["kspacing_per_a"]
     # 0.5 exp(-(E - 20) / 3) falls below 10 meV/Å at 31.7 Ry: the first cutoff tried above it.
@@ -146,10 +155,19 @@ def test_the_series_picks_the_cheapest_settings_that_hold() -> None:
 
 
 def test_a_molecule_has_no_k_point_series() -> None:
-    result = run_series(molecule("H2O", vacuum=6.0), METHOD, Made(), hardest_cutoff_ry=40.0)
+    water = molecule("H2O", vacuum=6.0)
+    dft = derive_dft([water]).dft
+    assert [knob.setting for knob in knobs_of(dft, water)] == ["cutoff_ry"]
+    water.pbc = True
+    assert [knob.setting for knob in knobs_of(dft, water)] == ["cutoff_ry", "kspacing_per_a"]
+
+
+def test_a_setting_that_has_no_series_stays() -> None:
+    result = run_series(molecule("H2O", vacuum=6.0), METHOD, KNOBS[:1], Made())
     assert isinstance(result, dict)
     assert [item["setting"] for item in result["series"]] == ["cutoff_ry"]
-    assert result["chosen"]["kspacing_per_a"] == METHOD["kspacing_per_a"]
+    assert result["method"]["kspacing_per_a"] == METHOD["kspacing_per_a"]
+    assert "kspacing_per_a" not in result["chosen"]
 
 
 def test_a_file_is_converged_with_the_settings_that_it_would_be_labelled_with(
@@ -175,7 +193,7 @@ def test_a_file_is_converged_with_the_settings_that_it_would_be_labelled_with(
     assert read_json(tmp_path / "out" / "convergence.json") == result
     for suffix in ("png", "svg"):
         assert (tmp_path / "out" / f"convergence.{suffix}").stat().st_size > 5000
-    with pytest.raises(InputError, match="plane waves"):
+    with pytest.raises(InputError, match="no settings to converge"):
         converge_file(
             tmp_path / "si.xyz", tmp_path / "other", engine="ase_calculator", label=machine
         )

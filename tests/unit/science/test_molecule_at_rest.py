@@ -19,6 +19,7 @@ from mlip_autopipec.base.labels import Label, LabelJob
 from mlip_autopipec.base.structures import Candidate, Provenance, atoms_to_json
 from mlip_autopipec.base.tasks import Outcome, Task, TaskSpec
 from mlip_autopipec.base.values import Json
+from mlip_autopipec.commands.label.method import derive_dft
 from mlip_autopipec.engines.dft.quantum_espresso.inputs import write_input
 from mlip_autopipec.science import lattices
 from mlip_autopipec.science import molecule_at_rest as molecule
@@ -216,9 +217,7 @@ def test_a_molecule_cut_by_the_faces_of_its_box_is_put_together() -> None:
 
 def test_the_correction_for_images_is_for_what_has_none() -> None:
     method: Json = {
-        **simulated_plan().dft.label_method(),
-        "functional": "PBE",
-        "pseudos": {"O": "O.upf", "H": "H.upf"},
+        **derive_dft([in_a_box(WATER)]).dft.label_method(),
         "isolated": "martyna_tuckerman",
     }
     valence = {"H": 1.0, "O": 6.0}

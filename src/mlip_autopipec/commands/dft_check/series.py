@@ -23,12 +23,12 @@ from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.base.values import Json, content_hash
 from mlip_autopipec.commands.dft_check.labels import SeriesLabels
 from mlip_autopipec.commands.label.method import derive_dft
-from mlip_autopipec.commands.label.options import asking_for_check
+from mlip_autopipec.commands.label.options import asking_for_check, converging
 from mlip_autopipec.commands.label.structures import read_structures
 from mlip_autopipec.config.dft_check import RESULT
 from mlip_autopipec.config.plan import DftPlan, ExecutorPlan
 from mlip_autopipec.engines import registry
-from mlip_autopipec.engines.dft_port import Converges, Knob
+from mlip_autopipec.engines.dft_port import Knob
 from mlip_autopipec.science import dft_series as series
 
 __all__ = [
@@ -66,11 +66,11 @@ def converge_file(
     process may use. Raises InputError for a file that cannot be read, unknown families or settings,
     and engines without settings to converge.
     """
+    name = engine or registry.DEFAULT_DFT
+    converging(name)
     structure = read_structures([file])[0].atoms
     wishes = {"family": family} if family else {}
-    dft = derive_dft(
-        [structure], engine=engine or registry.DEFAULT_DFT, wishes=wishes, settings=settings
-    ).dft
+    dft = derive_dft([structure], engine=name, wishes=wishes, settings=settings).dft
     asking_for_check(dft, {})
     executor = ExecutorPlan(cores=cores or len(os.sched_getaffinity(0)))
     return converge_cell(structure, dft, folder, executor, label=label)
@@ -112,8 +112,7 @@ def converge_cell(
 
 def knobs_of(dft: DftPlan, atoms: Atoms) -> Sequence[Knob]:
     """The series of a cell, from the settings of ``dft``."""
-    engine = registry.dft_engine(dft.engine)
-    assert isinstance(engine, Converges)  # whoever asks for a series was told before
+    engine = converging(dft.engine)
     periodic = (bool(atoms.pbc[0]), bool(atoms.pbc[1]), bool(atoms.pbc[2]))
     return engine.knobs(dft.method, sorted(set(atoms.get_chemical_symbols())), periodic)
 

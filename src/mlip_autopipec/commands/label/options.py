@@ -21,6 +21,7 @@ from mlip_autopipec.engines.dft_port import Converges
 __all__ = [
     "Options",
     "asking_for_check",
+    "converging",
     "parse_arguments",
     "parse_budget",
     "parse_settings",
@@ -63,14 +64,19 @@ class Options:
         return {key: value for key, value in named.items() if value}
 
 
-def asking_for_check(dft: DftPlan, settings: Mapping[str, Any]) -> DftPlan:
-    """The method with a check to come. Raises InputError where nothing is left to choose."""
-    engine = registry.dft_engine(dft.engine)
+def converging(name: str) -> Converges:
+    """The DFT code of this name. Raises InputError where it has no settings to converge."""
+    engine = registry.dft_engine(name)
     if not isinstance(engine, Converges):
         raise InputError(
-            f"{engine.title} has no settings to converge", key="--converge", value=dft.engine
+            f"{engine.title} has no settings to converge", key="--converge", value=name
         )
-    for key in engine.chosen:
+    return engine
+
+
+def asking_for_check(dft: DftPlan, settings: Mapping[str, Any]) -> DftPlan:
+    """The method with a check to come. Raises InputError where nothing is left to choose."""
+    for key in converging(dft.engine).chosen:
         if key in settings:
             raise InputError(
                 "is what --converge chooses", key=f"--set {key}", hint="give one of the two"
