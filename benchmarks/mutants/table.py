@@ -237,7 +237,7 @@ MUTANTS = (
     ),
     Mutant(
         "sign of the virial in MD",
-        "engines/md/lammps/evaluators/ace.py",
+        "engines/md/lammps/potential_fix.py",
         "(-result.virial)",
         "(result.virial)",
         _MD,

@@ -82,7 +82,7 @@ class TestPairTrainer(TrainerContract):
         md = Simulation(start, still, ("Cu",), Dynamics("nve", 300.0, 0.0, 1.0, 1), evaluator)
         md.run(0)
         atoms, energy, forces = md.atoms(), md.thermo("pe"), md.forces()
-        pressure_bar, gamma = md.thermo("press"), md.ace.gamma
+        pressure_bar, gamma = md.thermo("press"), md.potential.gamma
         md.close()
         atoms.calc = self.trainer.calculator(trained.folder)
         assert energy == pytest.approx(atoms.get_potential_energy(), abs=1e-6)

@@ -125,7 +125,7 @@ def test_energy_forces_pressure_and_grade_equal_ase_in_a_skewed_cell(narrow):
         expected_bar = (kinetic_pressure - atoms.get_stress()[:3].mean()) / units.bar
         assert simulation.thermo("press") == pytest.approx(expected_bar, rel=1e-4)
         if simulation.step % 10 == 0:
-            assert np.allclose(simulation.ace.gamma, atoms.calc.results["gamma"], atol=1e-6)
+            assert np.allclose(simulation.potential.gamma, atoms.calc.results["gamma"], atol=1e-6)
     assert simulation.thermo("nbuild") > 0
     simulation.close()
 

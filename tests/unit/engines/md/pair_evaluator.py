@@ -11,7 +11,7 @@ import numpy as np
 from ase.calculators.lj import LennardJones
 
 from mlip_autopipec.base.files import read_json, write_json
-from mlip_autopipec.engines.md.lammps.evaluators.ace import Forces
+from mlip_autopipec.engines.md.lammps.evaluators import Forces
 
 __all__ = ["PairEvaluator", "potential", "reference"]
 
@@ -37,7 +37,7 @@ def potential(folder: Path, grades: Sequence[float] = (0.5,), *, then: Path | No
 
 @dataclass
 class PairEvaluator:
-    """Stands for :class:`AceEvaluator`: same methods, same units, pyace's sign of the virial."""
+    """Stands for :class:`AceEvaluator`: same methods, same units, the sign of its virial."""
 
     folder: Path
     elements: Sequence[str]

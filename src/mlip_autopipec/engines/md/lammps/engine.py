@@ -241,7 +241,7 @@ class _Exploration:
         self._exceeded, self._found = False, []
         try:
             self.simulation.run(steps)
-            reason = self.simulation.ace.halted
+            reason = self.simulation.potential.halted
         except UnphysicalMotionError as error:
             reason = str(error)
         self.counters.step = max(self.counters.step, self.simulation.step)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.engines.md.lammps.evaluators import Evaluator
-from mlip_autopipec.engines.md.lammps.evaluators.ace import AceFix
 from mlip_autopipec.engines.md.lammps.library import open_lammps
+from mlip_autopipec.engines.md.lammps.potential_fix import PotentialFix
 
 __all__ = ["Dynamics", "Frame", "Simulation", "UnphysicalMotionError", "maxwell_velocities"]
 
@@ -83,10 +83,10 @@ def maxwell_velocities(atoms: Atoms, temperature_k: float, rng: np.random.Genera
 class Simulation:
     """A periodic system under one potential.
 
-    ``elements`` fixes the atom types. ``on_gamma``: see :class:`AceFix`. ``first_step`` continues a
-    count of steps. The cell is turned into LAMMPS' lower triangular form, so frames come back in a
-    rotated system of axes. Raises InputError for a structure that is not periodic in three
-    directions.
+    ``elements`` fixes the atom types. ``on_gamma``: see :class:`PotentialFix`. ``first_step``
+    continues a count of steps. The cell is turned into LAMMPS' lower triangular form, so frames
+    come back in a rotated system of axes. Raises InputError for a structure that is not periodic in
+    three directions.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Simulation:
         self._lmp.command("pair_coeff * *")
         self._lmp.command(f"reset_timestep {first_step}")
         self._lmp.command(f"timestep {dynamics.timestep_fs / 1000.0}")
-        self.ace = AceFix(self._lmp, evaluator, gamma_every, on_gamma)
+        self.potential = PotentialFix(self._lmp, evaluator, gamma_every, on_gamma)
         self._integrate()
         self._lmp.command("thermo_style custom step temp pe etotal press vol")
         self._lmp.command("thermo_modify lost error")
@@ -173,29 +173,29 @@ class Simulation:
         return int(self._lmp.extract_global("ntimestep"))
 
     def run(self, steps: int) -> None:
-        """Run up to ``steps``; fewer when the fix halted (see ``ace.halted``).
+        """Run up to ``steps``; fewer when the fix halted (see ``potential.halted``).
 
         Raises UnphysicalMotionError when LAMMPS gives up on the trajectory, and whatever the
         callback raised.
         """
-        self.ace.reset()
+        self.potential.reset()
         self._lmp.command("timer timeout off")
         try:
             self._lmp.command(f"run {steps} post no")
         except Exception as error:
-            if self.ace.error is None and any(sign in str(error) for sign in _LOST):
+            if self.potential.error is None and any(sign in str(error) for sign in _LOST):
                 raise UnphysicalMotionError(str(error).strip().splitlines()[0]) from error
-            if self.ace.error is None:
+            if self.potential.error is None:
                 raise
-        if self.ace.error is not None:
-            raise self.ace.error
+        if self.potential.error is not None:
+            raise self.potential.error
 
     def swap(self, evaluator: Evaluator) -> None:
         """Put another potential in place: same instance, positions, velocities and thermostat."""
-        if abs(evaluator.cutoff_a - self.ace.evaluator.cutoff_a) > 1e-9:
+        if abs(evaluator.cutoff_a - self.potential.evaluator.cutoff_a) > 1e-9:
             self._lmp.command(f"pair_style zero {evaluator.cutoff_a} full")
             self._lmp.command("pair_coeff * *")
-        self.ace.use(evaluator)
+        self.potential.use(evaluator)
 
     def thermo(self, keyword: str) -> float:
         """A thermodynamic keyword of LAMMPS (temp K, pe and etotal eV, press bar, vol Å³)."""

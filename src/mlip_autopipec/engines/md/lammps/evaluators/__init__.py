@@ -8,14 +8,20 @@ its own folder.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.plugins import Plugins
 from mlip_autopipec.engines import registry
 
-__all__ = ["EVALUATORS", "Evaluator", "evaluator_of", "require"]
+__all__ = ["EVALUATORS", "Evaluator", "Forces", "evaluator_of", "require"]
+
+FloatArray = NDArray[np.float64]
 
 EVALUATORS = Plugins(
     "evaluator for LAMMPS",
@@ -23,6 +29,18 @@ EVALUATORS = Plugins(
     "mlip_autopipec.lammps_evaluator",
     {"ace": "mlip_autopipec.engines.md.lammps.evaluators.ace:AceEvaluator"},
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Forces:
+    """Energy (eV); forces (n, 3) in eV/Å; virial (6,) in eV, -sum(r_ij f_ij), in the order xx yy zz
+    xy xz yz; gamma (n,), the extrapolation grade of each atom, where it was asked for.
+    """
+
+    energy_ev: float
+    forces: FloatArray
+    virial: FloatArray
+    gamma: FloatArray | None
 
 
 class Evaluator(Protocol):
@@ -39,10 +57,8 @@ class Evaluator(Protocol):
         """
         ...
 
-    def compute(self, positions: Any, *, graded: bool) -> Any:
-        """:class:`..evaluators.ace.Forces` of ``positions`` (atoms then ghosts, 3) in Å; with an
-        extrapolation grade of each atom when ``graded``.
-        """
+    def compute(self, positions: Any, *, graded: bool) -> Forces:
+        """Of ``positions`` (atoms then ghosts, 3) in Å; with gamma of each atom when ``graded``."""
         ...
 
 
