@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from mlip_autopipec.base.labels import LabelJob
 from mlip_autopipec.base.tasks import ERROR, LOST, PERSON, STOPPED, Failure, Outcome
-from mlip_autopipec.base.values import Json
 from mlip_autopipec.campaign.events import AttemptEnded
+from mlip_autopipec.campaign.payloads import LabelPayload
 from mlip_autopipec.campaign.state import TaskRecord
 from mlip_autopipec.config.label_plan import LabelPlan
 from mlip_autopipec.config.plan import Plan
@@ -61,11 +62,12 @@ def _judge_label(
     scientific = [f for f in record.failures if f.kind not in (LOST, STOPPED)]
     assert outcome.failure is not None
     failures = [*scientific, outcome.failure]
-    job = LabelJob.from_json(record.payload["job"])
+    label = LabelPayload.from_json(record.payload)
+    job = label.job
     following = repair(job, failures) if len(failures) < plan.dft.max_attempts else None
     if following is None:
         return AttemptEnded(record.task.id, attempt, outcome, "quarantined")
-    payload: Json = {**record.payload, "job": following.to_json()}
+    payload = replace(label, stored_job=following.to_json()).to_json()
     return AttemptEnded(
         record.task.id, attempt, outcome, "retry", payload, cure=_difference(job, following)
     )

@@ -18,6 +18,8 @@ from mlip_autopipec.base.values import Json
 from mlip_autopipec.campaign.budget import room
 from mlip_autopipec.campaign.first_set import generated
 from mlip_autopipec.campaign.labels import label_task
+from mlip_autopipec.campaign.payloads import HitRatePayload
+from mlip_autopipec.campaign.results import GenerateResult
 from mlip_autopipec.campaign.schedule import PRIORITY, PRIORITY_AUDIT_LABEL
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.config.plan import Plan
@@ -41,7 +43,9 @@ def audited_labels(plan: Plan, state: CampaignState) -> list[Task]:
     if waits or state.labels(AUDIT) or room(plan, state) <= 0:
         return []
     offered: list[Json] = [
-        item for record in generated(state) for item in record.result.get("audit", [])
+        item
+        for record in generated(state)
+        for item in GenerateResult.from_json(record.result).stored_audit
     ]
     if not offered:
         return []
@@ -59,7 +63,7 @@ def hit_rate(plan: Plan, state: CampaignState) -> list[Task]:
     Not where the surrogate lacks an element, and never twice: the screen is not used again.
     """
     if state.of_kind("hit_rate") or any(
-        record.result.get("geometry_only") for record in generated(state)
+        GenerateResult.from_json(record.result).geometry_only for record in generated(state)
     ):
         return []
     audited = state.labels(AUDIT)
@@ -71,7 +75,7 @@ def hit_rate(plan: Plan, state: CampaignState) -> list[Task]:
     accepted, rejected = _telling(first), _telling(audited)
     if not accepted:
         return []
-    payload = {"accepted": accepted, "audited": rejected}
+    payload = HitRatePayload(tuple(accepted), tuple(rejected)).to_json()
     return [Task("hit_rate", payload, (*accepted, *rejected), priority=PRIORITY["hit_rate"])]
 
 

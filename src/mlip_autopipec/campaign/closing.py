@@ -25,9 +25,7 @@ def trouble(plan: Plan, state: CampaignState) -> str | None:
             return record.failures[-1].message
     # Not those that check the screen: it rejected them because DFT might fail.
     ended = [
-        record
-        for record in state.of_kind("label")
-        if record.ended and record.task.payload["purpose"] != AUDIT
+        record for record in state.of_kind("label") if record.ended and record.purpose != AUDIT
     ]
     lost = [record for record in ended if record.status == "quarantined"]
     most = plan.rules.quarantined_share * len(ended)
@@ -77,11 +75,7 @@ def close(plan: Plan, state: CampaignState, reason: str) -> list[Command]:
         CancelTask(record.task.id, reason)
         for record in state.active()
         if record.task.kind in ("generate", "select", "explore", "harvest")
-        or (
-            record.task.kind == "label"
-            and record.status == "queued"
-            and record.task.payload["purpose"] in SPARED
-        )
+        or (record.task.kind == "label" and record.status == "queued" and record.purpose in SPARED)
     ]
     if state.active("label") or state.active("train") or commands:
         return commands

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlip_autopipec.base.tasks import Task
 from mlip_autopipec.campaign.budget import room
+from mlip_autopipec.campaign.payloads import ExplorePayload, HarvestPayload
 from mlip_autopipec.campaign.schedule import PRIORITY
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.config.plan import Condition, Plan
@@ -32,7 +33,9 @@ def passed(plan: Plan, state: CampaignState, condition: Condition) -> bool:
 def visits(state: CampaignState, condition: Condition) -> list[TaskRecord]:
     """All MD tasks at a condition, oldest first."""
     return [
-        r for r in state.of_kind("explore") if r.task.payload["condition"]["name"] == condition.name
+        record
+        for record in state.of_kind("explore")
+        if record.asked(ExplorePayload).condition.name == condition.name
     ]
 
 
@@ -74,7 +77,7 @@ def explore(plan: Plan, state: CampaignState) -> list[Task]:
     ]
     if not wanted and state.active("train") and not state.active("explore"):
         wanted = [plan.exploration.conditions[-1]]
-    open_names = {record.task.payload["condition"]["name"] for record in state.active("explore")}
+    open_names = {record.asked(ExplorePayload).condition.name for record in state.active("explore")}
     wanted = [condition for condition in wanted if condition.name not in open_names]
     return [_visit(plan, state, condition, crystal.task.id) for condition in wanted[:free]]
 
@@ -97,12 +100,8 @@ def _may_visit(plan: Plan, state: CampaignState, condition: Condition) -> bool:
 def _visit(plan: Plan, state: CampaignState, condition: Condition, crystal: str) -> Task:
     number = len(visits(state, condition))
     index = [item.name for item in plan.exploration.conditions].index(condition.name)
-    payload = {
-        "condition": condition.model_dump(mode="json"),
-        "visit": number,
-        "seed": plan.seed + 1000 * (index + 1) + number,
-    }
-    return Task("explore", payload, (crystal,), priority=PRIORITY["explore"])
+    payload = ExplorePayload(condition, number, seed=plan.seed + 1000 * (index + 1) + number)
+    return Task("explore", payload.to_json(), (crystal,), priority=PRIORITY["explore"])
 
 
 def harvest(plan: Plan, state: CampaignState) -> list[Task]:
@@ -131,11 +130,12 @@ def harvest(plan: Plan, state: CampaignState) -> list[Task]:
     count = min(plan.selection.batch_count, room(plan, state))
     if count <= 0:
         return []
-    payload = {
-        "batch": len(state.of_kind("harvest")),
-        "files": [candidate.file for candidate in pending],
-        "potential": state.current.folder,
-        "count": count,
-        "seed": plan.seed + len(state.of_kind("harvest")),
-    }
-    return [Task("harvest", payload, priority=PRIORITY["harvest"])]
+    batch = len(state.of_kind("harvest"))
+    payload = HarvestPayload(
+        batch=batch,
+        files=tuple(candidate.file for candidate in pending),
+        potential=state.current.folder,
+        count=count,
+        seed=plan.seed + batch,
+    )
+    return [Task("harvest", payload.to_json(), priority=PRIORITY["harvest"])]

@@ -5,8 +5,8 @@ labelled first.
 from __future__ import annotations
 
 from mlip_autopipec.base.tasks import Task
-from mlip_autopipec.base.values import Json
 from mlip_autopipec.campaign.budget import room
+from mlip_autopipec.campaign.payloads import GeneratePayload, SelectPayload
 from mlip_autopipec.campaign.schedule import PRIORITY
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.config.plan import Plan
@@ -22,11 +22,7 @@ def generate(plan: Plan, state: CampaignState) -> list[Task]:
     return [
         Task(
             "generate",
-            {
-                "batch": i,
-                "strategies": [s.model_dump(mode="json") for s in batch],
-                "seed": plan.seed + i,
-            },
+            GeneratePayload(i, tuple(batch), seed=plan.seed + i).to_json(),
             cores=max(1, cores // len(plan.generation.batches)),
             priority=PRIORITY["generate"],
         )
@@ -46,13 +42,13 @@ def select(plan: Plan, state: CampaignState) -> list[Task]:
     """Thin the candidates of all generation tasks to the first training set, by
     ``selection.method``.
     """
-    payload: Json = {
-        "count": min(plan.selection.initial_count, room(plan, state)),
-        "method": plan.selection.method,
-        "random_fraction": plan.selection.random_fraction,
-        "seed": plan.seed,
-    }
-    if state.of_kind("select"):
-        return []
     needs = tuple(record.task.id for record in generated(state))
-    return [Task("select", payload, needs, priority=PRIORITY["select"])] if needs else []
+    if state.of_kind("select") or not needs:
+        return []
+    payload = SelectPayload(
+        count=min(plan.selection.initial_count, room(plan, state)),
+        method=plan.selection.method,
+        random_fraction=plan.selection.random_fraction,
+        seed=plan.seed,
+    )
+    return [Task("select", payload.to_json(), needs, priority=PRIORITY["select"])]

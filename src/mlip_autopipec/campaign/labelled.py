@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlip_autopipec.base.labels import Label, LabelledStructure
-from mlip_autopipec.base.structures import Candidate
+from mlip_autopipec.campaign.payloads import LabelPayload
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 
 __all__ = ["labelled_structure", "labelled_structures"]
@@ -11,7 +11,7 @@ __all__ = ["labelled_structure", "labelled_structures"]
 
 def labelled_structure(record: TaskRecord) -> LabelledStructure:
     """The structure and label of a finished label task."""
-    candidate = Candidate.from_json(record.task.payload["candidate"])
+    candidate = record.asked(LabelPayload).candidate
     label = Label.from_json(record.result)
     return LabelledStructure(
         record.task.id, candidate.atoms, label, candidate.provenance, candidate.core

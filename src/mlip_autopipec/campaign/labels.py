@@ -9,6 +9,7 @@ from mlip_autopipec.base.structures import Candidate
 from mlip_autopipec.base.tasks import Task, TaskKind
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.campaign.budget import room
+from mlip_autopipec.campaign.payloads import LabelPayload
 from mlip_autopipec.campaign.schedule import PRIORITY_HARVEST_LABEL, PRIORITY_LABEL
 from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.config.plan import Plan
@@ -47,7 +48,5 @@ def label_task(
     property that it belongs to.
     """
     job = job or LabelJob(Candidate.from_json(candidate).atoms, plan.dft.label_method())
-    payload = {"candidate": candidate, "job": job.to_json(), "purpose": purpose}
-    if of_property is not None:
-        payload["property"] = of_property
-    return Task("label", payload, cores=plan.dft.cores, priority=priority)
+    payload = LabelPayload(job.to_json(), purpose, candidate, of_property)
+    return Task("label", payload.to_json(), cores=plan.dft.cores, priority=priority)

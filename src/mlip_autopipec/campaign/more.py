@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from mlip_autopipec.base.tasks import Task
-from mlip_autopipec.base.values import Json, content_hash
 from mlip_autopipec.campaign.budget import room
 from mlip_autopipec.campaign.first_set import generated
+from mlip_autopipec.campaign.payloads import LabelPayload, SelectPayload
+from mlip_autopipec.campaign.results import SelectResult
 from mlip_autopipec.campaign.schedule import PRIORITY
 from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.config.plan import Plan
@@ -28,7 +29,7 @@ def fill(plan: Plan, state: CampaignState) -> list[Task]:
         or state.of_kind("select")[-1].order > state.of_kind("train")[-1].order
     ):
         return []
-    labelling = any(record.task.payload["purpose"] == "train" for record in state.active("label"))
+    labelling = any(record.purpose == "train" for record in state.active("label"))
     return widen(plan, state) if labelling and state.cores_in_use < plan.executor.cores else []
 
 
@@ -39,23 +40,23 @@ def widen(plan: Plan, state: CampaignState) -> list[Task]:
     labelled = tuple(record.task.id for record in state.labels("train") if record.status == "done")
     count = min(plan.selection.batch_count, room(plan, state))
     pool_is_empty = any(
-        record.status == "done" and not record.result["candidates"]
+        record.status == "done" and not SelectResult.from_json(record.result).stored_candidates
         for record in state.of_kind("select")
     )
     if not labelled or count <= 0 or pool_is_empty:
         return []
     batch = len(state.of_kind("select"))
-    payload: Json = {
-        "count": count,
-        "method": plan.selection.later_method,
-        "random_fraction": plan.selection.random_fraction,
-        "seed": plan.seed + batch,
-        "existing": list(labelled),
-        "refused": [
-            content_hash(record.task.payload["candidate"]["atoms"])
+    payload = SelectPayload(
+        count=count,
+        method=plan.selection.later_method,
+        random_fraction=plan.selection.random_fraction,
+        seed=plan.seed + batch,
+        existing=labelled,
+        refused=tuple(
+            record.asked(LabelPayload).atoms_hash
             for record in state.labels("train")
             if record.status == "quarantined"
-        ],
-    }
+        ),
+    )
     pool = tuple(record.task.id for record in generated(state))
-    return [Task("select", payload, (*pool, *labelled), priority=PRIORITY["select"])]
+    return [Task("select", payload.to_json(), (*pool, *labelled), priority=PRIORITY["select"])]

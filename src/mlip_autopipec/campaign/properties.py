@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mlip_autopipec.base.labels import Label, PotentialRef
-from mlip_autopipec.base.structures import Candidate, atoms_from_json
 from mlip_autopipec.base.values import Json
+from mlip_autopipec.campaign.payloads import LabelPayload, ValidatePayload
+from mlip_autopipec.campaign.results import GenerateResult
 from mlip_autopipec.campaign.schedule import PRIORITY_FIRST_ANSWER
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.config.plan import Plan
@@ -41,7 +42,7 @@ def labels_of(plan: Plan, state: CampaignState) -> dict[str, list[TaskRecord]]:
     found: dict[str, list[TaskRecord]] = {name: [] for name in plan.validation.each}
     only = next(iter(found))
     for record in state.labels("validate"):
-        found[record.task.payload.get("property", only)].append(record)
+        found[record.asked(LabelPayload).of_property or only].append(record)
     return found
 
 
@@ -68,13 +69,14 @@ def next_questions(
 
 
 def _known(plan: Plan, source: TaskRecord, name: str, asked: list[TaskRecord]) -> Known:
+    generated = GenerateResult.from_json(source.result)
     return Known(
-        start=atoms_from_json(source.result["ground_state"]),
+        start=generated.ground_state,
         surrogate=plan.surrogate.engine,
-        prepared=stored.prepared(source.result).get(name),
+        prepared=generated.prepared.get(name),
         answers=tuple(
             Answer(
-                Candidate.from_json(record.task.payload["candidate"]),
+                record.asked(LabelPayload).candidate,
                 Label.from_json(record.result) if record.status == "done" else None,
             )
             for record in asked
@@ -100,7 +102,8 @@ def _owed(plan: Plan, state: CampaignState, name: str, asked: list[TaskRecord]) 
 def validation_of(state: CampaignState, potential: PotentialRef) -> Json | None:
     """Result of the latest validation of a potential, if it was done."""
     for record in reversed(state.of_kind("validate")):
-        if record.status == "done" and record.task.payload["potential"] == potential.folder:
+        asked = record.asked(ValidatePayload)
+        if record.status == "done" and asked.potential == potential.folder:
             return record.result
     return None
 

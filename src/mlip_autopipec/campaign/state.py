@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from mlip_autopipec.base.labels import PotentialRef
 from mlip_autopipec.base.tasks import PERSON, Failure, Outcome, Task, TaskKind
@@ -29,11 +29,23 @@ from mlip_autopipec.campaign.events import (
     TaskCancelled,
     TaskPlanned,
 )
+from mlip_autopipec.campaign.payloads import (
+    Asked,
+    HarvestPayload,
+    LabelPayload,
+    TrainPayload,
+)
+from mlip_autopipec.campaign.results import HarvestResult, SelectResult
 
 __all__ = ["Attempt", "CampaignState", "MdCandidate", "TaskRecord", "TaskStatus", "fold"]
 
 # Tasks whose result holds candidates that are to be labelled.
-_SOURCES: tuple[TaskKind, ...] = ("select", "harvest")
+_SOURCES: dict[TaskKind, type[SelectResult | HarvestResult]] = {
+    "select": SelectResult,
+    "harvest": HarvestResult,
+}
+
+Payload = TypeVar("Payload", bound=Asked)
 
 TaskStatus = Literal["queued", "running", "done", "quarantined", "cancelled"]
 
@@ -58,6 +70,7 @@ class Attempt:
 class TaskRecord:
     """A task with all its attempts. ``payload`` is that of the next or current attempt.
 
+    ``purpose``: of a label, what it is made for.
     ``offered``: what a finished selection or harvest proposed, by the hash of the candidate;
     ``unlabelled``: those of them that no label task was planned for.
     """
@@ -66,10 +79,19 @@ class TaskRecord:
     order: int
     status: TaskStatus = "queued"
     payload: Json = field(default_factory=dict)
+    purpose: str | None = None
     attempts: list[Attempt] = field(default_factory=list)
     salvage_attempt: int | None = None
     offered: dict[str, Json] = field(default_factory=dict, repr=False)
     unlabelled: dict[str, Json] = field(default_factory=dict, repr=False)
+    _asked: Any = field(default=None, repr=False, compare=False)
+
+    def asked(self, kind: type[Payload]) -> Payload:
+        """What the task asks, as the class of its kind; read once."""
+        if not isinstance(self._asked, kind):
+            self._asked = kind.from_json(self.task.payload)
+        found: Payload = self._asked
+        return found
 
     @property
     def result(self) -> Json:
@@ -171,7 +193,7 @@ class CampaignState:
         MD that was killed and continued streams a frame a second time: another candidate, the same
         structure.
         """
-        return _calculation(label) in self._calculations
+        return LabelPayload.from_json(label.payload).calculation_hash in self._calculations
 
     def active(self, kind: TaskKind | None = None) -> list[TaskRecord]:
         """Tasks that are queued or running."""
@@ -205,7 +227,11 @@ class CampaignState:
     @property
     def harvested(self) -> set[str]:
         """Candidate files that some harvest has dealt with."""
-        return {file for record in self.of_kind("harvest") for file in record.task.payload["files"]}
+        return {
+            file
+            for record in self.of_kind("harvest")
+            for file in record.asked(HarvestPayload).files
+        }
 
     def pending_candidates(self) -> list[MdCandidate]:
         taken = self.harvested
@@ -214,7 +240,7 @@ class CampaignState:
     def trained_labels(self) -> set[str]:
         """Labels that the latest training task (finished or not) has seen."""
         trainings = self.of_kind("train")
-        return set(trainings[-1].task.payload["labels"]) if trainings else set()
+        return set(trainings[-1].asked(TrainPayload).labels) if trainings else set()
 
     def asleep(self) -> bool:
         """Whether all that is left is MD that waits for a better potential than the current one."""
@@ -276,19 +302,21 @@ class CampaignState:
         bisect.insort(self._queue, (record.task.priority, record.order, name))
 
     def _plan_label(self, record: TaskRecord) -> None:
-        self._calculations.add(_calculation(record.task))
-        purpose = record.task.payload["purpose"]
-        self._purposes.setdefault(purpose, []).append(record)
-        if purpose != "train":
+        label = record.asked(LabelPayload)
+        record.purpose = label.purpose
+        self._calculations.add(label.calculation_hash)
+        self._purposes.setdefault(label.purpose, []).append(record)
+        if label.purpose != "train":
             return
-        candidate = content_hash(record.task.payload.get("candidate"))
+        candidate = label.candidate_hash
         self._label_of[candidate] = record
         for kind in _SOURCES:
             for source in self._kinds.get(kind, ()):
                 source.unlabelled.pop(candidate, None)
 
     def _offer(self, source: TaskRecord) -> None:
-        source.offered = {content_hash(item): item for item in source.result["candidates"]}
+        found = _SOURCES[source.task.kind].from_json(source.result)
+        source.offered = {content_hash(item): item for item in found.stored_candidates}
         source.unlabelled = {
             name: item for name, item in source.offered.items() if name not in self._label_of
         }
@@ -346,10 +374,6 @@ class CampaignState:
             case MdProgressed():
                 attempt.progress, attempt.waiting = event, event.waiting
                 attempt.potential = event.potential or attempt.potential
-
-
-def _calculation(label: Task) -> str:
-    return content_hash([label.payload["purpose"], label.payload["job"]])
 
 
 def fold(events: Iterable[Event]) -> CampaignState:

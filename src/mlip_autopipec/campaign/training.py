@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlip_autopipec.base.tasks import Task
 from mlip_autopipec.campaign.exploring import unpassed_conditions
+from mlip_autopipec.campaign.payloads import TrainPayload
 from mlip_autopipec.campaign.schedule import PRIORITY
 from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.config.plan import Plan
@@ -67,15 +68,17 @@ def training_task(plan: Plan, state: CampaignState, labels: list[str], *, final:
     same = [potential for potential in state.potentials if potential.trainer == trainer]
     warm = bool(same) and trainer == training.trainer and len(same) % plan.rules.cold_every != 0
     current = state.current
-    payload = {
-        "round": number,
-        "trainer": trainer,
-        "labels": labels,
-        "warm_start": same[-1].folder if warm else None,
-        "previous": current.folder if current else None,
-        "seed": plan.seed,
-    }
-    return Task("train", payload, tuple(labels), cores=training.cores, priority=PRIORITY["train"])
+    payload = TrainPayload(
+        round=number,
+        trainer=trainer,
+        labels=tuple(labels),
+        warm_start=same[-1].folder if warm else None,
+        previous=current.folder if current else None,
+        seed=plan.seed,
+    )
+    return Task(
+        "train", payload.to_json(), payload.labels, training.cores, priority=PRIORITY["train"]
+    )
 
 
 def final_training(plan: Plan, state: CampaignState) -> list[Task]:
@@ -88,6 +91,6 @@ def final_training(plan: Plan, state: CampaignState) -> list[Task]:
     if not labels or (learned and not set(labels) - state.trained_labels()):
         return []
     failed = [record for record in state.of_kind("train") if record.status == "quarantined"]
-    if failed and failed[-1].task.payload["labels"] == labels:
+    if failed and list(failed[-1].asked(TrainPayload).labels) == labels:
         return []
     return [training_task(plan, state, labels, final=True)]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from mlip_autopipec.base.labels import LabelJob, PotentialRef
 from mlip_autopipec.base.tasks import Task
-from mlip_autopipec.base.values import Json
 from mlip_autopipec.campaign.labels import label_task
+from mlip_autopipec.campaign.payloads import ValidatePayload
 from mlip_autopipec.campaign.properties import labels_of, next_questions, owed, source_of
 from mlip_autopipec.campaign.schedule import (
     PRIORITY,
@@ -56,7 +56,7 @@ def validate(plan: Plan, state: CampaignState, *, closing: bool = False) -> list
     if not closing and owed(plan, state):
         return []
     labels = {
-        name: [record.task.id for record in asked if record.status == "done"]
+        name: tuple(record.task.id for record in asked if record.status == "done")
         for name, asked in labels_of(plan, state).items()
     }
     labels = {name: ids for name, ids in labels.items() if ids}
@@ -70,7 +70,9 @@ def validate(plan: Plan, state: CampaignState, *, closing: bool = False) -> list
     ]
 
 
-def _validation_task(potential: PotentialRef, labels: dict[str, list[str]], source: str) -> Task:
-    payload: Json = {"potential": potential.folder, "labels": labels, "source": source}
+def _validation_task(
+    potential: PotentialRef, labels: dict[str, tuple[str, ...]], source: str
+) -> Task:
+    payload = ValidatePayload(potential.folder, labels, source).to_json()
     needs = (*(task_id for ids in labels.values() for task_id in ids), source)
     return Task("validate", payload, needs, priority=PRIORITY["validate"])
