@@ -20,6 +20,7 @@ from ase.calculators.calculator import Calculator
 
 from mlip_autopipec.base.files import read_json, write_json
 from mlip_autopipec.base.labels import Label, LabelJob
+from mlip_autopipec.base.problems import validate
 from mlip_autopipec.base.structures import Candidate
 from mlip_autopipec.base.tasks import Failure, Outcome, Task, TaskSpec
 from mlip_autopipec.base.values import Json
@@ -29,7 +30,6 @@ from mlip_autopipec.config.input import UserInput
 from mlip_autopipec.config.label_plan import LabelPlan
 from mlip_autopipec.config.load import PreparedPlan
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.config.problems import validate
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import MdJob, MdResult
 from mlip_autopipec.engines.potential_folder import calculator_of, maker_of

@@ -16,11 +16,11 @@ from ase.data import atomic_numbers, covalent_radii
 
 from mlip_autopipec.base.errors import InputError, MlipError
 from mlip_autopipec.base.labels import Label, LabelledStructure
+from mlip_autopipec.base.problems import validate
 from mlip_autopipec.base.process import run_prepared
 from mlip_autopipec.base.structures import Provenance
 from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.base.values import Json
-from mlip_autopipec.config.problems import validate
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import TrainerFacts, TrainerSettings, TrainJob
 from mlip_autopipec.engines.potential_folder import sign

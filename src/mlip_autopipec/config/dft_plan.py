@@ -13,9 +13,9 @@ from pydantic import (
 )
 
 from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.base.problems import complaint_of, validate
 from mlip_autopipec.base.section import Count, Positive, Section, complaint
 from mlip_autopipec.base.values import Json, content_hash
-from mlip_autopipec.config.problems import complaint_of, validate
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.dft_port import DftMethod, DftWishes
 

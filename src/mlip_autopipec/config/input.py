@@ -27,10 +27,10 @@ from pydantic import (
 )
 
 from mlip_autopipec.base.errors import InputError, nearest
+from mlip_autopipec.base.problems import validate
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.config.executors import ExecutorInput
 from mlip_autopipec.config.plan import Material
-from mlip_autopipec.config.problems import validate
 from mlip_autopipec.config.sections import (
     BudgetInput,
     Closed,

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mlip_autopipec.base.errors import CampaignStateError, InputError
 from mlip_autopipec.base.files import read_json
+from mlip_autopipec.base.problems import validate
 from mlip_autopipec.config.plan import DftPlan, ExecutorPlan, Plan
-from mlip_autopipec.config.problems import validate
 from mlip_autopipec.config.upgrade import upgraded
 
 __all__ = ["LabelBudget", "LabelPlan", "read_plan"]

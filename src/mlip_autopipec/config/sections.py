@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic_core import PydanticCustomError
 
 from mlip_autopipec.base.errors import InputError, nearest
+from mlip_autopipec.base.problems import UNKNOWN_KEY, complaint_of
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.config.dft_plan import checked_wishes
-from mlip_autopipec.config.problems import UNKNOWN_KEY, complaint_of
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.dft_port import Converges
 

@@ -19,9 +19,9 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.files import atomic_write
+from mlip_autopipec.base.problems import validate
 from mlip_autopipec.base.values import content_hash
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.config.problems import validate
 from mlip_autopipec.config.upgrade import MOVED_KEYS, upgraded, upgraded_reasons
 
 __all__ = [

@@ -15,13 +15,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 from ase import Atoms
 
 from mlip_autopipec.base.checks import Check
 from mlip_autopipec.base.labels import Label, LabelJob
+from mlip_autopipec.base.problems import validate
 from mlip_autopipec.base.process import Prepared
 from mlip_autopipec.base.section import Section
 from mlip_autopipec.base.tasks import Evidence, Failure
@@ -55,6 +57,14 @@ class DftMethod(Section):
     identity: ClassVar[tuple[str, ...]] = ()
     #: Fields of which a user is told when they would be chosen otherwise for newer structures.
     worth_a_note: ClassVar[tuple[str, ...]] = ()
+    #: What a stored job means by a field that it leaves out, beside the defaults of the fields.
+    unsaid: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+
+    @classmethod
+    def of_job(cls, job: LabelJob) -> Self:
+        """The method of a job of this code. Raises InputError (with the key) where it is none."""
+        given = {key: value for key, value in job.method.items() if key != "engine"}
+        return validate(cls, {**cls.unsaid, **given}, None)
 
     def in_words(self) -> str:
         """The method in a few words, for the log."""

@@ -18,6 +18,7 @@ from ase.units import Hartree
 
 from mlip_autopipec import DFTFactory, Label, make_plan
 from mlip_autopipec.base.errors import InputError, MissingProgramError
+from mlip_autopipec.base.problems import validate
 from mlip_autopipec.base.values import content_hash
 from mlip_autopipec.cli.main import main
 from mlip_autopipec.commands.dft import label_atoms
@@ -25,7 +26,6 @@ from mlip_autopipec.commands.label.method import derive_dft
 from mlip_autopipec.commands.label.options import Options, parse_arguments
 from mlip_autopipec.commands.label.plan import plan_for
 from mlip_autopipec.config.dft_plan import DftPlan
-from mlip_autopipec.config.problems import validate
 
 ENGINE, EMT_PATH = "ase_calculator", "ase.calculators.emt:EMT"
 METHOD: dict[str, Any] = {

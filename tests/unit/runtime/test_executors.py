@@ -19,10 +19,10 @@ import pytest
 
 from mlip_autopipec.base.errors import InputError, MissingProgramError
 from mlip_autopipec.base.files import read_json, write_json
+from mlip_autopipec.base.problems import validate
 from mlip_autopipec.base.tasks import Outcome, Task
 from mlip_autopipec.campaign.state import Attempt, CampaignState, TaskRecord
 from mlip_autopipec.config.plan import ExecutorPlan, Plan
-from mlip_autopipec.config.problems import validate
 from mlip_autopipec.config.yaml import load_plan, write_plan
 from mlip_autopipec.runtime import heartbeat, layout
 from mlip_autopipec.runtime.attempts import MAX_SUBMITS, Attempts

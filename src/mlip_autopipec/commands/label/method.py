@@ -9,9 +9,9 @@ from typing import Any
 from ase import Atoms
 
 from mlip_autopipec.base.errors import InputError, nearest
+from mlip_autopipec.base.problems import UNKNOWN_KEY, validate
 from mlip_autopipec.config import cost
 from mlip_autopipec.config.dft_plan import DftPlan, checked_wishes
-from mlip_autopipec.config.problems import UNKNOWN_KEY, validate
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.dft_port import CellSize
 from mlip_autopipec.science.label_set import label_set_of

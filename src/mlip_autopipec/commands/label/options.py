@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.base.problems import validate
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.config.label_plan import LabelBudget
 from mlip_autopipec.config.plan import DftPlan, ExecutorPlan
-from mlip_autopipec.config.problems import validate
 from mlip_autopipec.config.yaml import read_yaml_mapping
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.dft_port import Converges

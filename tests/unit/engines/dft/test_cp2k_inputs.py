@@ -140,7 +140,7 @@ def test_other_numbers_under_the_same_name_are_noticed(
         (tmp_path / file.name).write_text(text)
     monkeypatch.setenv(programs.DATA_VARIABLE, str(tmp_path))
     with pytest.raises(InputError, match="Si are not those"):
-        method.check_recorded(method.method_of(asked), ["Si"])
+        method.check_recorded(method.Method.of_job(asked), ["Si"])
 
 
 def test_the_electrons_of_a_potential_stand_in_its_name() -> None:

@@ -28,6 +28,7 @@ from mlip_autopipec.engines.dft.quantum_espresso.inputs import (
     use_symmetry,
     write_input,
 )
+from mlip_autopipec.engines.dft.quantum_espresso.method import Method
 from mlip_autopipec.engines.dft_port import DftEngine
 from mlip_autopipec.science.generation.context import deformed, random_strain
 from mlip_autopipec.science.kpoints import KPointGrid, choose_grid, is_hexagonal, shortest_vector_a
@@ -367,6 +368,25 @@ def test_structures_without_a_cell_or_pseudopotential_are_refused() -> None:
         write_input(LabelJob(Atoms("Si"), method("Si")), z_valence={}, max_seconds=1)
     with pytest.raises(InputError, match="pseudopotential"):
         write_input(LabelJob(bulk("Ge"), method("Si")), z_valence={}, max_seconds=1)
+
+
+def test_a_job_whose_method_is_not_whole_is_refused_with_the_key() -> None:
+    values = method("Si")
+    del values["cutoff_ry"]
+    with pytest.raises(InputError, match="is missing") as refused:
+        write_input(LabelJob(PRIMITIVE, values), z_valence={}, max_seconds=1)
+    assert refused.value.key == "cutoff_ry"
+    with pytest.raises(InputError) as refused:
+        write_input(LabelJob(PRIMITIVE, method("Si", cutoff=28.0)), z_valence={}, max_seconds=1)
+    assert refused.value.key == "cutoff"
+
+
+def test_the_method_of_a_job_says_what_was_stored() -> None:
+    """The hash of a label is that of its job's JSON: reading it must neither add nor drop a key."""
+    stored = {"engine": "quantum_espresso", **method("Si", pseudo_sha256={"Si": "0" * 64})}
+    read = Method.of_job(LabelJob(PRIMITIVE, stored))
+    assert {"engine": "quantum_espresso", **read.model_dump(mode="json")} == stored
+    assert Method.of_job(LabelJob(PRIMITIVE, method("Si"))).pseudo_sha256 == {}
 
 
 def test_cores_are_ranks_times_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
@@ -33,6 +34,9 @@ class Method(DftMethod):
 
     identity: ClassVar[tuple[str, ...]] = ("calculator", "arguments", VERSION)
     worth_a_note: ClassVar[tuple[str, ...]] = ("spin_polarized",)
+    unsaid: ClassVar[Mapping[str, Any]] = MappingProxyType(
+        {"spin_polarized": False, "starting_moments": {}}
+    )
 
     calculator: str
     arguments: dict[str, Any] = Field(default_factory=dict)
@@ -81,13 +85,12 @@ def derive(needed: LabelSet, wishes: Wishes) -> MethodChoice:
     without a JSON form.
     """
     moments = label_set.starting_moments(needed)
-    values = method_of(str(wishes.calculator), wishes.arguments)
     starting = moments.value if wishes.starting_moments is None else wishes.starting_moments
     spin = bool(starting) if wishes.spin_polarized is None else wishes.spin_polarized
     method = Method(
-        calculator=values["calculator"],
-        arguments=values["arguments"],
-        calculator_version=values.get(VERSION),
+        calculator=str(wishes.calculator),
+        arguments=wishes.arguments,
+        calculator_version=_version(str(wishes.calculator), wishes.arguments),
         spin_polarized=spin,
         starting_moments=starting,
     )
@@ -107,23 +110,25 @@ def method_of(calculator: str, arguments: Mapping[str, Any] | None = None) -> Js
 
     Raises InputError when ``calculator`` is not of that form or its arguments have no JSON form.
     """
+    given = dict(arguments or {})
+    version = _version(calculator, given)
+    method = {"engine": _NAME, "calculator": calculator, "arguments": given}
+    return {**method, **({VERSION: version} if version else {})}
+
+
+def _version(calculator: str, arguments: Mapping[str, Any]) -> str | None:
+    """``package version`` of a calculator; raises as :func:`method_of`."""
     try:
-        method = {
-            "engine": _NAME,
-            "calculator": calculator,
-            "arguments": dict(arguments or {}),
-        }
-        json.dumps(method)
+        json.dumps(arguments)
     except TypeError as error:
         raise InputError(
             "arguments of the calculator must be plain values", key="arguments", hint=str(error)
         ) from None
-    version = version_of(target_of(method).partition(":")[0])
-    return {**method, **({VERSION: version} if version else {})}
+    return version_of(target_of(calculator).partition(":")[0])
 
 
-def target_of(method: Mapping[str, Any]) -> str:
-    target = str(method.get("calculator", ""))
+def target_of(target: str) -> str:
+    """``target``, which is ``module:attribute``; InputError where it is not."""
     module, _, attribute = target.partition(":")
     if not module or not attribute:
         raise InputError(
@@ -137,11 +142,12 @@ def prepared_job(job: LabelJob, cores: int) -> Prepared:
 
     Raises InputError.
     """
+    method = Method.of_job(job)
     content = {
-        "calculator": target_of(job.method),
-        "arguments": dict(job.method.get("arguments", {})),
-        VERSION: job.method.get(VERSION),
-        "moments": dict(job.method.get("starting_moments") or {}),
+        "calculator": target_of(method.calculator),
+        "arguments": method.arguments,
+        VERSION: method.calculator_version,
+        "moments": method.starting_moments,
         "atoms": atoms_to_json(job.atoms),
     }
     threads = dict.fromkeys(

@@ -65,7 +65,7 @@ class Cp2k:
         """
         text = write_input(job, max_seconds=walltime_s)
         symbols = sorted(set(job.atoms.get_chemical_symbols()))
-        methods.check_recorded(methods.method_of(job), symbols)
+        methods.check_recorded(Method.of_job(job), symbols)
         return Prepared(
             files={programs.INPUT: text},
             command=programs.command(cores, job.numerics),

@@ -10,7 +10,7 @@ from ase import Atoms
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.labels import LabelJob
 from mlip_autopipec.engines.dft.cp2k.data import electrons_of
-from mlip_autopipec.engines.dft.cp2k.method import Method, method_of
+from mlip_autopipec.engines.dft.cp2k.method import Method
 from mlip_autopipec.engines.dft.cp2k.programs import PROJECT
 from mlip_autopipec.science.kpoints import KPointGrid, choose_grid
 
@@ -58,7 +58,7 @@ def write_input(job: LabelJob, *, max_seconds: float) -> str:
     Raises InputError for a structure without a cell, an unknown functional or knob, or an element
     without basis set and pseudopotential.
     """
-    method = method_of(job)
+    method = Method.of_job(job)
     _check(job, method)
     periodic = all(job.atoms.pbc)
     force_eval = {

@@ -18,7 +18,6 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import field_validator
 
 from mlip_autopipec.base.errors import InputError, nearest
-from mlip_autopipec.base.labels import LabelJob
 from mlip_autopipec.base.section import Positive, complaint
 from mlip_autopipec.base.values import FloatArray, Json
 from mlip_autopipec.engines.dft.cp2k import data
@@ -43,7 +42,6 @@ __all__ = [
     "hardness",
     "knobs",
     "least",
-    "method_of",
 ]
 
 T = TypeVar("T")
@@ -165,12 +163,6 @@ class Wishes(DftWishes):
                 "impossible k-point spacing", "0.05 to 2 1/Å; leave it out to have it derived"
             )
         return value
-
-
-def method_of(job: LabelJob) -> Method:
-    """The method of a job. Raises InputError (with the key) where it is not one of CP2K's."""
-    values = {key: value for key, value in job.method.items() if key != "engine"}
-    return Method.model_validate(values)
 
 
 def derive(needed: LabelSet, wishes: Wishes) -> MethodChoice:

@@ -82,17 +82,16 @@ class QuantumEspresso:
         Raises MissingProgramError (pw.x, mpirun or a pseudopotential is not there) or InputError
         (also when an installed pseudopotential is not the one whose checksum the method carries).
         """
-        family = str(job.method["pseudo_family"])
+        method = Method.of_job(job)
         paths = {
-            symbol: pseudos.locate(family, symbol)
+            symbol: pseudos.locate(method.pseudo_family, symbol)
             for symbol in sorted(set(job.atoms.get_chemical_symbols()))
         }
-        pseudos.check_recorded(paths, job.method.get("pseudo_sha256", {}))
+        pseudos.check_recorded(paths, method.pseudo_sha256)
         valence = {symbol: pseudos.z_valence(path) for symbol, path in paths.items()}
         text = write_input(job, z_valence=valence, max_seconds=walltime_s)
         links = {
-            f"{PSEUDO_FOLDER}/{job.method['pseudos'][symbol]}": str(path)
-            for symbol, path in paths.items()
+            f"{PSEUDO_FOLDER}/{method.pseudos[symbol]}": str(path) for symbol, path in paths.items()
         }
         return Prepared(
             files={config.INPUT: text},

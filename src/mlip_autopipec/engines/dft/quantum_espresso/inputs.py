@@ -16,6 +16,7 @@ from ase.data import atomic_masses, atomic_numbers
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.labels import LabelJob
 from mlip_autopipec.engines.dft.quantum_espresso.config import OUTDIR, PREFIX
+from mlip_autopipec.engines.dft.quantum_espresso.method import Method
 from mlip_autopipec.science import symmetry
 from mlip_autopipec.science.kpoints import KPointGrid, choose_grid
 
@@ -47,12 +48,12 @@ _LOOSE_TOLERANCE_A = 1e-3
 
 def grid_of(job: LabelJob) -> KPointGrid:
     """The k-points of a job: the given mesh, or what follows from the method's spacing."""
-    method = job.method
+    method = Method.of_job(job)
     return choose_grid(
         job.atoms.cell.array,
         job.atoms.pbc,
-        method["kspacing_per_a"],
-        method["kmesh_shifted"],
+        method.kspacing_per_a,
+        method.kmesh_shifted,
         job.kmesh,
     )
 
@@ -91,8 +92,8 @@ def write_input(job: LabelJob, *, z_valence: Mapping[str, float], max_seconds: f
     ``starting_magnetization``. Raises InputError for a structure without a cell, an unknown
     functional, knob or an element without pseudopotential.
     """
-    _check(job)
-    method, numerics, atoms = job.method, job.numerics, job.atoms
+    method, numerics, atoms = Method.of_job(job), job.numerics, job.atoms
+    _check(job, method)
     species = sorted(set(atoms.get_chemical_symbols()))
     grid = grid_of(job)
     # A thinned grid is written point by point, which pw.x does not reduce: symmetry would save
@@ -115,28 +116,28 @@ def write_input(job: LabelJob, *, z_valence: Mapping[str, float], max_seconds: f
         "ibrav": 0,
         "nat": len(atoms),
         "ntyp": len(species),
-        "ecutwfc": float(method["cutoff_ry"]),
-        "ecutrho": float(method["rho_cutoff_ry"]),
-        "occupations": method["occupations"],
+        "ecutwfc": method.cutoff_ry,
+        "ecutrho": method.rho_cutoff_ry,
+        "occupations": method.occupations,
         "nosym": nosym,
         "noinv": bool(numerics.get("noinv", False)),
     }
-    if method["occupations"] == "smearing":
-        system |= {"smearing": method["smearing"], "degauss": float(method["degauss_ry"])}
+    if method.occupations == "smearing":
+        system |= {"smearing": method.smearing, "degauss": method.degauss_ry}
     # For molecules only (G. J. Martyna & M. E. Tuckerman, J. Chem. Phys. 110, 2810, 1999): it takes
     # images out of the potential of a cell that is no crystal's.
-    if method.get("isolated", "none") != "none" and not any(atoms.pbc):
-        system["assume_isolated"] = _ISOLATED[method["isolated"]]
-    moments = method["starting_moments"]
+    if method.isolated != "none" and not any(atoms.pbc):
+        system["assume_isolated"] = _ISOLATED[method.isolated]
+    moments = method.starting_moments
     # A density that starts unpolarised stays so: nspin = 2 would give the same numbers at twice the
     # cost.
-    if method["spin_polarized"] and any(moments.get(symbol) for symbol in species):
+    if method.spin_polarized and any(moments.get(symbol) for symbol in species):
         system["nspin"] = 2
         for index, symbol in enumerate(species, 1):
             fraction = float(moments.get(symbol, 0.0)) / z_valence[symbol]
             system[f"starting_magnetization({index})"] = round(min(max(fraction, -1.0), 1.0), 6)
     electrons = {
-        "conv_thr": float(method["conv_thr_ry_per_atom"]) * len(atoms),
+        "conv_thr": method.conv_thr_ry_per_atom * len(atoms),
         "electron_maxstep": int(numerics.get("electron_maxstep", 100)),
         "mixing_beta": float(numerics.get("mixing_beta", 0.7)),
         "mixing_ndim": int(numerics.get("mixing_ndim", 8)),
@@ -148,10 +149,10 @@ def write_input(job: LabelJob, *, z_valence: Mapping[str, float], max_seconds: f
         + _namelist("system", system)
         + _namelist("electrons", electrons)
     )
-    return text + _species_card(species, method["pseudos"]) + _structure_cards(atoms) + grid.card()
+    return text + _species_card(species, method.pseudos) + _structure_cards(atoms) + grid.card()
 
 
-def _check(job: LabelJob) -> None:
+def _check(job: LabelJob, method: Method) -> None:
     if unknown := set(job.numerics) - NUMERICS:
         raise InputError(
             "unknown numerical setting",
@@ -159,16 +160,16 @@ def _check(job: LabelJob) -> None:
             value=sorted(unknown),
             hint=str(sorted(NUMERICS)),
         )
-    if job.method["functional"] not in _FUNCTIONALS:
+    if method.functional not in _FUNCTIONALS:
         raise InputError(
-            "functional is not supported", key="dft.functional", value=job.method["functional"]
+            "functional is not supported", key="dft.functional", value=method.functional
         )
     if abs(job.atoms.cell.volume) < 1e-3:
         raise InputError(
             "the structure has no cell; a molecule needs a box",
             value=job.atoms.get_chemical_formula(),
         )
-    missing = set(job.atoms.get_chemical_symbols()) - set(job.method["pseudos"])
+    missing = set(job.atoms.get_chemical_symbols()) - set(method.pseudos)
     if missing:
         raise InputError(
             "no pseudopotential in the method", key="dft.pseudos", value=sorted(missing)

@@ -8,6 +8,7 @@ otherwise. Spin where an element is magnetic, or a structure is pure oxygen.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import SerializerFunctionWrapHandler, field_validator, model_serializer
@@ -52,6 +53,7 @@ class Method(DftMethod):
         "smearing",
         "spin_polarized",
     )
+    unsaid: ClassVar[Mapping[str, Any]] = MappingProxyType({"pseudo_sha256": {}})
 
     functional: str
     pseudo_family: str
