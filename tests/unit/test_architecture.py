@@ -230,3 +230,23 @@ def test_an_engine_is_named_in_its_folder_and_in_the_registry_alone() -> None:
         if strange:
             found[str(path.relative_to(PACKAGE))] = strange
     assert found == MAY_NAME_ENGINES
+
+
+MAX_LINES, MAX_LINES_OF_THE_ENGINE_ROOM = 400, 3000
+
+
+@pytest.mark.parametrize("folder", ["src", "tests", "benchmarks"])
+def test_files_are_short(folder: str) -> None:
+    counts = {
+        str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines())
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    assert len(counts) > 10
+    assert {file: lines for file, lines in counts.items() if lines > MAX_LINES} == {}
+
+
+def test_the_engine_room_is_small() -> None:
+    files = list((PACKAGE / "runtime").rglob("*.py"))
+    assert len(files) > 10
+    lines = sum(len(path.read_text("utf-8").splitlines()) for path in files)
+    assert lines <= MAX_LINES_OF_THE_ENGINE_ROOM

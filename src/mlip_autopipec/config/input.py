@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from ase import Atoms
-from ase.data import atomic_names, chemical_symbols
 from ase.formula import Formula
 from pydantic import (
     BeforeValidator,
@@ -30,6 +29,7 @@ from mlip_autopipec.base.errors import InputError, nearest
 from mlip_autopipec.base.problems import validate
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.config.executors import ExecutorInput
+from mlip_autopipec.config.formulas import check_symbol, fractions_of_formula
 from mlip_autopipec.config.plan import Material
 from mlip_autopipec.config.sections import (
     BudgetInput,
@@ -52,72 +52,9 @@ __all__ = ["UserInput", "load_user_input", "material_of", "schema"]
 Goal = Literal["general", "crystal", "liquid"]
 SYSTEMS = ("material", "composition", "molecule", "structure")
 
-_SYMBOLS = frozenset(chemical_symbols[1:])
 _MAX_TEMPERATURE_K = 20_000.0
 _MAX_PRESSURE_GPA = 500.0
 _SUM_TOLERANCE = 2e-3  # thirds written with three digits are accepted, then normalised
-
-
-def _symbol_hint(word: str) -> str:
-    """The symbol that was probably meant by ``word`` (a misspelt symbol or an element's name)."""
-    word = str(word)
-    if word.capitalize() in _SYMBOLS:
-        return f"did you mean {word.capitalize()!r}?"
-    names = {
-        name.lower(): symbol
-        for name, symbol in zip(atomic_names[1:], chemical_symbols[1:], strict=True)
-    }
-    names |= {"aluminum": "Al", "sulphur": "S", "caesium": "Cs"}
-    if word.lower() in names:
-        return f"did you mean {names[word.lower()]!r}?"
-    best = max(
-        chemical_symbols[1:], key=lambda symbol: _likeness(word, symbol)
-    )  # ties: the lightest
-    return (
-        f"did you mean {best!r}?"
-        if _likeness(word, best) >= 0.5
-        else "write a chemical symbol, for example 'Si'"
-    )
-
-
-def _likeness(word: str, symbol: str) -> float:
-    """About 1 for equal words: letters in their places count, the first one more than the rest."""
-    shared = sum(one == other for one, other in zip(word.lower(), symbol.lower(), strict=False))
-    bonus = 0.2 * (word[:1].upper() == symbol[:1]) + 0.1 * (len(word) == len(symbol))
-    return (shared + bonus) / max(len(word), len(symbol))
-
-
-def _check_symbol(word: str) -> None:
-    if word not in _SYMBOLS:
-        raise bad("not a chemical element", _symbol_hint(word), value=word)
-
-
-def _fractions_of_formula(text: str) -> dict[str, float]:
-    """``NaCl`` -> ``{"Na": 0.5, "Cl": 0.5}``. Raises a validation error that names the wrong
-    part.
-    """
-    if text.lower() in {name.lower() for name in atomic_names[1:]}:
-        raise bad("not a chemical formula", _symbol_hint(text), value=text)
-    for word in re.findall(r"[A-Z][a-z]*|[a-z]+", text):
-        if word not in _SYMBOLS:
-            raise bad(
-                "not a chemical formula", f"no element {word!r}: {_symbol_hint(word)}", value=text
-            )
-    try:
-        counts = {
-            symbol: float(count) for symbol, count in Formula(text, strict=True).count().items()
-        }
-    except (ValueError, TypeError, KeyError):
-        counts = {}
-    total = sum(counts.values())
-    if not total:
-        hint = (
-            "use 'composition' for fractions"
-            if "." in text
-            else "write for example 'Si', 'NaCl' or 'Al2O3'"
-        )
-        raise bad("not a chemical formula", hint, value=text)
-    return {symbol: count / total for symbol, count in counts.items() if count}
 
 
 def _as_list(value: Any) -> Any:
@@ -231,7 +168,7 @@ class UserInput(Closed):
     @classmethod
     def _material(cls, value: str | None) -> str | None:
         if value is not None:
-            _fractions_of_formula(value)
+            fractions_of_formula(value)
         return value
 
     @field_validator("composition")
@@ -242,7 +179,7 @@ class UserInput(Closed):
         if not value:
             raise bad("is empty", "write fractions, for example {Al: 0.75, Cu: 0.25}")
         for symbol, fraction in value.items():
-            _check_symbol(symbol)
+            check_symbol(symbol)
             if not fraction > 0:
                 raise bad(
                     f"the fraction of {symbol} must be above 0",
@@ -379,7 +316,7 @@ def material_of(user: UserInput, *, file: str | Path | None = None) -> Material:
     if molecule_names.is_molecular(user.material):
         return _molecule(user.material, file)
     return Material(
-        formula=user.material, fractions=dict(sorted(_fractions_of_formula(user.material).items()))
+        formula=user.material, fractions=dict(sorted(fractions_of_formula(user.material).items()))
     )
 
 

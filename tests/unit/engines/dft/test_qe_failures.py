@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mlip_autopipec.engines.dft.quantum_espresso.failures import CLASSES, KINDS, RULES, classify
+from mlip_autopipec.engines.dft.quantum_espresso.failure_rules import RULES
+from mlip_autopipec.engines.dft.quantum_espresso.failures import CLASSES, KINDS, classify
 
 OK = Path(__file__).parents[3] / "fixtures" / "qe" / "ok_si2" / "pw.out"
 BOX = "     Error in routine {} (1):\n     {}\n %%%%%%%%%%%%\n"

@@ -1,5 +1,7 @@
-"""ACE potentials inside LAMMPS, by pyace: energy, forces and virial at every step, and the
-extrapolation grade where it is asked for (Lysogorskiy et al., Phys. Rev. Materials 7, 043801, 2023).
+"""ACE potentials inside LAMMPS, by pyace: energy, forces and virial at every step.
+
+The extrapolation grade is computed where it is asked for (Lysogorskiy et al., Phys. Rev. Materials
+7, 043801, 2023).
 """
 
 from __future__ import annotations
