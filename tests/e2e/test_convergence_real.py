@@ -15,6 +15,7 @@ from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.commands.dft_check.labels import SeriesLabels
 from mlip_autopipec.commands.dft_check.series import run_series
 from mlip_autopipec.commands.label.method import derive_dft
+from mlip_autopipec.config.dft_check import CheckResult
 from mlip_autopipec.config.plan import ExecutorPlan
 from mlip_autopipec.engines.dft_port import Knob
 
@@ -27,7 +28,7 @@ def test_a_real_series_converges_and_is_kept(tmp_path: Path) -> None:
         [silicon], settings={"cutoff_ry": 12, "kspacing_per_a": 1.0, "conv_thr_ry_per_atom": 1e-7}
     ).dft
 
-    def series() -> tuple[dict[str, object], int]:
+    def series() -> tuple[CheckResult, int]:
         machine = SeriesLabels(
             tmp_path, dft, ExecutorPlan(cores=2), progress=Progress(io.StringIO())
         )
@@ -43,8 +44,8 @@ def test_a_real_series_converges_and_is_kept(tmp_path: Path) -> None:
         return result, machine.calculations
 
     found, calculations = series()
-    (cutoffs, _) = found["series"]  # type: ignore[misc]
-    errors = [point["force_error_mev_per_a"] for point in cutoffs["points"]]
+    (cutoffs, _) = found.series
+    errors = [point.force_error_mev_per_a for point in cutoffs.points]
     assert errors[-1] == 0 and errors[0] > 3 * errors[2] > 0, errors
     assert calculations == 2 * (4 + 2) - 2, (
         "the first spacing at the chosen cutoff belongs to both series"

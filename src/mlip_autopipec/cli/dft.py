@@ -190,6 +190,7 @@ def converge(
 ) -> None:
     """Run cutoff and k-point series on one cell and pick the cheapest settings that hold."""
     from mlip_autopipec.base.tasks import Failure
+    from mlip_autopipec.base.typed import to_json
     from mlip_autopipec.commands.dft_check.series import converge_file
     from mlip_autopipec.commands.label.options import parse_settings
 
@@ -208,8 +209,8 @@ def converge(
             print(f"{result.kind}: {result.message}")
         raise typer.Exit(ExitCode.SHORT_OF_GOAL)
     if as_json:
-        print_json(result)
+        print_json(to_json(result))
         return
-    for item in result["series"]:
-        print(f"{item['setting']}: {item['chosen']:g} ({item['reason']})")
+    for item in result.series:
+        print(f"{item.setting}: {item.chosen:g} ({item.reason})")
     print(f"table and plots: {out}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlip_autopipec.base.files import read_json
 from mlip_autopipec.campaign.events import Event, SettingsChecked
 from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.config import dft_check
@@ -18,12 +17,7 @@ def check_made(plan: Plan | LabelPlan, root: Path, state: CampaignState) -> list
     """What the convergence check in the run folder has cost, unless the log knows it or none was
     made here.
     """
-    table = root / dft_check.FOLDER / dft_check.RESULT
-    if (
-        plan.dft.convergence != "checked"
-        or state.settings_checked is not None
-        or not table.exists()
-    ):
+    if plan.dft.convergence != "checked" or state.settings_checked is not None:
         return []
-    result = read_json(table)
-    return [SettingsChecked(result["calculations"], result["cpu_s"])]
+    result = dft_check.stored(root)
+    return [] if result is None else [SettingsChecked(result.calculations, result.cpu_s)]

@@ -80,6 +80,6 @@ def checked(
     )
     if isinstance(result, Failure):
         return result
-    chosen = ", ".join(f"{item['setting']} {item['chosen']:g}" for item in result["series"])
+    chosen = ", ".join(f"{item.setting} {item.chosen:g}" for item in result.series)
     progress.log(f"chosen: {chosen}")
     return load.with_stored_check(prepared)

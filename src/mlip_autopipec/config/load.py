@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlip_autopipec.base.errors import InputError
-from mlip_autopipec.base.files import read_json
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.config import begun, dft_check
 from mlip_autopipec.config.derive import derive
@@ -124,11 +123,10 @@ def with_stored_check(prepared: PreparedPlan) -> PreparedPlan:
     """The plan with the settings that its convergence check chose, if that was made in its run
     folder already.
     """
-    table = prepared.root / dft_check.FOLDER / dft_check.RESULT
-    if prepared.plan.dft.convergence != "check" or not table.exists():
+    if prepared.plan.dft.convergence != "check":
         return prepared
-    result = read_json(table)
-    if result.get("key") != dft_check.key_of(prepared.plan):
+    result = dft_check.stored(prepared.root)
+    if result is None or result.key != dft_check.key_of(prepared.plan):
         return prepared
     plan, reasons = dft_check.with_result(prepared.plan, prepared.reasons, result)
     return replace(prepared, plan=plan, reasons=reasons)

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
-
-from pydantic import TypeAdapter, ValidationError
+from typing import Any, Literal
 
 from mlip_autopipec.base.errors import CampaignStateError
-from mlip_autopipec.base.values import Json
+from mlip_autopipec.base.typed import from_json, to_json
 from mlip_autopipec.report.rows import (
     ConditionRow,
     FailureRow,
@@ -47,8 +45,6 @@ __all__ = [
 
 SCHEMA_VERSION = 2
 """Of ``status.json`` and ``summary.json``. 1: files that name no version."""
-
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,35 +218,6 @@ class Summary:
 
 
 # --- JSON
-
-
-_ADAPTERS: dict[type, TypeAdapter[Any]] = {}
-
-
-def _adapter(cls: type) -> TypeAdapter[Any]:
-    if cls not in _ADAPTERS:  # made when asked for: it takes milliseconds
-        _ADAPTERS[cls] = TypeAdapter(cls)
-    return _ADAPTERS[cls]
-
-
-def to_json(value: Any) -> Json:
-    """A value of this module as JSON."""
-    data: Json = _adapter(type(value)).dump_python(value, mode="json", by_alias=True)
-    return data
-
-
-def from_json(cls: type[Value], data: Any) -> Value:
-    """The value that :func:`to_json` wrote; keys that it does not know are left out.
-
-    Raises ValueError in a line when something is missing or of another type.
-    """
-    try:
-        value: Value = _adapter(cls).validate_python(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from None
-    return value
 
 
 def status_from_json(data: Any, file: Path) -> Status:

@@ -22,23 +22,27 @@ from ase.io import write
 
 from mlip_autopipec import WorkflowManager, make_plan
 from mlip_autopipec.base.errors import CampaignStateError, InputError
-from mlip_autopipec.base.files import read_json
+from mlip_autopipec.base.files import read_json, write_json
 from mlip_autopipec.base.labels import Label, LabelJob
 from mlip_autopipec.base.progress import Progress
 from mlip_autopipec.base.tasks import Failure, Outcome
+from mlip_autopipec.base.typed import to_json
 from mlip_autopipec.campaign.events import DriverStarted, SettingsChecked, from_record, to_record
 from mlip_autopipec.campaign.state import CampaignState, fold
 from mlip_autopipec.cli.main import main
 from mlip_autopipec.commands.active_learning import ActiveLearning
 from mlip_autopipec.commands.dft import label_atoms
 from mlip_autopipec.commands.dft_check.of_folder import representative
+from mlip_autopipec.commands.dft_check.series import plot
 from mlip_autopipec.commands.label.options import Options
 from mlip_autopipec.commands.label.plan import plan_for
 from mlip_autopipec.commands.run import checked
-from mlip_autopipec.config import cost, load
+from mlip_autopipec.config import cost, dft_check, load
 from mlip_autopipec.config.load import PreparedPlan
 from mlip_autopipec.report import status
 from mlip_autopipec.runtime.executors.ports import JobRequest
+
+CHECK = Path(dft_check.FOLDER, dft_check.RESULT)
 
 
 def made_label(job: LabelJob) -> Label:
@@ -214,6 +218,30 @@ def test_calculations_of_the_check_are_dft_calls(tmp_path: Path) -> None:
     )
     assert ActiveLearning(found.plan, {}).earlier(found.root, state) == []
     assert ActiveLearning(found.plan, {}).earlier(tmp_path, CampaignState()) == []
+
+
+def test_a_check_of_an_early_version_is_read(tmp_path: Path) -> None:
+    """Files did not always say what a setting is called, and what follows it."""
+    write_input(tmp_path)
+    found = checked(prepared_in(tmp_path), progress=quiet(), label=machine)
+    assert isinstance(found, PreparedPlan)
+    now = dft_check.stored(found.root)
+    assert now is not None and to_json(now) == read_json(found.root / CHECK)
+    early = read_json(found.root / CHECK)
+    for item in early["series"]:
+        del item["title"], item["in_step"]
+    write_json(found.root / CHECK, {**early, "hardest_cutoff_ry": 48.0})
+    read = dft_check.stored(found.root)
+    assert read is not None and read.key == now.key
+    assert prepared_in(tmp_path).plan.dft.convergence == "checked"
+    assert (read.chosen, read.calculations, read.cpu_s) == (now.chosen, now.calculations, now.cpu_s)
+    assert [(item.points, item.title) for item in read.series] == [
+        (item.points, "") for item in now.series
+    ]
+    assert len(plot(read, tmp_path)) == 2
+    write_json(found.root / CHECK, {"formula": "Cu"})
+    with pytest.raises(InputError, match=r"convergence\.json: is no convergence check: method"):
+        dft_check.stored(found.root)
 
 
 # --- killed in the middle

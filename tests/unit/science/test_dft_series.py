@@ -15,9 +15,11 @@ from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.files import read_json
 from mlip_autopipec.base.labels import Label, LabelJob
 from mlip_autopipec.base.tasks import Failure
+from mlip_autopipec.base.typed import to_json
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.commands.dft_check.series import converge_file, knobs_of, label_in, run_series
 from mlip_autopipec.commands.label.method import derive_dft
+from mlip_autopipec.config.dft_check import CheckResult
 from mlip_autopipec.engines.dft_port import Knob
 from mlip_autopipec.science import dft_series as series
 
@@ -137,18 +139,18 @@ class Made:
 def test_the_series_picks_the_cheapest_settings_that_hold() -> None:
     machine = Made()
     result = run_series(bulk("Si"), METHOD, KNOBS, machine)
-    assert isinstance(result, dict), result
-    cutoff, spacing = result["chosen"]["cutoff_ry"], result["chosen"]["kspacing_per_a"]
+    assert isinstance(result, CheckResult), result
+    cutoff, spacing = result.chosen["cutoff_ry"], result.chosen["kspacing_per_a"]
     # 0.5 exp(-(E - 20) / 3) falls below 10 meV/Å at 31.7 Ry: the first cutoff tried above it.
     assert cutoff == min(value for value in series.cutoffs_to_try_ry(30.0, 40.0) if value > 31.8)
     # 2 (0.24^4 - 0.15^4) is 5.6 meV/Å, 2 (0.3^4 - 0.15^4) is 15.
     assert spacing == 0.24
-    assert result["chosen"]["rho_cutoff_ry"] == 8 * cutoff
-    assert result["method"] == {**METHOD, **result["chosen"]}
+    assert result.chosen["rho_cutoff_ry"] == 8 * cutoff
+    assert result.method == {**METHOD, **result.chosen}
     assert (
-        result["calculations"]
+        result.calculations
         == len(machine.jobs)
-        == 2 * sum(len(item["points"]) for item in result["series"])
+        == 2 * sum(len(item.points) for item in result.series)
     )
     # The k-point series is made at the cutoff that was chosen.
     assert {job.method["cutoff_ry"] for job in machine.jobs[-10:]} == {cutoff}
@@ -164,10 +166,10 @@ def test_a_molecule_has_no_k_point_series() -> None:
 
 def test_a_setting_that_has_no_series_stays() -> None:
     result = run_series(molecule("H2O", vacuum=6.0), METHOD, KNOBS[:1], Made())
-    assert isinstance(result, dict)
-    assert [item["setting"] for item in result["series"]] == ["cutoff_ry"]
-    assert result["method"]["kspacing_per_a"] == METHOD["kspacing_per_a"]
-    assert "kspacing_per_a" not in result["chosen"]
+    assert isinstance(result, CheckResult)
+    assert [item.setting for item in result.series] == ["cutoff_ry"]
+    assert result.method["kspacing_per_a"] == METHOD["kspacing_per_a"]
+    assert "kspacing_per_a" not in result.chosen
 
 
 def test_a_file_is_converged_with_the_settings_that_it_would_be_labelled_with(
@@ -181,16 +183,14 @@ def test_a_file_is_converged_with_the_settings_that_it_would_be_labelled_with(
     result = converge_file(
         tmp_path / "si.xyz", tmp_path / "out", settings={"degauss_ry": 0.02}, label=machine
     )
-    assert isinstance(result, dict)
+    assert isinstance(result, CheckResult)
     assert {job.method["pseudo_family"] for job in machine.jobs} == {
         "PseudoDojo/0.5/PBE/SR/standard"
     }
     assert {job.method["degauss_ry"] for job in machine.jobs} == {0.02}
-    assert result["derived"] == {"cutoff_ry": 28.0, "rho_cutoff_ry": 112.0, "kspacing_per_a": 0.36}
-    assert (
-        result["series"][0]["points"][-1]["value"] == 60.0
-    )  # the reference passes the high hint, 48
-    assert read_json(tmp_path / "out" / "convergence.json") == result
+    assert result.derived == {"cutoff_ry": 28.0, "rho_cutoff_ry": 112.0, "kspacing_per_a": 0.36}
+    assert result.series[0].points[-1].value == 60.0  # the reference passes the high hint, 48
+    assert read_json(tmp_path / "out" / "convergence.json") == to_json(result)
     for suffix in ("png", "svg"):
         assert (tmp_path / "out" / f"convergence.{suffix}").stat().st_size > 5000
     with pytest.raises(InputError, match="no settings to converge"):

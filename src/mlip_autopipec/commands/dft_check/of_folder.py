@@ -9,11 +9,10 @@ from pathlib import Path
 
 from ase import Atoms
 
-from mlip_autopipec.base.files import read_json
 from mlip_autopipec.base.progress import Progress
 from mlip_autopipec.base.structures import atoms_to_json
 from mlip_autopipec.base.tasks import Failure
-from mlip_autopipec.base.values import Json, content_hash
+from mlip_autopipec.base.values import content_hash
 from mlip_autopipec.commands.dft_check.labels import SeriesLabels
 from mlip_autopipec.commands.dft_check.series import beginning, converge_cell, knobs_of
 from mlip_autopipec.config import dft_check
@@ -58,8 +57,8 @@ def with_checked_settings(
     dft, home = plan.dft, root / dft_check.FOLDER
     cell = representative(structures, dft)
     key = content_hash({"method": dft.label_method(), "cell": atoms_to_json(cell)})
-    result = _stored(home / dft_check.RESULT, key)
-    if result is None:
+    result = dft_check.stored(root)
+    if result is None or result.key != key:
         progress.log(beginning(cell, dft))
         machine = SeriesLabels(home, dft, plan.executor, progress=progress, runner=runner)
         made = converge_cell(cell, dft, home, plan.executor, key=key, label=machine)
@@ -67,14 +66,9 @@ def with_checked_settings(
             return made
         result = made
     found = {**reasons, **dft_check.reasons_of(dft, result)}
-    chosen, why = _not_below(dft, result["chosen"], cell, structures)
-    checked = dft_check.with_choice(dft, {**result, "chosen": chosen})
+    chosen, why = _not_below(dft, result.chosen, cell, structures)
+    checked = dft_check.with_choice(dft, chosen)
     return plan.model_copy(update={"dft": checked}), {**found, **why}
-
-
-def _stored(table: Path, key: str) -> Json | None:
-    result: Json | None = read_json(table) if table.exists() else None
-    return result if result is not None and result["key"] == key else None
 
 
 def _engine(dft: DftPlan) -> Converges:
@@ -98,8 +92,8 @@ def _name(kind: Kind) -> tuple[Mapping[str, float], bool]:
 
 
 def _not_below(
-    dft: DftPlan, chosen: Json, cell: Atoms, structures: Sequence[Atoms]
-) -> tuple[Json, dict[str, str]]:
+    dft: DftPlan, chosen: Mapping[str, float], cell: Atoms, structures: Sequence[Atoms]
+) -> tuple[dict[str, float], dict[str, str]]:
     """The chosen settings, tightened to what the rest needs, and why."""
     found, why = dict(chosen), dict[str, str]()
     needed = _engine(dft).least(dft.method, _rest(structures, cell))

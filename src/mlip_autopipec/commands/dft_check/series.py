@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ from mlip_autopipec.base.labels import Label, LabelJob
 from mlip_autopipec.base.process import run_prepared
 from mlip_autopipec.base.progress import Progress
 from mlip_autopipec.base.tasks import Failure
+from mlip_autopipec.base.typed import to_json
 from mlip_autopipec.base.values import Json, content_hash
 from mlip_autopipec.commands.dft_check.labels import SeriesLabels
 from mlip_autopipec.commands.label.method import derive_dft
 from mlip_autopipec.commands.label.options import asking_for_check, converging
 from mlip_autopipec.commands.label.structures import read_structures
-from mlip_autopipec.config.dft_check import RESULT
+from mlip_autopipec.config.dft_check import RESULT, CheckResult, KnobSeries, Limits
 from mlip_autopipec.config.plan import DftPlan, ExecutorPlan
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.dft_port import Knob
@@ -58,7 +60,7 @@ def converge_file(
     engine: str | None = None,
     cores: int | None = None,
     label: Labeller | None = None,
-) -> Json | Failure:
+) -> CheckResult | Failure:
     """:func:`run_series` for the first structure of a file, from the settings that ``mlip-auto
     dft`` derives for it.
 
@@ -86,7 +88,7 @@ def converge_cell(
     seed: int = 1,
     progress: Progress | None = None,
     label: Labeller | None = None,
-) -> Json | Failure:
+) -> CheckResult | Failure:
     """:func:`run_series` for a cell, from the settings of ``dft``, on as many cores as ``executor``
     has.
 
@@ -102,10 +104,10 @@ def converge_cell(
     result = run_series(atoms, method, knobs_of(dft, atoms), machine, seed=seed)
     if isinstance(result, Failure):
         return result
-    result |= {"derived": {name: method[name] for name in result["chosen"]}, "key": key}
+    result = replace(result, derived={name: method[name] for name in result.chosen}, key=key)
     if isinstance(machine, SeriesLabels):
-        result |= {"calculations": machine.calculations, "cpu_s": machine.cpu_s}
-    write_json(folder / RESULT, result)
+        result = replace(result, calculations=machine.calculations, cpu_s=machine.cpu_s)
+    write_json(folder / RESULT, to_json(result))
     plot(result, folder)
     return result
 
@@ -132,31 +134,30 @@ def run_series(
     force_limit_mev_per_a: float = series.FORCE_LIMIT_MEV_PER_A,
     energy_limit_mev_per_atom: float = series.ENERGY_LIMIT_MEV_PER_ATOM,
     seed: int = 1,
-) -> Json | Failure:
+) -> CheckResult | Failure:
     """The series of one setting after the other, each at what the earlier ones chose.
 
     ``atoms``: a small cell of the material; ``method``: that of its jobs; ``knobs``: what is tried.
 
-    Returns ``{"method", "method_hash", "chosen": {setting: value}, "limits", "series": [...],
-    "calculations", "wall_s", "cpu_s"}``, where ``method`` has the chosen settings; CPU time is
-    taken for wall time. A Failure when a calculation cannot be done or a series ends before it is
-    converged.
+    CPU time is taken for wall time. A Failure when a calculation cannot be done or a series ends
+    before it is converged.
     """
     done: list[Label] = []
     pair = series.probe_pair(atoms, seed)
-    current, chosen, found = dict(method), dict[str, float](), []
+    current, chosen, found = dict(method), dict[str, float](), list[KnobSeries]()
     for knob in knobs:
+        values = [value for value in knob.values for _ in pair]
         jobs = [
             LabelJob(structure, {**current, **knob.changes(value)})
             for value in knob.values
             for structure in pair
         ]
         labels: list[Label] = []
-        for job, one in zip(jobs, labeller(jobs), strict=True):
+        for value, one in zip(values, labeller(jobs), strict=True):
             if isinstance(one, Failure):
                 return Failure(
                     one.kind,
-                    f"{knob.setting} {job.method[knob.setting]:g}: {one.message}",
+                    f"{knob.setting} {value:g}: {one.message}",
                     one.evidence,
                 )
             labels.append(one)
@@ -170,23 +171,30 @@ def run_series(
         )
         if isinstance(judged, Failure):
             return judged
-        found.append({**judged.to_json(), "title": knob.title, "in_step": dict(knob.in_step)})
+        found.append(
+            KnobSeries(
+                judged.setting,
+                judged.points,
+                judged.chosen,
+                judged.reason,
+                title=knob.title,
+                in_step=dict(knob.in_step),
+            )
+        )
         chosen |= knob.changes(judged.chosen)
         current |= chosen
-    return {
-        "formula": atoms.get_chemical_formula(),
-        "method": current,
-        "method_hash": content_hash(current),
-        "chosen": chosen,
-        "limits": {
-            "force_mev_per_a": force_limit_mev_per_a,
-            "energy_mev_per_atom": energy_limit_mev_per_atom,
-        },
-        "series": found,
-        "calculations": len(done),
-        "wall_s": sum(one.wall_s for one in done),
-        "cpu_s": sum(one.wall_s for one in done),
-    }
+    wall_s = sum(one.wall_s for one in done)
+    return CheckResult(
+        formula=atoms.get_chemical_formula(),
+        method=current,
+        method_hash=content_hash(current),
+        chosen=chosen,
+        limits=Limits(force_limit_mev_per_a, energy_limit_mev_per_atom),
+        series=tuple(found),
+        calculations=len(done),
+        wall_s=wall_s,
+        cpu_s=wall_s,
+    )
 
 
 def label_in(folder: Path, job: LabelJob, *, walltime_s: float, cores: int) -> Label | Failure:
@@ -218,44 +226,36 @@ def _next_number(home: Path) -> int:
     return 1 + sum(1 for _ in home.glob("attempt-*"))
 
 
-def plot(result: Json, folder: Path) -> list[Path]:
+def plot(result: CheckResult, folder: Path) -> list[Path]:
     """``convergence.png`` and ``.svg``: errors against each setting, on a logarithmic scale, with
     limits and choice.
     """
     from matplotlib.figure import Figure
 
-    limits = {
-        "force_error_mev_per_a": (
-            "largest force error (meV/Å)",
-            result["limits"]["force_mev_per_a"],
-        ),
-        "energy_error_mev_per_atom": (
-            "energy difference error (meV/atom)",
-            result["limits"]["energy_mev_per_atom"],
-        ),
-    }
-    figure = Figure(figsize=(5.2 * len(result["series"]), 4.0), layout="constrained")
-    for axes, item in zip(
-        figure.subplots(1, len(result["series"]), squeeze=False)[0], result["series"], strict=True
-    ):
-        points = item["points"][:-1]  # the last is the reference
-        for (key, (name, limit)), colour in zip(
-            limits.items(), ("tab:blue", "tab:orange"), strict=True
+    count = len(result.series)
+    figure = Figure(figsize=(5.2 * count, 4.0), layout="constrained")
+    for axes, item in zip(figure.subplots(1, count, squeeze=False)[0], result.series, strict=True):
+        points = item.points[:-1]  # the last is the reference
+        values = [point.value for point in points]
+        forces = [point.force_error_mev_per_a for point in points]
+        energies = [point.energy_error_mev_per_atom for point in points]
+        for name, errors, limit, colour in (
+            ("largest force error (meV/Å)", forces, result.limits.force_mev_per_a, "tab:blue"),
+            (
+                "energy difference error (meV/atom)",
+                energies,
+                result.limits.energy_mev_per_atom,
+                "tab:orange",
+            ),
         ):
-            errors = [max(abs(point[key]), 1e-3) for point in points]
-            axes.plot([point["value"] for point in points], errors, "o-", color=colour, label=name)
+            shown = [max(abs(error), 1e-3) for error in errors]
+            axes.plot(values, shown, "o-", color=colour, label=name)
             axes.axhline(limit, color=colour, linestyle=":", linewidth=1)
         axes.axvline(
-            item["chosen"],
-            color="0.4",
-            linestyle="--",
-            linewidth=1,
-            label=f"chosen: {item['chosen']:g}",
+            item.chosen, color="0.4", linestyle="--", linewidth=1, label=f"chosen: {item.chosen:g}"
         )
-        axes.set(yscale="log", xlabel=item.get("title", item["setting"]), ylabel="error")
-        axes.set_title(
-            f"{result['formula']}, reference {item['points'][-1]['value']:g}", fontsize=10
-        )
+        axes.set(yscale="log", xlabel=item.title or item.setting, ylabel="error")
+        axes.set_title(f"{result.formula}, reference {item.points[-1].value:g}", fontsize=10)
         axes.legend(fontsize=8)
     paths = [folder / f"convergence{suffix}" for suffix in (".png", ".svg")]
     for path in paths:
