@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "tasks"))
-from test_generation_tasks import _plan
-
 from mlip_autopipec.base.structures import Candidate, atoms_from_json
 from mlip_autopipec.base.tasks import Task, TaskSpec
 from mlip_autopipec.tasks import generate, select
+from mlip_autopipec.testing import simulated_plan
 
 STRATEGIES = [
     {"name": "prototypes", "count": 6, "options": {}},
@@ -27,8 +24,10 @@ STRATEGIES = [
 
 @pytest.mark.real
 def test_silicon_candidates_and_first_batch(tmp_path: Path) -> None:
-    plan = _plan("Si").model_copy(
-        update={"surrogate": _plan().surrogate.model_copy(update={"engine": "chgnet"})}
+    plan = simulated_plan(
+        goal="crystal",
+        material={"formula": "Si", "fractions": {"Si": 1.0}},
+        surrogate={"engine": "chgnet"},
     )
     task = Task("generate", {"batch": 0, "strategies": STRATEGIES, "seed": 3})
     folder = tmp_path / "generate"
