@@ -12,7 +12,7 @@ import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
@@ -102,6 +102,37 @@ def test_a_linear_fit_reproduces_its_labels(linear: Trained) -> None:
     assert linear.metrics["test"]["n_structures"] == 3
     assert linear.metrics["test"]["energy_rmse_mev_per_atom"] < 5.0
     assert linear.metrics["test"]["force_rmse_mev_per_a"] < 60.0
+
+
+def test_slabs_are_learned_and_predicted_like_anything_else(tmp_path: Path) -> None:
+    """python-ace refuses cells that are periodic in some directions only."""
+    slabs = [on_a_slab(seed) for seed in range(4)]
+    job = copper_job(train=tuple([labelled(seed) for seed in range(12)] + slabs[:3]))
+    trained = train("linear", replace(job, test=(slabs[3],)), tmp_path / "fit")
+    assert trained.metrics["train"]["n_structures"] == 15
+    assert trained.metrics["test"]["force_rmse_mev_per_a"] < 150.0
+    atoms = slabs[3].atoms.copy()
+    atoms.calc = registry.trainer("linear").calculator(trained.folder)
+    assert not atoms.pbc.all()
+    assert atoms.get_potential_energy() == pytest.approx(
+        slabs[3].label.energy_ev, abs=0.05 * len(atoms)
+    )
+
+
+def on_a_slab(seed: int) -> LabelledStructure:
+    item = labelled(seed)
+    atoms = fcc111("Cu", (2, 2, 4), a=3.61, vacuum=1.0)
+    atoms.pbc = (True, True, False)
+    atoms.rattle(0.08, seed=seed)
+    calculated = atoms.copy()
+    calculated.calc = EMT()
+    label = replace(
+        item.label,
+        energy_ev=float(calculated.get_potential_energy()) + SHIFT_EV * len(atoms),
+        forces=calculated.get_forces(),
+        stress=None,
+    )
+    return replace(item, name=f"slab-{seed}", atoms=atoms, label=label)
 
 
 def test_energies_are_total_and_agree_with_the_metrics(linear: Trained) -> None:

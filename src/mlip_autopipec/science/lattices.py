@@ -19,6 +19,7 @@ from mlip_autopipec.science import symmetry
 __all__ = [
     "SYMPREC_A",
     "bare",
+    "fully_periodic",
     "heights_a",
     "hermite_forms",
     "md_cell",
@@ -41,6 +42,32 @@ def bare(atoms: Atoms) -> Atoms:
     if atoms.has("initial_magmoms"):
         plain.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
     return plain
+
+
+def fully_periodic(atoms: Atoms, reach_a: float) -> Atoms:
+    """A slab or wire as a fully periodic cell with its vacuum, in which no atom comes within
+    ``reach_a`` of an image across a free direction; what is periodic in all directions or in none
+    is returned as it is.
+
+    Programs that know no mixed periodicity give the same energies and forces for it. The cell
+    grows where its vacuum is thinner than that; positions (Å) stay.
+    """
+    if atoms.pbc.all() or not atoms.pbc.any():
+        return atoms
+    boxed = bare(atoms)
+    boxed.set_cell(atoms.cell.complete())
+    for axis in np.flatnonzero(~atoms.pbc):
+        vectors = boxed.cell.array
+        one, other = (vectors[(axis + step) % 3] for step in (1, 2))
+        normal = np.cross(one, other) / np.linalg.norm(np.cross(one, other))
+        along = boxed.positions @ normal
+        height = abs(float(vectors[axis] @ normal))
+        needed = float(np.ptp(along)) + reach_a
+        if height < needed:
+            vectors[axis] *= needed / height
+            boxed.set_cell(vectors)
+    boxed.pbc = True
+    return boxed
 
 
 def standard_cell(atoms: Atoms, *, primitive: bool, symprec_a: float = SYMPREC_A) -> Atoms:

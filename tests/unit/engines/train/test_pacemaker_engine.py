@@ -98,6 +98,17 @@ def test_failures_are_told_apart(tmp_path: Path) -> None:
     assert broken.evidence[-1].line == 3
 
 
+def test_the_message_of_a_failed_fit_is_what_the_program_said_first(tmp_path: Path) -> None:
+    said = "ValueError: Only fully periodic or non-periodic cell are supported"
+    (tmp_path / "stderr.txt").write_text(
+        f"Traceback (most recent call last):\n  File x, line 1\n{said}\n"
+        "Traceback (most recent call last):\nRuntimeError: pacemaker ended with exit code 1\n"
+    )
+    broken = failure(tmp_path, 1)
+    assert broken.message == f"the fit ended with exit code 1: {said}"
+    assert (broken.evidence[0].line, broken.evidence[0].text) == (3, said)
+
+
 def test_a_potential_that_gives_nan_is_a_failure(tmp_path: Path) -> None:
     left_by_a_fit(tmp_path, test={**GOOD, "force_rmse_mev_per_a": float("nan")})
     assert failure(tmp_path, 0).kind == "not_finite"

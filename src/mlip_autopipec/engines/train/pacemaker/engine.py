@@ -5,6 +5,7 @@ more accurate).
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,6 +40,7 @@ __all__ = ["LinearAce", "Pacemaker"]
 
 STDOUT, STDERR = "train.out", "stderr.txt"
 WALLTIME_EXIT = 124
+_ERROR_LINE = re.compile(r"(\w+\.)*\w*(Error|Exception)\b: \S")
 
 
 class _AceTrainer:
@@ -80,9 +82,11 @@ class _AceTrainer:
         if exit_code == WALLTIME_EXIT:
             return Failure("walltime", "the fit was stopped at its wall time", _last_lines(folder))
         if exit_code != 0:
-            return Failure(
-                "fit_failed", f"the fit ended with exit code {exit_code}", _last_lines(folder)
-            )
+            said = _error_line(folder)
+            message = f"the fit ended with exit code {exit_code}"
+            if said is None:
+                return Failure("fit_failed", message, _last_lines(folder))
+            return Failure("fit_failed", f"{message}: {said.text}", (said, *_last_lines(folder)))
         missing = [
             name for name in (*FILES, METRICS, PREDICTIONS) if not (potential / name).is_file()
         ]
@@ -126,6 +130,19 @@ class Pacemaker(_AceTrainer):
         require_package("tensorpotential")
         require_package("tensorflow")
         return super().prepare(job, folder)
+
+
+def _error_line(folder: Path) -> Evidence | None:
+    """The line in which a program says what is wrong: the first error of a traceback, for later
+    ones only tell that it ended.
+    """
+    for name in (STDERR, STDOUT):
+        if (folder / name).is_file():
+            text = (folder / name).read_text(errors="replace")
+            for number, line in enumerate(text.splitlines(), 1):
+                if _ERROR_LINE.match(line):
+                    return Evidence(name, number, line[:300])
+    return None
 
 
 def _last_lines(folder: Path, count: int = 3) -> tuple[Evidence, ...]:

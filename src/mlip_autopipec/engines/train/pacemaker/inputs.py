@@ -13,6 +13,7 @@ from mlip_autopipec.engines.ports import METRICS, TrainJob
 from mlip_autopipec.engines.train.pacemaker.config import TrainerName, basis_spec
 from mlip_autopipec.engines.train.pacemaker.data import fittable_functions
 from mlip_autopipec.engines.train.pacemaker.schema import LinearSettings, PacemakerSettings
+from mlip_autopipec.science.lattices import fully_periodic
 
 __all__ = [
     "FitSettings",
@@ -113,14 +114,21 @@ def job_text(job: TrainJob, settings: FitSettings) -> str:
 
 
 def read_job(path: Path) -> tuple[FitSettings, list[LabelledStructure], list[LabelledStructure]]:
-    """Inverse of :func:`job_text`."""
+    """Inverse of :func:`job_text`, but for slabs and wires, which come as fully periodic cells:
+    python-ace knows no mixed periodicity.
+    """
     data = read_json(path)
     settings = data["settings"]
-    return (
-        FitSettings(**{**settings, "elements": tuple(settings["elements"])}),
-        [LabelledStructure.from_json(item) for item in data["train"]],
-        [LabelledStructure.from_json(item) for item in data["test"]],
+    fit = FitSettings(**{**settings, "elements": tuple(settings["elements"])})
+    train, test = (
+        [_fittable(item, fit.cutoff_a) for item in data[part]] for part in ("train", "test")
     )
+    return fit, train, test
+
+
+def _fittable(data: Json, cutoff_a: float) -> LabelledStructure:
+    item = LabelledStructure.from_json(data)
+    return replace(item, atoms=fully_periodic(item.atoms, cutoff_a))
 
 
 def pacemaker_input(settings: FitSettings, *, data: str, start: str | None) -> str:

@@ -21,6 +21,7 @@ from mlip_autopipec.base.files import atomic_write
 from mlip_autopipec.base.labels import LabelledStructure
 from mlip_autopipec.engines.train.pacemaker.config import ASI, YACE, YAML
 from mlip_autopipec.science.dataset import core_mask
+from mlip_autopipec.science.lattices import fully_periodic
 
 __all__ = [
     "add_core_repulsion",
@@ -152,6 +153,8 @@ def load_calculator(potential: Path) -> Calculator:
             properties: Any = ("energy",),
             system_changes: Any = all_changes,
         ) -> None:
+            if atoms is not None:  # python-ace knows no mixed periodicity
+                atoms = fully_periodic(atoms, float(self.basis.cutoffmax))
             super().calculate(atoms, properties, system_changes)
             shifts = np.array([references[symbol] for symbol in self.atoms.get_chemical_symbols()])
             self.results["energies"] = self.results["energies"] + shifts
