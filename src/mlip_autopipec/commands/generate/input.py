@@ -9,16 +9,22 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlip_autopipec.base.errors import MlipError
 from mlip_autopipec.base.files import write_json
 from mlip_autopipec.base.progress import Progress
-from mlip_autopipec.base.values import Json
+from mlip_autopipec.base.typed import to_json
 from mlip_autopipec.campaign import first_set
 from mlip_autopipec.campaign.state import CampaignState
-from mlip_autopipec.commands.generate.outputs import FILES, Generated, summary_of, write_files
+from mlip_autopipec.commands.generate.outputs import (
+    SUMMARY,
+    Generated,
+    GenerateSummary,
+    summary_of,
+    write_files,
+)
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.proposing.pieces import candidates, counted, pieces_of, starts_of
 from mlip_autopipec.proposing.pool import SurrogatePool, opened
@@ -54,15 +60,9 @@ def generate(
     starts_only: bool = False,
     cores: int | None = None,
     progress: Progress | None = None,
-) -> Json:
+) -> GenerateSummary:
     """Write starts, candidates, a picture sheet and structures.json into ``out``; the content of
-    the last comes back.
-
-    ``{"formula", "kind", "surrogate", "starts", "structures", "strategies", "files", "wall_s"}``.
-    Both lists hold ``{formula, n_atoms, strategy, spacegroup, surrogate_energy_ev_per_atom,
-    parent}`` of each structure; starts have ``prototype``, ``above_ev_per_atom`` and ``near``
-    besides, and come first in ``structures`` too. ``strategies``: name -> proposed, accepted,
-    rejected (by reason). Nothing is written when it fails.
+    the last comes back. Nothing is written when it fails.
 
     Raises InputError (unreadable file, no start crystal, unknown strategy), MissingProgramError,
     MlipError when no start survives its relaxation.
@@ -81,9 +81,9 @@ def generate(
         )
         result = Generated(found) if starts_only else _candidates(plan, found, pool)
     out.mkdir(parents=True, exist_ok=True)
-    summary = summary_of(plan, result) | {"wall_s": round(time.monotonic() - begun, 1)}
-    summary["files"] = write_files(result, summary, out, plan.material.formula)
-    write_json(out / FILES["summary"], summary)
+    summary = replace(summary_of(plan, result), wall_s=round(time.monotonic() - begun, 1))
+    summary = replace(summary, files=write_files(result, summary, out, plan.material.formula))
+    write_json(out / SUMMARY, to_json(summary))
     shown.log(f"{len(result.accepted)} candidates" if not starts_only else "done")
     return summary
 
