@@ -24,12 +24,13 @@ from mlip_autopipec.base.problems import validate
 from mlip_autopipec.base.structures import Candidate
 from mlip_autopipec.base.tasks import Failure, Outcome, Task, TaskSpec
 from mlip_autopipec.base.values import Json
+from mlip_autopipec.campaign.payloads import GeneratePayload, LabelPayload
 from mlip_autopipec.config import load
 from mlip_autopipec.config.derive import derive
 from mlip_autopipec.config.input import UserInput
 from mlip_autopipec.config.label_plan import LabelPlan
 from mlip_autopipec.config.load import PreparedPlan
-from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.config.plan import Plan, StrategyPlan
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import MdJob, MdResult
 from mlip_autopipec.engines.potential_folder import calculator_of, maker_of
@@ -82,11 +83,14 @@ class StructureGenerator:
         """
         from mlip_autopipec.tasks import generate
 
+        # Not validated: none of a strategy is no error here.
         wanted = [
-            {"name": name, "count": count, "options": {}} for name, count in strategies.items()
+            StrategyPlan.model_construct(name=name, count=count)
+            for name, count in strategies.items()
         ]
+        asked = GeneratePayload(0, tuple(wanted), seed)
         root = _folder(folder)
-        spec = _spec("generate", {"batch": 0, "strategies": wanted, "seed": seed}, root)
+        spec = _spec("generate", asked.to_json(), root)
         result = _result(generate.run(spec, self.plan, root))
         if isinstance(result, Failure):
             return result
@@ -198,7 +202,7 @@ class DFTFactory:
             number = len(list(root.glob("attempt-*"))) + 1
             attempt = root / f"attempt-{number}"
             attempt.mkdir()
-            spec = _spec("label", {"job": job.to_json()}, root, number)
+            spec = _spec("label", LabelPayload(job.to_json()).to_json(), root, number)
             # The task looks at ``plan.dft`` alone, which both kinds of plan have.
             result = _result(label.run(spec, cast(Plan, self.plan), attempt))
             if not isinstance(result, Failure):

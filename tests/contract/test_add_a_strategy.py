@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.campaign.payloads import GeneratePayload
 from mlip_autopipec.config.load import load
 from mlip_autopipec.proposing.pieces import pieces_of
 from mlip_autopipec.testing import StrategyContract
@@ -47,7 +48,7 @@ def test_an_input_names_it_and_the_plan_proposes_it(tmp_path: Path) -> None:
     batch = found.plan.generation.batches[0]
     assert (batch[-1].name, batch[-1].count) == ("shear:generate", 20)
     assert found.reasons["generation.batches.shear:generate"] == "given"
-    payload = {"strategies": [batch[-1].model_dump(mode="json")], "batch": 0, "seed": 1}
+    payload = GeneratePayload(0, (batch[-1],), seed=1)
     assert [piece.runs for piece in pieces_of(found.plan, payload)] == [True]
     file.write_text("material: Si\n")
     derived = load(file, runs_dir=tmp_path / "runs", cores=2).plan.generation.batches

@@ -18,8 +18,8 @@ from typing import Any
 from ase.calculators.calculator import Calculator
 
 from mlip_autopipec.base.structures import Candidate
-from mlip_autopipec.base.values import Json
-from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.campaign.payloads import GeneratePayload
+from mlip_autopipec.config.plan import Plan, StrategyPlan
 from mlip_autopipec.proposing import strategies
 from mlip_autopipec.proposing.pool import SurrogatePool
 from mlip_autopipec.science import generation
@@ -61,12 +61,12 @@ EVALUATIONS_PER_PROCESS = 100
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One strategy of a batch, or a part of one: ``item`` = {"name", "count", "options"}.
+    """One strategy of a batch, or a part of one: ``strategy`` with its share of the count.
 
     ``runs`` is False where it needs the surrogate's forces and the surrogate lacks an element.
     """
 
-    item: Json
+    strategy: StrategyPlan
     batch: int
     seed: int
     runs: bool
@@ -74,8 +74,7 @@ class Piece:
     @property
     def evaluations(self) -> int:
         """About how many structures the surrogate has to evaluate for it."""
-        count = int(self.item["count"])
-        return count * generation.needs(self.item["name"]).evaluations
+        return self.strategy.count * generation.needs(self.strategy.name).evaluations
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,27 +116,28 @@ def counted(dropped: Iterable[Dropped]) -> dict[str, int]:
     return dict(sorted(kinds.items()))
 
 
-def pieces_of(plan: Plan, payload: Json) -> list[Piece]:
+def pieces_of(plan: Plan, asked: GeneratePayload) -> list[Piece]:
     """The strategies of a ``generate`` task. Raises InputError for one that does not exist.
 
     Groups carry the seed: batches and strategies of one campaign must not share group names.
     """
-    batch, seed = int(payload["batch"]), int(payload["seed"])
+    batch, seed = asked.batch, asked.seed
     knows = strategies.surrogate_knows(plan)
     pieces: list[Piece] = []
-    for index, item in enumerate(payload["strategies"]):
-        runs = knows or not generation.needs(item["name"]).calculator
+    for index, item in enumerate(asked.strategies):
+        runs = knows or not generation.needs(item.name).calculator
         for part, count in enumerate(_parts(item)):
             # The seed of the first part does not know of the others.
             own = strategies.sub_seed(seed, batch, index, *([part] if part else []))
-            pieces.append(Piece({**item, "count": count}, batch, own, runs))
+            share = item.model_copy(update={"count": count})
+            pieces.append(Piece(share, batch, own, runs))
     return pieces
 
 
-def _parts(item: Json) -> list[int]:
+def _parts(item: StrategyPlan) -> list[int]:
     """The count of each piece of a strategy."""
-    count = int(item["count"])
-    parts = max(1, math.ceil(count / MOST_FRAMES)) if generation.needs(item["name"]).in_runs else 1
+    count = item.count
+    parts = max(1, math.ceil(count / MOST_FRAMES)) if generation.needs(item.name).in_runs else 1
     return [count // parts + (part < count % parts) for part in range(parts)]
 
 
@@ -187,7 +187,7 @@ def proposed(
 def _propose(
     plan: Plan, piece: Piece, found: list[Start], calculator: Calculator | None, report: Any
 ) -> list[Candidate]:
-    return strategies.propose(plan, piece.item, found, calculator, piece.seed, report)
+    return strategies.propose(plan, piece.strategy, found, calculator, piece.seed, report)
 
 
 def screened(
@@ -223,7 +223,7 @@ def sifted(
     unknown = f"{plan.surrogate.engine} does not know every element"
     dropped = [
         *(
-            Dropped(p.item["name"], "needs_surrogate", unknown, int(p.item["count"]))
+            Dropped(p.strategy.name, "needs_surrogate", unknown, p.strategy.count)
             for p in pieces
             if not p.runs
         ),
@@ -239,5 +239,5 @@ def sifted(
     count: Counter[str] = Counter()
     for piece, ones in zip(pieces, made, strict=True):
         if piece.runs:
-            count[piece.item["name"]] += len(ones)
+            count[piece.strategy.name] += len(ones)
     return Sifted(count, judged, accepted, dropped)

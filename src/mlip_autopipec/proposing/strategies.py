@@ -11,8 +11,7 @@ import numpy as np
 from ase.calculators.calculator import Calculator
 
 from mlip_autopipec.base.structures import Candidate
-from mlip_autopipec.base.values import Json
-from mlip_autopipec.config.plan import Plan, SurrogatePlan
+from mlip_autopipec.config.plan import Plan, StrategyPlan, SurrogatePlan
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import Surrogate
 from mlip_autopipec.science import generation, screening
@@ -55,17 +54,17 @@ def sub_seed(*parts: int) -> int:
 
 def propose(
     plan: Plan,
-    item: Json,
+    item: StrategyPlan,
     found: Sequence[Start],
     model: Calculator | None,
     seed: int,
     progress: Callable[[float], None],
 ) -> list[Candidate]:
-    """What the strategy ``item`` ({"name", "count", "options"}) makes of the starts.
+    """What the strategy ``item`` makes of the starts.
 
     Raises InputError.
     """
-    make = generation.strategy(str(item["name"]))
+    make = generation.strategy(item.name)
     context = Context(
         fractions=plan.material.fractions,
         starts=tuple(start.candidate for start in found if start.near),
@@ -76,8 +75,8 @@ def propose(
         progress=progress,
         distant=tuple(start.candidate for start in found if not start.near),
     )
-    options: dict[str, Any] = dict(item.get("options", {}))
-    return make(context, int(item["count"]), np.random.default_rng(seed), **options)
+    options: dict[str, Any] = dict(item.options)
+    return make(context, item.count, np.random.default_rng(seed), **options)
 
 
 def limits(plan: SurrogatePlan) -> screening.Limits:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from ase import Atoms
 
 from mlip_autopipec.base.labels import LabelledStructure, PotentialRef
-from mlip_autopipec.base.structures import atoms_from_json
 from mlip_autopipec.base.tasks import EndState
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.campaign.auditing import AUDIT
@@ -20,6 +19,7 @@ from mlip_autopipec.campaign.events import (
 )
 from mlip_autopipec.campaign.labelled import labelled_structures
 from mlip_autopipec.campaign.properties import validation_of
+from mlip_autopipec.campaign.results import GenerateResult
 from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.campaign.stopping import verdict
 from mlip_autopipec.config.plan import Plan
@@ -88,7 +88,7 @@ class Findings:
 def findings(plan: Plan, state: CampaignState, history: History, wall_s: float) -> Findings:
     """Everything that is known of the campaign."""
     released = _released(plan, state)
-    done = [record for record in state.of_kind("generate") if record.status == "done"]
+    generated = _generated(state)
     return Findings(
         end_state=state.end.end_state if state.end else None,
         reason=state.end.reason if state.end else "not ended",
@@ -111,8 +111,17 @@ def findings(plan: Plan, state: CampaignState, history: History, wall_s: float) 
         core_hours=status.core_hours(state),
         conditions=status.conditions(plan, state),
         checks=verdict(plan, state),
-        ground_state=atoms_from_json(done[0].result["ground_state"]) if done else None,
+        ground_state=generated[0].ground_state if generated else None,
     )
+
+
+def _generated(state: CampaignState) -> list[GenerateResult]:
+    """What the finished generation tasks answered."""
+    return [
+        GenerateResult.from_json(record.result)
+        for record in state.of_kind("generate")
+        if record.status == "done"
+    ]
 
 
 def _released(plan: Plan, state: CampaignState) -> PotentialRef | None:
@@ -127,16 +136,15 @@ def _screen(plan: Plan, state: CampaignState) -> Screen | None:
     """What the surrogate's screen let pass and how right it was; None before the candidates are
     there.
     """
-    done = [record.result for record in state.of_kind("generate") if record.status == "done"]
+    done = _generated(state)
     if not done:
         return None
-    counts = [result.get("hit") or {} for result in done]
     return Screen(
         surrogate=plan.surrogate.engine,
         model=plan.surrogate.model,
-        proposed=sum(count.get("proposed", 0) for count in counts),
-        accepted=sum(count.get("accepted", 0) for count in counts),
-        geometry_only=any(result.get("geometry_only", False) for result in done),
+        proposed=sum(result.proposed for result in done),
+        accepted=sum(result.accepted for result in done),
+        geometry_only=any(result.geometry_only for result in done),
         hit_rate=status.hit_rate(state),
     )
 

@@ -13,6 +13,7 @@ from mlip_autopipec.base.tasks import TaskKind
 from mlip_autopipec.campaign.auditing import AUDIT, hit_rate_of
 from mlip_autopipec.campaign.events import AttemptPlanned, Event, PotentialPublished
 from mlip_autopipec.campaign.exploring import passed, visits
+from mlip_autopipec.campaign.payloads import LabelPayload
 from mlip_autopipec.campaign.properties import validation_of
 from mlip_autopipec.campaign.state import Attempt, CampaignState, TaskRecord
 from mlip_autopipec.config.plan import Condition, Plan
@@ -127,7 +128,7 @@ def core_hours(state: CampaignState) -> dict[str, float]:
 def cutouts(state: CampaignState) -> int:
     """Masked cells that were labelled."""
     return sum(
-        record.status == "done" and record.task.payload["candidate"]["core"] is not None
+        record.status == "done" and record.asked(LabelPayload).masked
         for record in state.labels("train")
     )
 

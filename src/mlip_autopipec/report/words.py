@@ -19,6 +19,15 @@ from mlip_autopipec.campaign.events import (
     SettingsChecked,
     TaskCancelled,
 )
+from mlip_autopipec.campaign.payloads import (
+    ExplorePayload,
+    GeneratePayload,
+    HarvestPayload,
+    HitRatePayload,
+    LabelPayload,
+    TrainPayload,
+    ValidatePayload,
+)
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.report.values import from_json
 from mlip_autopipec.science.predictions import Errors
@@ -102,27 +111,27 @@ def _held_out(potential: PotentialRef) -> str:
 
 def task_words(record: TaskRecord) -> str:
     """A task in a few words."""
-    payload = record.task.payload
     match record.task.kind:
         case "label":
-            provenance = payload["candidate"]["provenance"]
-            why = " (rejected, to check the screen)" if payload["purpose"] == AUDIT else ""
-            return (
-                f"DFT {provenance['strategy']} ({len(payload['candidate']['atoms']['numbers'])}"
-                f" atoms){why}"
-            )
+            label = record.asked(LabelPayload)
+            why = " (rejected, to check the screen)" if label.purpose == AUDIT else ""
+            return f"DFT {label.provenance.strategy} ({len(label.numbers)} atoms){why}"
         case "train":
-            return f"fit {payload['round']} ({payload['trainer']}, {len(payload['labels'])} labels)"
+            fit = record.asked(TrainPayload)
+            return f"fit {fit.round} ({fit.trainer}, {len(fit.labels)} labels)"
         case "explore":
-            return f"MD {payload['condition']['name']}"
+            return f"MD {record.asked(ExplorePayload).condition.name}"
         case "generate":
-            return "generate " + "+".join(item["name"] for item in payload["strategies"])
+            return "generate " + "+".join(
+                item.name for item in record.asked(GeneratePayload).strategies
+            )
         case "harvest":
-            return f"cut {len(payload['files'])} frames"
+            return f"cut {len(record.asked(HarvestPayload).files)} frames"
         case "validate":
-            return f"validate {payload['potential'].rpartition('/')[2]}"
+            return f"validate {record.asked(ValidatePayload).potential.rpartition('/')[2]}"
         case "hit_rate":
-            return f"surrogate against DFT ({len(payload['accepted'])} labels)"
+            accepted = record.asked(HitRatePayload).accepted
+            return f"surrogate against DFT ({len(accepted)} labels)"
     return str(record.task.kind)
 
 

@@ -23,6 +23,7 @@ from ase.db import connect
 from mlip_autopipec.base.files import atomic_write
 from mlip_autopipec.base.labels import LabelledStructure
 from mlip_autopipec.campaign.labelled import labelled_structure
+from mlip_autopipec.campaign.payloads import LabelPayload
 from mlip_autopipec.campaign.state import TaskRecord
 
 __all__ = ["add", "names", "with_results"]
@@ -49,7 +50,7 @@ def add(path: Path, records: Iterable[TaskRecord], known: set[str]) -> None:
             database.write(
                 with_results(item),
                 name=item.name,
-                purpose=record.task.payload["purpose"],
+                purpose=record.asked(LabelPayload).purpose,
                 strategy=item.provenance.strategy,
                 family=_as_text(item.provenance.group),
                 method_hash=_as_text(label.method_hash),

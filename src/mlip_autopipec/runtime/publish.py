@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mlip_autopipec.base.files import write_json
 from mlip_autopipec.base.labels import PotentialRef
+from mlip_autopipec.campaign.results import TrainResult
 from mlip_autopipec.campaign.state import TaskRecord
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.runtime import layout
@@ -33,14 +34,14 @@ def place(root: Path, plan: Plan, record: TaskRecord, number: int) -> PotentialR
                 with file.open("rb") as handle:
                     os.fsync(handle.fileno())
         aside.rename(target)
-    result = record.result
+    result = TrainResult.from_json(record.result)
     return PotentialRef(
         name=name,
         folder=str(target.relative_to(root)),
-        trainer=result["trainer"],
+        trainer=result.trainer,
         elements=plan.material.elements,
-        labels=result["labels"],
-        metrics=result["metrics"],
+        labels=result.labels,
+        metrics=result.metrics,
     )
 
 

@@ -1,8 +1,7 @@
 """Explore: molecular dynamics with the current potential at one condition, as a long task.
 
-Payload ``{"condition", "visit", "seed"}``; ``needs[0]`` is a generate task, whose ``start.json``
-gives the crystal. The result is that of the MD engine; candidates are streamed into the attempt
-folder while it runs.
+``needs[0]`` is a generate task, whose ``start.json`` gives the crystal. The result is that of the
+MD engine; candidates are streamed into the attempt folder while it runs.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ from mlip_autopipec.base.errors import CampaignStateError
 from mlip_autopipec.base.files import read_json
 from mlip_autopipec.base.structures import Candidate
 from mlip_autopipec.base.tasks import Failure, Outcome, TaskSpec
-from mlip_autopipec.config.plan import Condition, Plan
+from mlip_autopipec.campaign.payloads import ExplorePayload
+from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import SNAPSHOT, MdJob
 from mlip_autopipec.runtime import layout
@@ -27,7 +27,8 @@ __all__ = ["run"]
 
 def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     """Start cell, job, engine. A snapshot of a dead attempt is taken over."""
-    condition = Condition.model_validate(spec.payload["condition"])
+    asked = ExplorePayload.from_json(spec.payload)
+    condition = asked.condition
     job = MdJob(
         start=_start_cell(spec, plan.exploration.md_atoms),
         elements=plan.material.elements,
@@ -42,7 +43,7 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
         gamma_every=plan.exploration.gamma_every,
         max_candidates_per_potential=plan.exploration.max_candidates_per_potential,
         wait_s=plan.exploration.wait_s,
-        seed=int(spec.payload["seed"]),
+        seed=asked.seed,
         pointer=layout.pointer_file(Path(spec.root)),
     )
     _take_over(spec, folder)

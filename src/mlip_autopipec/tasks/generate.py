@@ -19,6 +19,8 @@ from mlip_autopipec.base.files import append_line, write_json
 from mlip_autopipec.base.structures import Candidate, atoms_to_json
 from mlip_autopipec.base.tasks import Failure, Outcome, TaskSpec
 from mlip_autopipec.base.values import Json
+from mlip_autopipec.campaign.payloads import GeneratePayload
+from mlip_autopipec.campaign.results import GenerateResult, StartFound
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.proposing import strategies
 from mlip_autopipec.proposing.pieces import (
@@ -39,16 +41,15 @@ __all__ = ["run"]
 
 
 def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
-    """Payload {"batch", "strategies": [{"name", "count", "options"}], "seed"}.
+    """The batch of a :class:`GeneratePayload`, answered by a :class:`GenerateResult`.
 
     Writes candidates.json, rejected.json, start.json and progress.jsonl into ``folder``. Returns
     Failure ``no_candidates`` when nothing passes the screen. Raises InputError for an unreadable
     structure file, an unknown strategy or a composition without a start crystal.
     """
-    pieces = pieces_of(plan, spec.payload)
-    progress = _Progress(
-        folder / "progress.jsonl", sum(int(piece.item["count"]) for piece in pieces)
-    )
+    asked = GeneratePayload.from_json(spec.payload)
+    pieces = pieces_of(plan, asked)
+    progress = _Progress(folder / "progress.jsonl", sum(piece.strategy.count for piece in pieces))
     cores = useful_processes(pieces, spec.task.cores)
     with opened(
         plan, cores, progress, beside=len(plan.generation.batches) - 1 if cores > 1 else 0
@@ -74,20 +75,20 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     write_json(folder / "candidates.json", [candidate.to_json() for candidate in accepted])
     names = [candidate.provenance.strategy for candidate in accepted]
     ground_state = standard_cell(near[0].candidate.atoms, primitive=False)
-    return Outcome(
-        {
-            "accepted": len(accepted),
-            "rejected": reasons,
-            "strategies": {name: names.count(name) for name in dict.fromkeys(names)},
-            "surrogate": plan.surrogate.engine,
-            "ground_state": atoms_to_json(ground_state),
-            "prepared": _prepared(plan, ground_state),
-            "geometry_only": kept.judged.geometry_only,
-            "audit": [candidate.to_json() for candidate in _audit(plan, kept.judged, spec.payload)],
-            "starts": [_start(start) for start in near],
-            "hit": {"proposed": kept.proposed.total(), "accepted": len(accepted)},
-        }
+    audit = _audit(plan, kept.judged, asked)
+    answer = GenerateResult(
+        accepted=len(accepted),
+        proposed=kept.proposed.total(),
+        stored_ground_state=atoms_to_json(ground_state),
+        surrogate=plan.surrogate.engine,
+        rejected=reasons,
+        strategies={name: names.count(name) for name in dict.fromkeys(names)},
+        prepared=_prepared(plan, ground_state),
+        geometry_only=kept.judged.geometry_only,
+        stored_audit=tuple(candidate.to_json() for candidate in audit),
+        starts=tuple(_start(start) for start in near),
     )
+    return Outcome(answer.to_json())
 
 
 def _prepared(plan: Plan, start: Atoms) -> Json:
@@ -103,11 +104,11 @@ def _prepared(plan: Plan, start: Atoms) -> Json:
     return {name: item.prepare(start, calculator) for name, item in asking.items()}
 
 
-def _audit(plan: Plan, judged: Screened, payload: Json) -> list[Candidate]:
+def _audit(plan: Plan, judged: Screened, asked: GeneratePayload) -> list[Candidate]:
     """What the campaign may label to check the screen: a few that it rejected, each with the
     reason.
     """
-    rng = np.random.default_rng([int(payload["seed"]), int(payload["batch"])])
+    rng = np.random.default_rng([asked.seed, asked.batch])
     return [
         replace(
             verdict.candidate,
@@ -121,12 +122,12 @@ def _audit(plan: Plan, judged: Screened, payload: Json) -> list[Candidate]:
     ]
 
 
-def _start(start: Start) -> Json:
-    return {
-        "name": start.candidate.provenance.group,
-        "formula": str(start.candidate.atoms.symbols.formula.reduce()[0]),
-        "energy_ev_per_atom": start.energy_ev_per_atom,
-    }
+def _start(start: Start) -> StartFound:
+    return StartFound(
+        name=start.candidate.provenance.group,
+        formula=str(start.candidate.atoms.symbols.formula.reduce()[0]),
+        energy_ev_per_atom=start.energy_ev_per_atom,
+    )
 
 
 class _Progress:

@@ -19,7 +19,8 @@ from ase.calculators.calculator import Calculator
 from mlip_autopipec.base.files import read_json
 from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.base.tasks import Failure, Outcome, TaskSpec
-from mlip_autopipec.base.values import Json
+from mlip_autopipec.campaign.payloads import HarvestPayload
+from mlip_autopipec.campaign.results import HarvestResult, SkippedFrame
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines.potential_folder import calculator_of
 from mlip_autopipec.science import contacts
@@ -44,26 +45,26 @@ class _Context:
 
 
 def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
-    """Cut, check and thin the frames named in ``payload["files"]`` to at most ``payload["count"]``
-    candidates.
+    """Cut, check and thin the frames that :class:`HarvestPayload` names to at most ``count``
+    candidates; answered by a :class:`HarvestResult`.
 
     Failure ``no_extrapolation_grade``: the potential gives no gamma per atom, so nothing can be
     judged.
     """
-    root, payload = Path(spec.root), spec.payload
+    root, asked = Path(spec.root), HarvestPayload.from_json(spec.payload)
     context = _Context(
         plan,
-        calculator_of(root / payload["potential"]),
+        calculator_of(root / asked.potential),
         _references(spec),
-        Path(payload["potential"]).name,
-        int(payload["seed"]),
+        Path(asked.potential).name,
+        asked.seed,
     )
     found: list[tuple[Candidate, Cutout]] = []
-    skipped: list[Json] = []
-    for file in payload["files"]:
+    skipped: list[SkippedFrame] = []
+    for file in asked.files:
         frame = _as_labelled(Candidate.from_json(read_json(root / file)), plan)
         if frame is None:
-            skipped.append({"reason": "the molecule fell apart", "file": file})
+            skipped.append(SkippedFrame("the molecule fell apart", file))
             continue
         gamma = evaluate(frame.atoms, context.calculator).gamma
         if gamma is None:
@@ -73,37 +74,34 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
             )
         reason = _refusal(frame.atoms, gamma, plan)
         if reason:
-            skipped.append({"reason": reason, "file": file})
+            skipped.append(SkippedFrame(reason, file))
             continue
         answers = _embed(frame.atoms, gamma, context)
         skipped += [
-            {"reason": answer.reason, "file": file}
-            for answer in answers
-            if isinstance(answer, Skipped)
+            SkippedFrame(answer.reason, file) for answer in answers if isinstance(answer, Skipped)
         ]
         for answer in answers:
             if isinstance(answer, Skipped):
                 continue
             reason = contacts.refusal(answer.atoms, plan.surrogate.min_distance_factor)
             if reason:
-                skipped.append({"reason": reason, "file": file})
+                skipped.append(SkippedFrame(reason, file))
             else:
                 found.append((_candidate(answer, frame, file, context), answer))
-    kept = _thin(found, int(payload["count"]), plan.material.elements)
+    kept = _thin(found, asked.count, plan.material.elements)
     skipped += [
-        {"reason": "like others, or beyond the count", "file": candidate.provenance.parent}
+        SkippedFrame("like others, or beyond the count", candidate.provenance.parent)
         for i, (candidate, _) in enumerate(found)
         if i not in kept
     ]
     chosen = [found[i] for i in kept]
-    return Outcome(
-        {
-            "candidates": [candidate.to_json() for candidate, _ in chosen],
-            "cutouts": sum(cutout.kind != "whole" for _, cutout in chosen),
-            "whole": sum(cutout.kind == "whole" for _, cutout in chosen),
-            "skipped": skipped,
-        }
+    result = HarvestResult(
+        tuple(candidate.to_json() for candidate, _ in chosen),
+        cutouts=sum(cutout.kind != "whole" for _, cutout in chosen),
+        whole=sum(cutout.kind == "whole" for _, cutout in chosen),
+        skipped=tuple(skipped),
     )
+    return Outcome(result.to_json())
 
 
 def _as_labelled(frame: Candidate, plan: Plan) -> Candidate | None:

@@ -12,9 +12,10 @@ from pathlib import Path
 from ase import Atoms
 
 from mlip_autopipec.base.files import atomic_write
-from mlip_autopipec.base.labels import Label, LabelJob
+from mlip_autopipec.base.labels import Label
 from mlip_autopipec.base.process import run_prepared
 from mlip_autopipec.base.tasks import Failure, Outcome, TaskSpec
+from mlip_autopipec.campaign.payloads import LabelPayload
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.dft_port import Continues, DftEngine, Watches
@@ -33,11 +34,11 @@ _SHORTEST_S = 60.0
 
 
 def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
-    """Label the job of ``spec.payload["job"]``; the result is ``Label.to_json()``.
+    """Label the job of a :class:`LabelPayload`; the result is ``Label.to_json()``.
 
     A salvaged result leaves a file ``salvaged`` (name of the dead attempt's folder) in ``folder``.
     """
-    job = LabelJob.from_json(spec.payload["job"])
+    job = LabelPayload.from_json(spec.payload).job
     if "max_force_ev_per_a" not in job.numerics:
         job = job.with_numerics(max_force_ev_per_a=plan.dft.max_force_ev_per_a)
     if plan.dft.threads > 1:

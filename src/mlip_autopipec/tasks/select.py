@@ -12,30 +12,28 @@ from mlip_autopipec.base.files import read_json
 from mlip_autopipec.base.structures import Candidate
 from mlip_autopipec.base.tasks import Failure, Outcome, TaskSpec
 from mlip_autopipec.base.values import content_hash
+from mlip_autopipec.campaign.payloads import SelectPayload
+from mlip_autopipec.campaign.results import SelectResult
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.runtime.layout import SPEC
 from mlip_autopipec.science.fingerprints import distinct, structure_fingerprints
 from mlip_autopipec.science.selection import select
 from mlip_autopipec.selecting.rows import structure_rows
+from mlip_autopipec.tasks.finished import candidate_of
 
 __all__ = ["run"]
 
 
 def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
-    """Payload {"count", "method", "random_fraction", "seed"[, "existing", "refused"]}.
+    """What :class:`SelectPayload` asks, answered by a :class:`SelectResult`: forced candidates,
+    those of the method, random ones.
 
-    Reads candidates.json of every needed task that is not in ``existing``.
-    ``existing``: ids of labelled structures (among ``needs``) to which the new ones are to add
-    something; nothing that is labelled already is picked again, and forced candidates are forced no
-    more. ``refused``: hashes of atoms that DFT could not label. Result {"candidates": [Candidate
-    JSON: forced, those of the method, random ones], "of": N, "picked": {reason: n}}. Candidates
-    that two batches proposed alike count once. Nothing is written into ``folder``.
+    Reads candidates.json of every needed task that is not in ``existing``. Nothing that is labelled
+    already is picked again, and where something is, forced candidates are forced no more.
+    Candidates that two batches proposed alike count once. Nothing is written into ``folder``.
     """
-    labelled, refused = list(spec.payload.get("existing", [])), set(spec.payload.get("refused", []))
-    existing = [
-        Candidate.from_json(read_json(spec.input_folder(task) / SPEC)["payload"]["candidate"])
-        for task in labelled
-    ]
+    asked = SelectPayload.from_json(spec.payload)
+    labelled, refused = asked.existing or (), set(asked.refused)
+    existing = [candidate_of(spec.input_folder(task)) for task in labelled]
     offered = [
         item
         for task in spec.task.needs
@@ -48,7 +46,7 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
         Candidate.from_json(item) for item in offered if content_hash(item["atoms"]) not in refused
     ]
     structures = [item.atoms for item in (*existing, *candidates)]
-    method, known = spec.payload["method"], len(existing)
+    method, known = asked.method, len(existing)
     fingerprints = structure_fingerprints(structures, plan.material.elements)
     kept = [index - known for index in distinct(fingerprints) if index >= known]
     rows = (
@@ -59,24 +57,20 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     candidates = [candidates[index] for index in kept]
     picked = select(
         rows[known:][kept],
-        int(spec.payload["count"]),
-        np.random.default_rng(int(spec.payload["seed"])),
+        asked.count,
+        np.random.default_rng(asked.seed),
         forced=[] if existing else [index for index, item in enumerate(candidates) if item.forced],
         method=method,
-        random_fraction=float(spec.payload["random_fraction"]),
+        random_fraction=asked.random_fraction,
         existing=rows[:known] if existing else None,
         families=[item.provenance.strategy for item in candidates],
     )
-    return Outcome(
-        {
-            "candidates": [
-                _marked(candidates[index], reason).to_json()
-                for index, reason in zip(picked.all, picked.reasons, strict=True)
-            ],
-            "of": len(candidates),
-            "picked": dict(Counter(picked.reasons)),
-        }
-    )
+    marked = [
+        _marked(candidates[index], reason).to_json()
+        for index, reason in zip(picked.all, picked.reasons, strict=True)
+    ]
+    answer = SelectResult(tuple(marked), len(candidates), Counter(picked.reasons))
+    return Outcome(answer.to_json())
 
 
 def _marked(candidate: Candidate, reason: str) -> Candidate:

@@ -1,8 +1,7 @@
 """Task ``train``: from finished labels to a potential folder.
 
-Payload ``{"round", "trainer", "labels": [label task ids], "warm_start", "previous", "seed"}``;
-potential folders are relative to the run folder. The result is ``{"trainer", "metrics",
-"labels"}``; the potential lies in ``potential/`` of the attempt folder.
+What it asks and answers: :class:`~mlip_autopipec.campaign.payloads.TrainPayload` and
+:class:`~mlip_autopipec.campaign.results.TrainResult`.
 """
 
 from __future__ import annotations
@@ -13,15 +12,17 @@ from pathlib import Path
 from mlip_autopipec.base.files import read_json
 from mlip_autopipec.base.labels import Label, LabelledStructure
 from mlip_autopipec.base.process import run_prepared
-from mlip_autopipec.base.structures import Candidate
 from mlip_autopipec.base.tasks import Failure, Outcome, TaskSpec
 from mlip_autopipec.base.values import Json
+from mlip_autopipec.campaign.payloads import TrainPayload
+from mlip_autopipec.campaign.results import TrainResult
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import TrainJob
 from mlip_autopipec.engines.potential_folder import calculator_of, sign
 from mlip_autopipec.science.dataset import group_split, one_method
 from mlip_autopipec.science.predictions import Predictions, errors, prediction
+from mlip_autopipec.tasks.finished import candidate_of, outcome_of
 
 __all__ = ["run"]
 
@@ -34,9 +35,10 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     """Read the labels, hold out groups, fit, and judge the previous potential on the same held-out
     set.
     """
-    payload = spec.payload
-    name: str = payload["trainer"]
-    items, forced = _labelled(spec)
+    asked = TrainPayload.from_json(spec.payload)
+    name = asked.trainer
+    previous = _potential(spec, asked.previous)
+    items, forced = _labelled(spec, asked.labels)
     if not one_method(items):
         return Outcome(
             None, failure=Failure("mixed_methods", "the labels come from more than one DFT method")
@@ -46,7 +48,7 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
         plan.training.held_out_fraction,
         plan.seed,
         train_only=forced,
-        keep_test=_held_out_before(_potential(spec, "previous")),
+        keep_test=_held_out_before(previous),
     )
     if not train:
         return Outcome(
@@ -57,9 +59,9 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
         train=train,
         test=test,
         settings=plan.training.settings_of(name),
-        seed=int(payload["seed"]),
+        seed=asked.seed,
         masked_energy_weight=plan.embedding.energy_weight,
-        warm_start=_potential(spec, "warm_start"),
+        warm_start=_potential(spec, asked.warm_start),
         threads=plan.training.cores,
     )
     trainer = registry.trainer(name)
@@ -68,23 +70,20 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     if isinstance(trained, Failure):
         return Outcome(None, failure=trained)
     sign(trained.folder, name, job.elements)
-    metrics = {
-        **trained.metrics,
-        "previous_test": _previous_errors(_potential(spec, "previous"), test),
-    }
-    return Outcome({"trainer": name, "metrics": metrics, "labels": len(items)})
+    metrics = {**trained.metrics, "previous_test": _previous_errors(previous, test)}
+    return Outcome(TrainResult(name, metrics, len(items)).to_json())
 
 
-def _labelled(spec: TaskSpec) -> tuple[list[LabelledStructure], set[str]]:
-    """The finished labels in the order of the payload, and the names of those that may not be held
+def _labelled(spec: TaskSpec, labels: Sequence[str]) -> tuple[list[LabelledStructure], set[str]]:
+    """The finished labels in the order of their ids, and the names of those that may not be held
     out.
     """
     items: list[LabelledStructure] = []
     forced: set[str] = set()
-    for task_id in spec.payload["labels"]:
+    for task_id in labels:
         folder = spec.input_folder(task_id)
-        candidate = Candidate.from_json(read_json(folder / "spec.json")["payload"]["candidate"])
-        label = Label.from_json(read_json(folder / "outcome.json")["result"])
+        candidate = candidate_of(folder)
+        label = Label.from_json(outcome_of(folder).result or {})
         items.append(
             LabelledStructure(task_id, candidate.atoms, label, candidate.provenance, candidate.core)
         )
@@ -93,9 +92,8 @@ def _labelled(spec: TaskSpec) -> tuple[list[LabelledStructure], set[str]]:
     return items, forced
 
 
-def _potential(spec: TaskSpec, key: str) -> Path | None:
-    """Absolute folder of a potential that the payload names, or None."""
-    relative = spec.payload.get(key)
+def _potential(spec: TaskSpec, relative: str | None) -> Path | None:
+    """Absolute folder of a potential, or None where none is named."""
     return None if relative is None else Path(spec.root) / relative
 
 

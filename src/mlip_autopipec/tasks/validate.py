@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ase.calculators.calculator import Calculator
 
-from mlip_autopipec.base.files import read_json, write_json
+from mlip_autopipec.base.files import write_json
 from mlip_autopipec.base.labels import Label
-from mlip_autopipec.base.structures import Candidate, atoms_from_json
 from mlip_autopipec.base.tasks import Failure, Outcome, TaskSpec
+from mlip_autopipec.campaign.payloads import ValidatePayload
+from mlip_autopipec.campaign.results import GenerateResult
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines.potential_folder import calculator_of
 from mlip_autopipec.science.properties import stored
 from mlip_autopipec.science.properties.port import Answer, Comparison, Found, Known, Property
+from mlip_autopipec.tasks.finished import candidate_of, outcome_of
 
 __all__ = ["run"]
 
 
 def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
-    """Compare the potential ``payload["potential"]`` (folder relative to the root) with the labels
-    of each property.
+    """Compare the potential of a :class:`ValidatePayload` with the labels of each property.
 
-    ``payload``: ``labels``, property -> ids of label tasks; ``source``, the generate task whose
-    start structure they come from. A property without a value has the reason beside it. Failure
+    A property without a value has the reason beside it. Failure
     ``validation_data`` where the labels make no property at all.
     """
-    potential = Path(spec.root) / spec.payload["potential"]
+    asked = ValidatePayload.from_json(spec.payload)
+    potential = Path(spec.root) / asked.potential
     calculator = calculator_of(potential, plan.training.trainer)
     found: dict[str, Comparison] = {}
     failures: list[Failure] = []
-    for name, ids in stored.labels_of(spec.payload).items():
-        known = _known(spec, plan, name, ids)
+    for name in asked.labels:
+        known = _known(spec, plan, name, asked)
         compared = (
             known if isinstance(known, Failure)
             else _compared(plan.validation.each[name], known, calculator)
@@ -49,18 +48,15 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     return Outcome(result)
 
 
-def _known(spec: TaskSpec, plan: Plan, name: str, ids: list[str]) -> Known | Failure:
+def _known(spec: TaskSpec, plan: Plan, name: str, asked: ValidatePayload) -> Known | Failure:
     """The labels of a property, all by one method, and what it started from."""
     answers = []
-    for task_id in ids:
+    for task_id in asked.labels[name]:
         source = spec.input_folder(task_id)
-        outcome = Outcome.from_json(read_json(source / "outcome.json"))
+        outcome = outcome_of(source)
         if outcome.result is None:
             return Failure("validation_data", f"{task_id} has no label")
-        payload = read_json(source / "spec.json")["payload"]
-        answers.append(
-            Answer(Candidate.from_json(payload["candidate"]), Label.from_json(outcome.result))
-        )
+        answers.append(Answer(candidate_of(source), Label.from_json(outcome.result)))
     if not answers:
         return Failure("validation_data", f"no labels to validate {name} against")
     methods = {answer.label.method_hash for answer in answers if answer.label is not None}
@@ -68,21 +64,20 @@ def _known(spec: TaskSpec, plan: Plan, name: str, ids: list[str]) -> Known | Fai
         return Failure(
             "validation_data", f"labels of different DFT methods: {', '.join(sorted(methods))}"
         )
-    generated = _generated(spec)
+    generated = _generated(spec, asked.source)
     return Known(
-        start=(
-            atoms_from_json(generated["ground_state"]) if generated else answers[0].candidate.atoms
-        ),
+        start=generated.ground_state if generated else answers[0].candidate.atoms,
         surrogate=plan.surrogate.engine,
-        prepared=stored.prepared(generated).get(name),
+        prepared=generated.prepared.get(name) if generated else None,
         answers=tuple(answers),
     )
 
 
-def _generated(spec: TaskSpec) -> Mapping[str, Any]:
-    """The result of the generate task; empty for tasks of earlier versions that name none."""
-    source = stored.source_of(spec.payload)
-    return {} if source is None else read_json(spec.input_folder(source) / "outcome.json")["result"]
+def _generated(spec: TaskSpec, source: str | None) -> GenerateResult | None:
+    """The result of the generate task; None for tasks of earlier versions that name none."""
+    if source is None:
+        return None
+    return GenerateResult.from_json(outcome_of(spec.input_folder(source)).result or {})
 
 
 def _compared(item: Property, known: Known, calculator: Calculator) -> Comparison | Failure:

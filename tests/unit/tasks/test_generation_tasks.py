@@ -16,6 +16,7 @@ from ase.calculators.emt import EMT
 
 from mlip_autopipec.base.structures import Candidate, atoms_from_json
 from mlip_autopipec.base.tasks import Outcome, Task, TaskSpec
+from mlip_autopipec.campaign.payloads import GeneratePayload
 from mlip_autopipec.config.plan import (
     Budget,
     Condition,
@@ -203,12 +204,14 @@ def test_candidates_do_not_depend_on_the_number_of_processes(
         assert (tmp_path / "1" / file).read_text() == (tmp_path / "2" / file).read_text()
 
 
+def _asked(strategies: list[dict[str, Any]]) -> GeneratePayload:
+    return GeneratePayload.from_json({"batch": 0, "strategies": strategies, "seed": 1})
+
+
 def test_processes_are_started_where_they_pay() -> None:
     few, md = ([{"name": name, "count": 20, "options": {}}] for name in ("rattle", "melt_quench"))
     numbers = [
-        candidates.useful_processes(
-            candidates.pieces_of(simulated_plan(), {"batch": 0, "strategies": items, "seed": 1}), 16
-        )
+        candidates.useful_processes(candidates.pieces_of(simulated_plan(), _asked(items)), 16)
         for items in (few, md)
     ]
     assert 1 <= numbers[0] < numbers[1] <= 16
@@ -217,16 +220,16 @@ def test_processes_are_started_where_they_pay() -> None:
 def test_md_for_many_frames_is_several_independent_runs() -> None:
     def pieces(name: str, count: int) -> list[candidates.Piece]:
         items = [{"name": name, "count": count, "options": {"max_atoms": 8}}]
-        return candidates.pieces_of(simulated_plan(), {"batch": 0, "strategies": items, "seed": 1})
+        return candidates.pieces_of(simulated_plan(), _asked(items))
 
     split = pieces("melt_quench", 2 * candidates.MOST_FRAMES + 1)
     assert len(split) == 3
-    assert sum(piece.item["count"] for piece in split) == 2 * candidates.MOST_FRAMES + 1
+    assert sum(piece.strategy.count for piece in split) == 2 * candidates.MOST_FRAMES + 1
     assert len({piece.seed for piece in split}) == 3
     # A campaign of usual size is what it was, whatever a larger one does; a grid is never cut.
     assert split[0].seed == pieces("melt_quench", 10)[0].seed
     assert len(pieces("melt_quench", candidates.MOST_FRAMES)) == len(pieces("strain", 10_000)) == 1
-    assert [piece.item["count"] for piece in pieces("thermal", 0)] == [0]
+    assert [piece.strategy.count for piece in pieces("thermal", 0)] == [0]
 
 
 def test_an_element_outside_the_surrogate_leaves_geometry_alone_and_says_so(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def _labelled(
     """Attempt folders of label tasks, by id; those numbered in ``failed`` were given up."""
     inputs = {}
     for number, candidate in enumerate(candidates):
-        task = Task("label", {"candidate": candidate.to_json(), "purpose": "train"})
+        task = Task("label", {"candidate": candidate.to_json(), "job": {}, "purpose": "train"})
         folder = root / task.id
         folder.mkdir()
         atoms = candidate.atoms.copy()

@@ -16,6 +16,7 @@ from mlip_autopipec.base.files import write_json
 from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.base.tasks import Outcome, Task, TaskSpec
 from mlip_autopipec.base.values import content_hash
+from mlip_autopipec.campaign.payloads import LabelPayload
 from mlip_autopipec.engines.train.pacemaker.projections import AceProjections
 from mlip_autopipec.science.selection import d_optimal_points
 from mlip_autopipec.tasks import select
@@ -42,7 +43,8 @@ def _select(
     }
     inputs = {"one": "a", "two": "b"}
     for number, item in enumerate(labelled):
-        write_json(root / f"l{number}" / "spec.json", {"payload": {"candidate": item.to_json()}})
+        asked = LabelPayload({}, stored_candidate=item.to_json()).to_json()
+        write_json(root / f"l{number}" / "spec.json", {"payload": asked})
         inputs[f"label-{number}"] = f"l{number}"
     if labelled:
         payload["existing"] = [name for name in inputs if name.startswith("label")]

@@ -22,6 +22,7 @@ from mlip_autopipec.base.labels import Label
 from mlip_autopipec.base.process import Prepared
 from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.base.tasks import Failure, Task, TaskSpec
+from mlip_autopipec.campaign.payloads import LabelPayload
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import Trained, TrainJob
 from mlip_autopipec.engines.potential_folder import maker_of
@@ -105,7 +106,8 @@ def spec(
             core=(0, 1) if number == 3 else None,
         )
         folder = root / f"tasks/label-{number}/attempt-1"
-        write_json(folder / "spec.json", {"payload": {"candidate": candidate.to_json()}})
+        asked = LabelPayload({}, stored_candidate=candidate.to_json()).to_json()
+        write_json(folder / "spec.json", {"payload": asked})
         write_json(folder / "outcome.json", {"result": label.to_json(), "failure": None})
         inputs[f"label-{number}"] = f"tasks/label-{number}/attempt-1"
     content = {

@@ -12,6 +12,7 @@ from mlip_autopipec.base.progress import Progress
 from mlip_autopipec.base.structures import atoms_to_json
 from mlip_autopipec.base.tasks import Failure, Task
 from mlip_autopipec.base.values import Json
+from mlip_autopipec.campaign.payloads import LabelPayload
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.commands.label.work import Labelling, given
 from mlip_autopipec.config.label_plan import LabelPlan
@@ -66,9 +67,8 @@ class SeriesLabels:
 
 def _task(job: LabelJob, cores: int) -> Task:
     candidate = given(job.atoms, atoms_to_json(job.atoms)).to_json()
-    return Task(
-        "label", {"candidate": candidate, "job": job.to_json(), "purpose": "train"}, cores=cores
-    )
+    payload = LabelPayload(job.to_json(), stored_candidate=candidate)
+    return Task("label", payload.to_json(), cores=cores)
 
 
 def _found(record: TaskRecord | None, reason: str) -> Label | Failure:

@@ -17,6 +17,7 @@ from mlip_autopipec.base.files import write_json
 from mlip_autopipec.base.progress import Progress
 from mlip_autopipec.base.typed import to_json
 from mlip_autopipec.campaign import first_set
+from mlip_autopipec.campaign.payloads import GeneratePayload
 from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.commands.generate.outputs import (
     SUMMARY,
@@ -98,7 +99,8 @@ def _starts(plan: Plan, pool: SurrogatePool) -> list[Start]:
 def _candidates(plan: Plan, found: list[Start], pool: SurrogatePool) -> Generated:
     """All strategies of all batches, screened batch by batch as the campaign does."""
     tasks = first_set.generate(plan, CampaignState())
-    batches = candidates(plan, [pieces_of(plan, task.payload) for task in tasks], found, pool)
+    pieces = [pieces_of(plan, GeneratePayload.from_json(task.payload)) for task in tasks]
+    batches = candidates(plan, pieces, found, pool)
     proposed: Counter[str] = Counter()
     for kept in batches:
         proposed.update(kept.proposed)

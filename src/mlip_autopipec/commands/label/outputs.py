@@ -15,8 +15,10 @@ from ase.io import write
 from pydantic import Field
 
 from mlip_autopipec.base.files import atomic_write, read_json, write_json
+from mlip_autopipec.base.structures import atoms_to_json
 from mlip_autopipec.base.tasks import Evidence
 from mlip_autopipec.campaign.labelled import labelled_structure
+from mlip_autopipec.campaign.payloads import LabelPayload
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.config.label_plan import LabelPlan
 from mlip_autopipec.report import status
@@ -242,7 +244,7 @@ def quarantined(state: CampaignState, sources: dict[str, list[str]]) -> list[Qua
 
 
 def _quarantined(record: TaskRecord, places: list[str]) -> Quarantined:
-    atoms = record.task.payload["candidate"]["atoms"]
+    label = record.asked(LabelPayload)
     attempts = tuple(
         FailedAttempt(
             attempt=attempt.number,
@@ -257,10 +259,10 @@ def _quarantined(record: TaskRecord, places: list[str]) -> Quarantined:
     )
     return Quarantined(
         task=record.task.id,
-        formula=formula(atoms["numbers"]),
+        formula=formula(label.numbers),
         sources=tuple(places),
         kind=attempts[-1].kind if attempts else "unknown",
         message=attempts[-1].message if attempts else "",
         attempts=attempts,
-        structure=atoms,
+        structure=atoms_to_json(label.candidate.atoms),
     )

@@ -19,6 +19,7 @@ from mlip_autopipec.base.values import Json, content_hash
 from mlip_autopipec.campaign.commands import Command
 from mlip_autopipec.campaign.events import CampaignEnded, Event
 from mlip_autopipec.campaign.label_only import decide_labels, startable_attempts
+from mlip_autopipec.campaign.payloads import LabelPayload
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.commands.check_made import check_made
 from mlip_autopipec.commands.label import outputs
@@ -44,7 +45,8 @@ def label_task(plan: LabelPlan, structure: Candidate) -> Task:
     """
     data = structure.to_json()
     job = {**LabelJob(structure.atoms, plan.dft.label_method()).to_json(), "atoms": data["atoms"]}
-    return Task("label", {"candidate": data, "job": job, "purpose": "train"}, cores=plan.dft.cores)
+    payload = LabelPayload(job, stored_candidate=data)
+    return Task("label", payload.to_json(), cores=plan.dft.cores)
 
 
 def given(atoms: Atoms, numbers: Json) -> Candidate:
@@ -198,7 +200,7 @@ def _describe(event: Event, state: CampaignState) -> str | None:
 
 
 def _formula(record: TaskRecord) -> str:
-    return outputs.formula(record.task.payload["candidate"]["atoms"]["numbers"])
+    return outputs.formula(record.asked(LabelPayload).numbers)
 
 
 def _running(record: TaskRecord) -> str:

@@ -1,0 +1,24 @@
+"""What finished tasks left in their attempt folders, for the tasks that need them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlip_autopipec.base.files import read_json
+from mlip_autopipec.base.structures import Candidate
+from mlip_autopipec.base.tasks import Outcome
+from mlip_autopipec.campaign.payloads import LabelPayload
+from mlip_autopipec.runtime.layout import OUTCOME, SPEC
+
+__all__ = ["candidate_of", "outcome_of"]
+
+
+def candidate_of(folder: Path) -> Candidate:
+    """The candidate that a label task calculated."""
+    # Not the whole specification: naming its task would hash the structure once more.
+    return LabelPayload.from_json(read_json(folder / SPEC)["payload"]).candidate
+
+
+def outcome_of(folder: Path) -> Outcome:
+    """How the attempt ended."""
+    return Outcome.from_json(read_json(folder / OUTCOME))
