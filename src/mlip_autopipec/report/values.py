@@ -3,7 +3,7 @@
 
 The terminal page, the report and the result folder are made of the same values. A string below a
 field says what it means, a suffix of its name the unit; ``docs/reference`` is generated from both
-(:mod:`mlip_autopipec.report.schema`). Names of fields are for outside readers too and stay.
+(``docs/schema_pages.py``). Names of fields are for outside readers too and stay.
 """
 
 from __future__ import annotations
