@@ -74,7 +74,7 @@ def measure(count: int, slots: int) -> None:
                 executor=Instant(),
             )
             times.append((time.perf_counter() - begun, time.process_time() - used))
-            assert summary["labelled"] == count, summary
+            assert summary.labelled == count, summary
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     (wall, cpu), (again, _) = times
     print(

@@ -61,7 +61,7 @@ def ours(folder: Path) -> dict[str, Any]:
         cache=folder / "cache",
         progress=Progress(io.StringIO()),
     )
-    return {"indices": result["indices"]}
+    return {"indices": list(result.indices)}
 
 
 def _rows(folder: Path) -> Any:

@@ -23,6 +23,7 @@ from mlip_autopipec.base.labels import Label, LabelJob
 from mlip_autopipec.base.problems import validate
 from mlip_autopipec.base.structures import Candidate
 from mlip_autopipec.base.tasks import Failure, Outcome, Task, TaskSpec
+from mlip_autopipec.base.typed import to_json
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.campaign.payloads import GeneratePayload, LabelPayload
 from mlip_autopipec.config import load
@@ -184,7 +185,7 @@ class DFTFactory:
         from mlip_autopipec.commands.dft import label_atoms
         from mlip_autopipec.commands.label.options import Options
 
-        return label_atoms(structures, Path(out), Options(**options))
+        return to_json(label_atoms(structures, Path(out), Options(**options)))
 
     def run_calculation(self, atoms: Atoms, *, folder: Path | str | None = None) -> Label | Failure:
         """Energy (eV), forces (n, 3; eV/Å) and stress (6,; eV/Å^3) of ``atoms``, or the failure
@@ -349,7 +350,6 @@ class WorkflowManager:
     def status(self) -> Json:
         """What the campaign is doing. Raises InputError before it has begun."""
         from mlip_autopipec.report.status_page import collect
-        from mlip_autopipec.report.values import to_json
 
         return to_json(collect(self.root))
 

@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from mlip_autopipec.base.errors import ExitCode
 from mlip_autopipec.cli.options import AsJson, Cores, print_json
+
+if TYPE_CHECKING:
+    from mlip_autopipec.commands.label.outputs import LabelSummary, NotBegun
 
 __all__ = ["dft_app"]
 
@@ -98,6 +101,7 @@ def label(
     """Label every structure of the files: energy, forces and stress into an ASE database and an
     extended XYZ file.
     """
+    from mlip_autopipec.base.typed import to_json
     from mlip_autopipec.commands.dft import label_files
     from mlip_autopipec.commands.label.options import (
         Options,
@@ -121,29 +125,27 @@ def label(
     )
     summary = label_files(files, out, options)
     if as_json:
-        print_json(summary)
+        print_json(to_json(summary))
     else:
         _print_summary(summary)
-    end = summary["end_state"]
+    end = summary.end_state
     if end is None:
         raise typer.Exit(ExitCode.INTERRUPTED)
-    complete = end == "complete" and not summary["quarantined"]
+    complete = end == "complete" and not summary.quarantined
     raise typer.Exit(ExitCode.DONE if complete else ExitCode.SHORT_OF_GOAL)
 
 
-def _print_summary(summary: dict[str, Any]) -> None:
-    print(f"{summary['end_state'] or 'not finished'}: {summary['reason']}")
-    if "files" not in summary:
+def _print_summary(summary: LabelSummary | NotBegun) -> None:
+    from mlip_autopipec.commands.label.outputs import NotBegun
+
+    print(f"{summary.end_state or 'not finished'}: {summary.reason}")
+    if isinstance(summary, NotBegun):
         return
-    for row in summary["failures"]:
-        print(
-            f"  {row['class']}: met {row['met']} times, {row['healed']} healed,"
-            f" {row['quarantined']} given up"
-        )
-    files = summary["files"]
-    print(f"labels: {files['extxyz']} and {files['database']}")
-    if summary["quarantined"]:
-        print(f"given up: {files['quarantine']}")
+    for row in summary.failures:
+        print(f"  {row.kind}: met {row.met} times, {row.healed} healed, {row.quarantined} given up")
+    print(f"labels: {summary.files.extxyz} and {summary.files.database}")
+    if summary.quarantined:
+        print(f"given up: {summary.files.quarantine}")
 
 
 @dft_app.command()
@@ -154,8 +156,8 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Show which failures were met, which cures were tried and worked, and the core-hours lost."""
+    from mlip_autopipec.base.typed import to_json
     from mlip_autopipec.commands.label import healing_table as page
-    from mlip_autopipec.report.values import to_json
 
     found = page.report(folder)
     if as_json:

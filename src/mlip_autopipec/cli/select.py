@@ -53,6 +53,7 @@ def select(
     as_json: AsJson = False,
 ) -> None:
     """Pick the structures of a file that are most worth a DFT calculation."""
+    from mlip_autopipec.base.typed import to_json
     from mlip_autopipec.selecting import select_file
 
     result = select_file(
@@ -67,11 +68,11 @@ def select(
         cache=cache,
     )
     if as_json:
-        print_json(result)
+        print_json(to_json(result))
         return
-    counted: Counter[str] = Counter(result["reasons"])
+    counted: Counter[str] = Counter(result.reasons)
     reasons = ", ".join(f"{number} {reason}" for reason, number in counted.items())
     print(
-        f"{len(result['indices'])} of {result['of']} structures picked ({result['method']}:"
-        f" {reasons}): {result['out']}"
+        f"{len(result.indices)} of {result.of} structures picked ({result.method}:"
+        f" {reasons}): {result.out}"
     )

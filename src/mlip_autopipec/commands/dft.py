@@ -13,11 +13,11 @@ from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.files import atomic_write
 from mlip_autopipec.base.progress import Progress
 from mlip_autopipec.base.tasks import Failure
-from mlip_autopipec.base.values import Json
+from mlip_autopipec.base.typed import from_json
 from mlip_autopipec.commands.dft_check.of_folder import with_checked_settings
 from mlip_autopipec.commands.label.method import on_the_command_line, time_for
 from mlip_autopipec.commands.label.options import Options
-from mlip_autopipec.commands.label.outputs import PARAMETERS
+from mlip_autopipec.commands.label.outputs import PARAMETERS, LabelSummary, NotBegun
 from mlip_autopipec.commands.label.plan import (
     as_given,
     in_words,
@@ -44,7 +44,7 @@ def label_files(
     *,
     progress: Progress | None = None,
     executor: Executor | None = None,
-) -> Json:
+) -> LabelSummary | NotBegun:
     """Label every frame of ``files`` in the folder ``out``, or go on there; returns the summary.
 
     ``out`` then holds dataset.db (ASE database), labels.extxyz, quarantine.json and summary.json.
@@ -63,7 +63,7 @@ def label_atoms(
     *,
     progress: Progress | None = None,
     executor: Executor | None = None,
-) -> Json:
+) -> LabelSummary | NotBegun:
     """:func:`label_files` for structures in memory.
 
     Raises InputError for one that cannot be labelled.
@@ -77,7 +77,7 @@ def _label(
     options: Options,
     progress: Progress | None,
     executor: Executor | None,
-) -> Json:
+) -> LabelSummary | NotBegun:
     root, progress = out.resolve(), progress or Progress()
     plan, reasons, notes = make_plan([item.atoms for item in found], root, options)
     _check_programs(plan.dft, plan.elements)
@@ -86,7 +86,12 @@ def _label(
             plan, reasons, [item.atoms for item in found], root, progress, executor
         )
         if isinstance(checked, Failure):
-            return _unchecked(root, len(found), checked)
+            return NotBegun(
+                reason=f"the convergence check failed, {checked.kind}: {checked.message}",
+                folder=str(root),
+                structures=len(found),
+                left=len(found),
+            )
         plan, reasons = checked
         if "walltime_s" not in options.settings:
             dft = time_for(plan.dft, [item.atoms for item in found])
@@ -98,22 +103,9 @@ def _label(
     root.mkdir(parents=True, exist_ok=True)
     if reasons:
         atomic_write(root / PARAMETERS, parameters_text(plan, reasons))
-    return carry_out(
-        Labelling(plan, tasks, sources), root, progress=progress, executor=executor, tick_s=TICK_S
-    )
-
-
-def _unchecked(root: Path, structures: int, failure: Failure) -> Json:
-    """The summary of a call that got no further than its convergence check."""
-    return {
-        "end_state": "needs_attention",
-        "reason": f"the convergence check failed, {failure.kind}: {failure.message}",
-        "folder": str(root),
-        "structures": structures,
-        "labelled": 0,
-        "quarantined": 0,
-        "left": structures,
-    }
+    work = Labelling(plan, tasks, sources)
+    left = carry_out(work, root, progress=progress, executor=executor, tick_s=TICK_S)
+    return from_json(LabelSummary, left)
 
 
 def _check_programs(dft: DftPlan, elements: Sequence[str]) -> None:

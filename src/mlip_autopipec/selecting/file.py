@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -13,13 +14,12 @@ import numpy as np
 from mlip_autopipec.base.errors import InputError, nearest
 from mlip_autopipec.base.files import atomic_write, data_folder
 from mlip_autopipec.base.progress import Progress
-from mlip_autopipec.base.values import Json
 from mlip_autopipec.science.selection import METHODS, Method, nearest_distances, select
 from mlip_autopipec.selecting.frames import Frames
 from mlip_autopipec.selecting.rows import Counter, Scan, describer, fill, scan
 from mlip_autopipec.selecting.table import RowTable
 
-__all__ = ["CHOICES", "select_file"]
+__all__ = ["CHOICES", "Selection", "select_file"]
 
 Choice = Literal["auto", "fps", "environments", "clusters", "d_optimal", "random"]
 CHOICES: tuple[str, ...] = get_args(Choice)
@@ -27,6 +27,27 @@ CHOICES: tuple[str, ...] = get_args(Choice)
 # Few labels: clusters, which know the common before the extreme. Later: farthest points, with a
 # third at random.
 RANDOM_SHARE = 1 / 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Structures picked from a file, in the order of picking.
+
+    ``of``: structures in the file, ``distinct`` of them different and not labelled; ``existing``:
+    different labelled ones; ``indices`` in the file, from 0; ``min_distances``: to what was picked
+    before and to the labelled ones, in fingerprints (None for the first of all).
+    """
+
+    file: str
+    of: int
+    distinct: int
+    method: str
+    seed: int
+    existing: int
+    indices: tuple[int, ...]
+    reasons: tuple[str, ...]
+    min_distances: tuple[float | None, ...]
+    out: str
 
 
 def select_file(
@@ -41,7 +62,7 @@ def select_file(
     potential: Path | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
-) -> Json:
+) -> Selection:
     """Pick ``count`` structures of ``file`` and write them, in the order of picking, as extended
     XYZ.
 
@@ -50,10 +71,8 @@ def select_file(
     for a method that is named.
     ``potential``: whose ACE basis ``d_optimal`` uses (AceProjections). ``cache``: folder of the
     fingerprints. Exact copies count once. Structures in ``out`` carry ``source_index`` (from 0) and
-    ``picked`` (the reason). Returns ``{"file", "of", "distinct", "method", "seed", "existing",
-    "indices", "reasons", "min_distances", "out"}``; distances to what was picked before and to
-    ``existing``, in fingerprints (None for the first of all). Raises InputError for a file, method
-    or count that cannot be used, MissingProgramError without dscribe or pyace.
+    ``picked`` (the reason). Raises InputError for a file, method or count that cannot be used,
+    MissingProgramError without dscribe or pyace.
     """
     progress = progress or Progress()
     chosen, share = _recipe(method, existing, random_fraction)
@@ -124,18 +143,20 @@ def select_file(
     _write(frames, indices, picked.reasons, out)
     if progress.stream.isatty():
         progress.line("")
-    return {
-        "file": str(file),
-        "of": len(frames),
-        "distinct": len(candidates),
-        "method": chosen,
-        "seed": seed,
-        "existing": len(labelled),
-        "indices": indices,
-        "reasons": list(picked.reasons),
-        "min_distances": [round(value, 6) if math.isfinite(value) else None for value in distances],
-        "out": str(out),
-    }
+    return Selection(
+        file=str(file),
+        of=len(frames),
+        distinct=len(candidates),
+        method=chosen,
+        seed=seed,
+        existing=len(labelled),
+        indices=tuple(indices),
+        reasons=tuple(picked.reasons),
+        min_distances=tuple(
+            round(float(value), 6) if math.isfinite(value) else None for value in distances
+        ),
+        out=str(out),
+    )
 
 
 def _recipe(

@@ -275,7 +275,7 @@ def no_programs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def label(cells: list[Atoms], out: Path, executor: Machine, **options: Any) -> dict[str, Any]:
     given = Options(cores=2, **{"converge": True, **options})
-    return label_atoms(cells, out, given, progress=quiet(), executor=executor)
+    return to_json(label_atoms(cells, out, given, progress=quiet(), executor=executor))
 
 
 @pytest.mark.usefixtures("no_programs")

@@ -20,10 +20,12 @@ from executors_for_tests import Instant
 
 from mlip_autopipec import DFTFactory
 from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.base.files import read_json
 from mlip_autopipec.base.labels import Label
 from mlip_autopipec.base.progress import Progress
 from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.base.tasks import Failure, Outcome, Task
+from mlip_autopipec.base.typed import to_json
 from mlip_autopipec.campaign.events import AttemptEnded, AttemptPlanned, TaskPlanned
 from mlip_autopipec.campaign.state import CampaignState, fold
 from mlip_autopipec.cli.main import main
@@ -56,9 +58,10 @@ def rattled(count: int, symbol: str = "Cu") -> list[Atoms]:
 
 def label(cells: list[Atoms], out: Path, executor: Any = None, **options: Any) -> dict[str, Any]:
     given = Options(engine=SIMULATED, cores=2, **options)
-    return label_atoms(
+    summary = label_atoms(
         cells, out, given, progress=Progress(io.StringIO()), executor=executor or Instant()
     )
+    return to_json(summary)
 
 
 # --- structures
@@ -165,7 +168,8 @@ def test_equal_structures_are_calculated_once_and_all_files_are_left(tmp_path: P
     out, options = tmp_path / "dft", Options(engine=SIMULATED, cores=2)
     files = [tmp_path / "a.extxyz", tmp_path / "b.extxyz"]
     summary = label_files(files, out, options, progress=Progress(io.StringIO()), executor=executor)
-    assert summary["end_state"] == "complete" and summary["labelled"] == 5 == len(executor.names)
+    assert summary.end_state == "complete" and summary.labelled == 5 == len(executor.names)
+    assert to_json(summary) == read_json(out / "summary.json")
     frames = read(out / "labels.extxyz", ":")
     for frame, cell in zip(frames, cells, strict=True):
         assert frame.positions == pytest.approx(cell.positions, abs=1e-7)

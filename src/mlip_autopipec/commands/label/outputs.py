@@ -35,6 +35,7 @@ __all__ = [
     "SOURCES",
     "SUMMARY",
     "LabelSummary",
+    "NotBegun",
     "Quarantined",
     "formula",
     "quarantined",
@@ -113,6 +114,19 @@ class LabelSummary:
     """Failures and cures by class, the most frequent first."""
     files: LabelFiles
     """Where the results lie."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotBegun:
+    """A call that got no further than its convergence check; nothing was labelled by it."""
+
+    end_state: str = "needs_attention"
+    reason: str
+    folder: str
+    structures: int
+    labelled: int = 0
+    quarantined: int = 0
+    left: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
