@@ -26,6 +26,7 @@ from packaging.requirements import Requirement
 from mlip_autopipec.base.checks import Check
 from mlip_autopipec.base.errors import ExitCode, MissingProgramError, MlipError
 from mlip_autopipec.base.values import Json
+from mlip_autopipec.commands.doctor.answers import Answer
 from mlip_autopipec.commands.doctor.one_job import probe
 from mlip_autopipec.config import load
 from mlip_autopipec.config.derive.surrogate import OFFLINE
@@ -179,26 +180,24 @@ def _probe(
         return Check(
             f"works: {title}", False, detail=f"no answer within {timeout_s:.0f} s", mend=_SETUP
         )
-    answer = _last_json(done.stdout)
+    answer = _last_answer(done.stdout)
     if answer is None:
         lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()] or [
             "no output"
         ]
         detail = f"the process ended with code {done.returncode}: {lines[-1][:300]}"
         return Check(f"works: {title}", False, detail=detail, mend=_SETUP)
-    ok = bool(answer["ok"])
-    mend = "" if ok else answer["mend"] or _SETUP
-    return Check(f"works: {title}", ok, answer["version"], answer["detail"], mend)
+    mend = "" if answer.ok else answer.mend or _SETUP
+    return Check(f"works: {title}", answer.ok, answer.version, answer.detail, mend)
 
 
-def _last_json(text: str) -> Json | None:
+def _last_answer(text: str) -> Answer | None:
     for line in reversed(text.splitlines()):
         if line.startswith("{"):
             try:
-                answer: Json = json.loads(line)
-            except json.JSONDecodeError:
+                return Answer(**json.loads(line))
+            except (json.JSONDecodeError, TypeError):
                 return None
-            return answer
     return None
 
 
@@ -235,9 +234,9 @@ def executor_check(plan: Plan, folder: Path, timeout_s: float = 600.0) -> Check:
     with contextlib.suppress(OSError):  # something else came to lie there meanwhile
         for path in made[1:]:
             path.rmdir()
-    where = f"on {answer['host']}" + (f", job {answer['block']}" if answer["block"] else "")
+    where = f"on {answer.host}" + (f", job {answer.block}" if answer.block else "")
     return Check(
-        name, True, detail=f"a job of one second came back after {answer['wait_s']} s {where}"
+        name, True, detail=f"a job of one second came back after {answer.wait_s} s {where}"
     )
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlip_autopipec.base.errors import MlipError
 from mlip_autopipec.base.files import read_json
-from mlip_autopipec.base.values import Json
 from mlip_autopipec.runtime.executors.ports import Executor, JobRequest
 
-__all__ = ["probe"]
+__all__ = ["JobAnswer", "probe"]
 
 _ANSWER = "answer.json"
 _JOB = """
@@ -26,9 +26,20 @@ os.replace("answer.new", "answer.json")
 """
 
 
-def probe(executor: Executor, folder: Path, timeout_s: float = 600.0) -> Json:
-    """``{"host", "python", "block", "wait_s"}`` of a job of one second in ``folder``, which its
-    node must see.
+@dataclass(frozen=True, slots=True)
+class JobAnswer:
+    """Where a job ran (host, version of Python, id of the block of nodes or ""), and how long its
+    answer took.
+    """
+
+    host: str
+    python: str
+    block: str
+    wait_s: float = 0.0
+
+
+def probe(executor: Executor, folder: Path, timeout_s: float = 600.0) -> JobAnswer:
+    """The answer of a job of one second in ``folder``, which its node must see.
 
     Raises MlipError when the job ends without its answer or does not start in time.
     """
@@ -48,5 +59,5 @@ def probe(executor: Executor, folder: Path, timeout_s: float = 600.0) -> Json:
             said = log.read_text(errors="replace").strip()[-400:] if log.exists() else ""
             raise MlipError(f"the job ended without its answer; it said: {said or 'nothing'}")
         time.sleep(0.3)
-    answer: Json = read_json(folder / _ANSWER)
-    return {**answer, "wait_s": round(time.monotonic() - begun, 1)}
+    answer = JobAnswer(**read_json(folder / _ANSWER))
+    return replace(answer, wait_s=round(time.monotonic() - begun, 1))

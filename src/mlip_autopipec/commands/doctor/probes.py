@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from mlip_autopipec.base.process import run_prepared
 from mlip_autopipec.base.structures import Provenance
 from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.base.values import Json
+from mlip_autopipec.commands.doctor.answers import Answer, Found
 from mlip_autopipec.commands.doctor.one_job import probe
 from mlip_autopipec.config.derive.surrogate import OFFLINE
 from mlip_autopipec.engines import registry
@@ -57,7 +59,7 @@ def _require(condition: bool, complaint: str) -> None:
         raise ProbeFailedError(complaint)
 
 
-def dft(folder: Path, engine: str = registry.DEFAULT_DFT) -> Json:
+def dft(folder: Path, engine: str = registry.DEFAULT_DFT) -> Found:
     """The code's own example: the forces must cancel and pull its displaced atom back."""
     code = registry.dft_engine(engine)
     job = code.example()
@@ -78,7 +80,7 @@ def dft(folder: Path, engine: str = registry.DEFAULT_DFT) -> Json:
         f"{job.atoms.get_chemical_formula()}: {label.energy_ev / len(job.atoms):.2f} eV/atom,"
         f" {label.scf_steps} SCF steps"
     )
-    return {"version": code.version(folder), "detail": detail}
+    return Found(detail, code.version(folder))
 
 
 def _rattled(seed: int) -> Atoms:
@@ -106,7 +108,7 @@ def _labelled(seed: int) -> LabelledStructure:
     )
 
 
-def trainer(folder: Path) -> Json:
+def trainer(folder: Path) -> Found:
     """A tiny linear fit: gamma is at most about 1 where it was trained and large far from there."""
     engine = registry.trainer(registry.FAST_TRAINER)
     job = TrainJob(
@@ -131,14 +133,12 @@ def trainer(folder: Path) -> Json:
         gamma.append(float(np.max(calculator.results["gamma"])))
     _require(0 < gamma[0] < 2, f"gamma of a training structure is {gamma[0]:.3g}")
     _require(gamma[1] > 5, f"gamma of a structure far from the training set is {gamma[1]:.3g}")
-    return {
-        "detail": (
-            f"linear fit; gamma {gamma[0]:.2f} on the training set, {gamma[1]:.0f} far from it"
-        )
-    }
+    return Found(
+        f"linear fit; gamma {gamma[0]:.2f} on the training set, {gamma[1]:.0f} far from it"
+    )
 
 
-def md(folder: Path) -> Json:
+def md(folder: Path) -> Found:
     """Ten steps of MD with the potential that :func:`trainer` left in the same parent folder."""
     note = folder.parent / "trainer" / _POTENTIAL
     _require(note.is_file(), "no potential to run with: the trainer's probe did not finish")
@@ -167,11 +167,9 @@ def md(folder: Path) -> Json:
         raise ProbeFailedError(f"{result.kind}: {result.message}")
     _require(result.steps >= 10, f"only {result.steps} of 10 steps were made")
     _require(result.gamma_max > 0, "gamma is 0 along the run")
-    return {
-        "detail": (
-            f"{result.steps} steps of {len(job.start)} atoms, gamma up to {result.gamma_max:.2f}"
-        )
-    }
+    return Found(
+        f"{result.steps} steps of {len(job.start)} atoms, gamma up to {result.gamma_max:.2f}"
+    )
 
 
 def surrogate(
@@ -180,7 +178,7 @@ def surrogate(
     model: str | None = None,
     elements: Sequence[str] = ("Si",),
     molecule: bool = False,
-) -> Json:
+) -> Found:
     """The surrogate pulls a displaced atom back, and a stretched silicon crystal costs energy.
 
     Looked at is silicon, or the first of ``elements`` where it lacks that; for ``molecule`` water.
@@ -204,7 +202,7 @@ def surrogate(
             0.1 < rise < 1.0,
             f"a stretched crystal lies {rise:.2f} eV/atom higher, expected about 0.3",
         )
-    return {"detail": f"{formula}: {energy:.2f} eV/atom", "version": model or ""}
+    return Found(f"{formula}: {energy:.2f} eV/atom", model or "")
 
 
 def _water() -> Atoms:
@@ -224,23 +222,23 @@ def _cell(symbol: str) -> Atoms:
     )
 
 
-def backend(folder: Path) -> Json:
+def backend(folder: Path) -> Found:
     """Pacemaker's TensorFlow backend can be imported beside everything else."""
     import tensorflow
     import tensorpotential.compat.pace  # noqa: F401
 
     total = float(tensorflow.reduce_sum(tensorflow.constant([1.0, 2.0])))
     _require(total == 3.0, f"TensorFlow adds 1 and 2 to {total}")
-    return {"detail": f"TensorFlow {tensorflow.__version__}"}
+    return Found(f"TensorFlow {tensorflow.__version__}")
 
 
-def executor(folder: Path) -> Json:
+def executor(folder: Path) -> Found:
     """A job of one second through the processes of this machine."""
     answer = probe(LocalExecutor(), folder, timeout_s=_WALLTIME_S)
-    return {"detail": f"a job of one second came back after {answer['wait_s']} s"}
+    return Found(f"a job of one second came back after {answer.wait_s} s")
 
 
-PROBES: dict[str, Callable[..., Json]] = {
+PROBES: dict[str, Callable[..., Found]] = {
     "dft": dft,
     "surrogate": surrogate,
     "trainer": trainer,
@@ -251,20 +249,18 @@ PROBES: dict[str, Callable[..., Json]] = {
 
 
 def main(name: str, parent: Path, settings: Json | None = None) -> int:
-    """Run one probe in ``parent/name`` and print ``{"ok", "detail", "version", "mend"}`` as the
-    last line.
-    """
+    """Run one probe in ``parent/name`` and print an :class:`Answer` as the last line."""
     folder = parent / name
     folder.mkdir(parents=True, exist_ok=True)
-    answer: Json = {"ok": True, "detail": "", "version": "", "mend": ""}
     try:
-        answer |= PROBES[name](folder, **(settings or {}))
+        found = PROBES[name](folder, **(settings or {}))
+        answer = Answer(True, found.detail, found.version)
     except MlipError as error:
-        answer |= {"ok": False, "detail": str(error), "mend": getattr(error, "install", "")}
+        answer = Answer(False, str(error), mend=getattr(error, "install", ""))
     except Exception as error:
-        answer |= {"ok": False, "detail": f"{type(error).__name__}: {error}"}
-    print("\n" + json.dumps(answer), flush=True)
-    return 0 if answer["ok"] else 1
+        answer = Answer(False, f"{type(error).__name__}: {error}")
+    print("\n" + json.dumps(asdict(answer)), flush=True)
+    return 0 if answer.ok else 1
 
 
 if __name__ == "__main__":

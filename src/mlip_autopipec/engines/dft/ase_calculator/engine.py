@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -30,7 +31,7 @@ from mlip_autopipec.engines.dft.ase_calculator.method import (
     method_of,
     prepared_job,
 )
-from mlip_autopipec.engines.dft.ase_calculator.run import OUTPUT
+from mlip_autopipec.engines.dft.ase_calculator.run import OUTPUT, Result
 from mlip_autopipec.engines.dft.checks import label_problem
 from mlip_autopipec.engines.dft_port import CellSize, DftMethod, DftWishes, MethodChoice
 from mlip_autopipec.science.label_set import LabelSet
@@ -104,16 +105,16 @@ class AseCalculator:
         except (OSError, ValueError):
             return _no_result(folder, exit_code)
         if "failure" in found:
-            failure = found["failure"]
-            return Failure(failure["kind"], failure["message"], _evidence(folder))
+            return replace(Failure.from_json(found["failure"]), evidence=_evidence(folder))
+        said = Result(**found)
         label = Label(
-            energy_ev=float(found["energy_ev"]),
-            forces=np.array(found["forces"], dtype=float).reshape(-1, 3),
-            stress=None if found["stress"] is None else np.array(found["stress"], dtype=float),
+            energy_ev=float(said.energy_ev),
+            forces=np.array(said.forces, dtype=float).reshape(-1, 3),
+            stress=None if said.stress is None else np.array(said.stress, dtype=float),
             method_hash=job.method_hash,
             scf_steps=0,
-            wall_s=float(found["wall_s"]),
-            total_magnetization=float(found["total_magnetization"]),
+            wall_s=float(said.wall_s),
+            total_magnetization=float(said.total_magnetization),
         )
         return label_problem(label, job) or label
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from mlip_autopipec.base.process import Prepared
 from mlip_autopipec.base.section import complaint
 from mlip_autopipec.base.structures import atoms_to_json
 from mlip_autopipec.base.values import Json
-from mlip_autopipec.engines.dft.ase_calculator.run import INPUT, VERSION, version_of
+from mlip_autopipec.engines.dft.ase_calculator.run import INPUT, VERSION, JobFile, version_of
 from mlip_autopipec.engines.dft_port import DftMethod, DftWishes, MethodChoice
 from mlip_autopipec.science import label_set
 from mlip_autopipec.science.label_set import LabelSet
@@ -143,18 +144,18 @@ def prepared_job(job: LabelJob, cores: int) -> Prepared:
     Raises InputError.
     """
     method = Method.of_job(job)
-    content = {
-        "calculator": target_of(method.calculator),
-        "arguments": method.arguments,
-        VERSION: method.calculator_version,
-        "moments": method.starting_moments,
-        "atoms": atoms_to_json(job.atoms),
-    }
+    content = JobFile(
+        calculator=target_of(method.calculator),
+        arguments=method.arguments,
+        calculator_version=method.calculator_version,
+        moments=method.starting_moments,
+        atoms=atoms_to_json(job.atoms),
+    )
     threads = dict.fromkeys(
         ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(cores)
     )
     return Prepared(
-        files={INPUT: json.dumps(content, indent=1)},
+        files={INPUT: json.dumps(asdict(content), indent=1)},
         command=(sys.executable, "-m", "mlip_autopipec.engines.dft.ase_calculator.run"),
         env=threads,
     )

@@ -12,6 +12,7 @@ import importlib
 import sys
 import time
 import traceback
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
@@ -29,7 +30,7 @@ from mlip_autopipec.base.files import read_json, write_json
 from mlip_autopipec.base.structures import atoms_from_json
 from mlip_autopipec.base.values import Json
 
-__all__ = ["CHECK", "INPUT", "OUTPUT", "VERSION", "main", "version_of"]
+__all__ = ["CHECK", "INPUT", "OUTPUT", "VERSION", "JobFile", "Result", "main", "version_of"]
 
 INPUT, OUTPUT = "job.json", "result.json"
 CHECK = "check"
@@ -54,7 +55,7 @@ def version_of(module: str) -> str | None:
 
 def main(folder: Path, *, check: bool = False) -> int:
     """Label the job in ``folder``; with ``check`` only make its calculator."""
-    job = read_json(folder / INPUT)
+    job = JobFile(**read_json(folder / INPUT))
     try:
         result = _label(job, check=check)
     except Exception as error:
@@ -63,37 +64,58 @@ def main(folder: Path, *, check: bool = False) -> int:
         failure = {"kind": kind, "message": f"{type(error).__name__}: {words}", "evidence": []}
         write_json(folder / OUTPUT, {"failure": failure})
         return 1
-    write_json(folder / OUTPUT, result)
+    write_json(folder / OUTPUT, {} if result is None else asdict(result))
     return 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFile:
+    """The content of ``job.json``; ``moments``: starting ones, by element."""
+
+    calculator: str
+    arguments: dict[str, Any]
+    calculator_version: str | None
+    moments: dict[str, float]
+    atoms: Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The content of ``result.json`` after a calculation: forces (n, 3) eV/Å, stress (6,) eV/Å³."""
+
+    energy_ev: float
+    forces: Any
+    stress: Any
+    total_magnetization: float
+    wall_s: float
 
 
 class _Unusable(Exception):
     """The job cannot be done by the calculator that is here."""
 
 
-def _label(job: Json, *, check: bool) -> Json:
-    wanted, present = job[VERSION], version_of(job["calculator"].partition(":")[0])
+def _label(job: JobFile, *, check: bool) -> Result | None:
+    wanted, present = job.calculator_version, version_of(job.calculator.partition(":")[0])
     if wanted is not None and wanted != present:
         raise _Unusable(
             f"the method was made for {wanted}, this machine has {present or 'no such package'}"
         )
-    atoms = atoms_from_json(job["atoms"])
-    if job["moments"]:
-        atoms.set_initial_magnetic_moments(
-            [job["moments"].get(symbol, 0.0) for symbol in atoms.symbols]
-        )
-    atoms.calc = _calculator(job["calculator"], job["arguments"])
+    atoms = atoms_from_json(job.atoms)
+    if job.moments:
+        moments = [job.moments.get(symbol, 0.0) for symbol in atoms.symbols]
+        atoms.set_initial_magnetic_moments(moments)
+    atoms.calc = _calculator(job.calculator, job.arguments)
     if check:
-        return {}
+        return None
     started = time.monotonic()
     forces = atoms.get_forces()
-    return {
-        "energy_ev": _energy(atoms),
-        "forces": forces,
-        "stress": _stress(atoms),
-        "total_magnetization": _magnetization(atoms),
-        "wall_s": time.monotonic() - started,
-    }
+    return Result(
+        energy_ev=_energy(atoms),
+        forces=forces,
+        stress=_stress(atoms),
+        total_magnetization=_magnetization(atoms),
+        wall_s=time.monotonic() - started,
+    )
 
 
 def _calculator(target: str, arguments: dict[str, Any]) -> Any:
