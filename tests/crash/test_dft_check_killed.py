@@ -45,6 +45,8 @@ def test_a_check_that_is_killed_goes_on_and_repeats_nothing_that_was_finished(
         assert driver.poll() is None, "it ended before it could be killed"
         driver.kill()
         driver.wait()
+        assert driver.stdout is not None
+        driver.stdout.close()
     said, _ = start().communicate()
     assert said.strip() == "checked"
     result = read_json(root / "convergence" / "convergence.json")
