@@ -7,6 +7,7 @@ from mlip_autopipec.campaign.exploring import passed
 from mlip_autopipec.campaign.properties import compared, property_values
 from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.science.predictions import errors_of
 from mlip_autopipec.science.stopping import ConditionProgress, Round, Verdict, judge
 
 __all__ = ["verdict"]
@@ -28,12 +29,11 @@ def verdict(plan: Plan, state: CampaignState) -> Verdict:
 
 
 def _round(plan: Plan, state: CampaignState, potential: PotentialRef) -> Round:
-    test = potential.metrics.get("test") or {}
-    previous = potential.metrics.get("previous_test") or {}
+    test = errors_of(potential, "test")
     return Round(
         potential.name,
-        test.get("force_rmse_mev_per_a"),
-        test.get("energy_rmse_mev_per_atom"),
-        previous.get("force_rmse_mev_per_a"),
+        test.force_rmse_mev_per_a,
+        test.energy_rmse_mev_per_atom,
+        errors_of(potential, "previous_test").force_rmse_mev_per_a,
         property_values(plan, compared(state, potential)),
     )

@@ -27,8 +27,9 @@ from mlip_autopipec.report.rows import (
 )
 from mlip_autopipec.report.targets import targets
 from mlip_autopipec.report.values import Budget, Status, TaskCounts, from_json
-from mlip_autopipec.report.words import describe, errors_of, task_words
+from mlip_autopipec.report.words import describe, task_words
 from mlip_autopipec.science.hit_rate import HitRate
+from mlip_autopipec.science.predictions import errors_of
 
 __all__ = [
     "conditions",

@@ -15,9 +15,8 @@ from mlip_autopipec.report.rows import LabelCounts, Pair, Screen
 from mlip_autopipec.report.targets import targets
 from mlip_autopipec.report.timeline import overlap_minutes
 from mlip_autopipec.report.values import Summary
-from mlip_autopipec.report.words import errors_of
 from mlip_autopipec.science.hit_rate import LEAST_CORRELATION
-from mlip_autopipec.science.predictions import Predictions
+from mlip_autopipec.science.predictions import Predictions, errors_of
 from mlip_autopipec.science.properties.port import PropertyValue
 from mlip_autopipec.science.properties.stored import molecule_of_summary
 

@@ -7,7 +7,7 @@ from mlip_autopipec.base.values import Json
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.report.properties import property_values
 from mlip_autopipec.report.rows import Target
-from mlip_autopipec.report.words import errors_of
+from mlip_autopipec.science.predictions import errors_of
 from mlip_autopipec.science.properties.port import PropertyValue
 
 __all__ = ["targets"]

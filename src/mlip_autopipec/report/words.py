@@ -29,15 +29,13 @@ from mlip_autopipec.campaign.payloads import (
     ValidatePayload,
 )
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
-from mlip_autopipec.report.values import from_json
-from mlip_autopipec.science.predictions import Errors
+from mlip_autopipec.science.predictions import errors_of
 
 __all__ = [
     "clock",
     "count",
     "describe",
     "duration",
-    "errors_of",
     "number",
     "off",
     "plural",
@@ -91,12 +89,6 @@ def clock(epoch_s: float) -> str:
 
 
 # --- potentials and tasks
-
-
-def errors_of(potential: PotentialRef | None, split: str) -> Errors:
-    """Errors that its trainer measured on ``test`` or ``train``; empty where it did not."""
-    metrics = potential.metrics.get(split) if potential else None
-    return from_json(Errors, metrics or {})
 
 
 def _held_out(potential: PotentialRef) -> str:

@@ -6,15 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from mlip_autopipec.base.labels import LabelledStructure
+from mlip_autopipec.base.labels import LabelledStructure, PotentialRef
 from mlip_autopipec.base.values import FloatArray, Json
 from mlip_autopipec.science.dataset import core_mask
 
-__all__ = ["Errors", "Predicted", "Predictions", "errors", "prediction"]
+__all__ = ["Errors", "Predicted", "Predictions", "errors", "errors_of", "prediction"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +69,22 @@ class Errors:
 
     def to_json(self) -> Json:
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Errors:
+        """Keys that a trainer adds are left out."""
+        return cls(**{key: data[key] for key in cls.__slots__ if key in data})
+
+
+def errors_of(
+    potential: PotentialRef | None, split: Literal["train", "test", "previous_test"]
+) -> Errors:
+    """Errors that were measured with a fit; empty where they were not.
+
+    ``previous_test``: of the potential before, on the held-out set of this one.
+    """
+    metrics = potential.metrics.get(split) if potential else None
+    return Errors.from_json(metrics or {})
 
 
 def prediction(

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from test_dataset import structure
 
-from mlip_autopipec.science.predictions import Predictions, errors, prediction
+from mlip_autopipec.base.labels import PotentialRef
+from mlip_autopipec.science.predictions import (
+    Errors,
+    Predictions,
+    errors,
+    errors_of,
+    prediction,
+)
 
 
 def test_errors_count_unmasked_atoms_and_whole_cells_only() -> None:
@@ -46,3 +53,12 @@ def test_rows_come_back_from_their_file_also_with_keys_of_another_trainer() -> N
     assert list(stored) == ["train", "test"]
     stored["test"][0]["weight"] = 0.5
     assert Predictions.from_json(stored) == Predictions(test=(row,))
+
+
+def test_errors_of_a_potential_are_those_of_the_split_that_was_asked_for() -> None:
+    test = {"n_structures": 5, "force_rmse_mev_per_a": 20.0, "worst": "a trainer's own"}
+    metrics = {"train": {"force_rmse_mev_per_a": 10.0}, "test": test, "previous_test": None}
+    potential = PotentialRef("000", "potentials/000", "linear", ("Si",), 6, metrics)
+    assert errors_of(potential, "train") == Errors(force_rmse_mev_per_a=10.0)
+    assert errors_of(potential, "test") == Errors(n_structures=5, force_rmse_mev_per_a=20.0)
+    assert errors_of(potential, "previous_test") == errors_of(None, "test") == Errors()
