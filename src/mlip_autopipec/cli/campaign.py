@@ -29,6 +29,7 @@ def plan(
     """Derive every number of a campaign, print it with its reason and the expected cost, and write
     plan.yaml.
     """
+    from mlip_autopipec.base.typed import to_json
     from mlip_autopipec.config import cost, load, show, yaml
 
     prepared = load.load(file, runs_dir=runs_dir, cores=cores)
@@ -42,7 +43,12 @@ def plan(
     if as_json:
         content = prepared.plan.model_dump(mode="json")
         print_json(
-            {"file": str(path), "plan": content, "reasons": prepared.reasons, "estimate": estimate}
+            {
+                "file": str(path),
+                "plan": content,
+                "reasons": prepared.reasons,
+                "estimate": to_json(estimate),
+            }
         )
     else:
         show.print_plan(prepared.plan, prepared.reasons, estimate)

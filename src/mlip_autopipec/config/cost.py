@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
-from mlip_autopipec.base.values import Json
 from mlip_autopipec.config import facts
 from mlip_autopipec.config.plan import DftPlan, Material, Plan, Training
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.dft_port import CellSize, Converges
 
 __all__ = [
+    "CheckCost",
+    "Estimate",
     "attempt_s",
     "cell_size",
     "convergence_check",
@@ -26,6 +28,31 @@ SURROGATE_CPU_S = 180.0
 ROUNDS = 4
 RETRIES = 0.05
 IDLE = 0.25  # share of the cores' time lost while one task waits for another
+
+
+@dataclass(frozen=True, slots=True)
+class CheckCost:
+    """DFT calculations of a convergence check, the atoms of its cell, and CPU hours."""
+
+    calculations: int
+    atoms: int
+    core_hours: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """Expected cost of a campaign.
+
+    ``convergence_check``: its share, None without one; ``core_hours``: by stage, and in ``total``;
+    ``label_cpu_s``: CPU seconds of one label, by size ("12 atoms").
+    """
+
+    dft_calls: int
+    convergence_check: CheckCost | None
+    core_hours: dict[str, float]
+    label_cpu_s: dict[str, float]
+    wall_minutes: float
+    within_budget: bool
 
 
 def cell_size(material: Material, atoms: int) -> CellSize:
@@ -66,8 +93,8 @@ def _fits_cpu_s(training: Training, elements: int, labels: int) -> float:
     return 2 * one + sum(released.fit_cpu_s(elements, labels, warm=w) for w in warm)
 
 
-def convergence_check(plan: Plan) -> Json:
-    """What the series will cost: ``{"calculations", "atoms", "core_hours"}``.
+def convergence_check(plan: Plan) -> CheckCost:
+    """What the series will cost.
 
     Two structures at each value of each setting, but for the settings that the series before had
     already; the others stay as derived. Raises InputError where no start crystal is known.
@@ -84,11 +111,7 @@ def convergence_check(plan: Plan) -> Json:
             if number == 0 or value != now
         ]
     seconds = sum(engine.cpu_s(method, size) for method in methods)
-    return {
-        "calculations": 2 * len(methods),
-        "atoms": atoms,
-        "core_hours": round(2 * seconds / 3600, 3),
-    }
+    return CheckCost(2 * len(methods), atoms, round(2 * seconds / 3600, 3))
 
 
 def _atoms_of_the_check(material: Material) -> int:
@@ -107,9 +130,8 @@ def _atoms_of_the_check(material: Material) -> int:
     )
 
 
-def estimate(plan: Plan) -> Json:
-    """Expected DFT calls, CPU hours by stage and wall minutes; ``convergence_check``: its share,
-    None without one.
+def estimate(plan: Plan) -> Estimate:
+    """What the campaign will cost, roughly.
 
     Assumes four rounds after the first fit, one small cell (12 atoms, or the molecule) per initial
     label, cells of ``max_dft_atoms`` for half of the later ones, 5 % repeated calculations, and a
@@ -123,7 +145,7 @@ def estimate(plan: Plan) -> Json:
     initial, points = plan.selection.initial_count, plan.validation.calls
     later = ROUNDS * plan.selection.batch_count
     check = convergence_check(plan) if dft.convergence == "check" else None
-    checks, check_hours = (check["calculations"], check["core_hours"]) if check else (0, 0.0)
+    checks, check_hours = (check.calculations, check.core_hours) if check else (0, 0.0)
     calls = min(
         plan.budget.dft_calls, checks + math.ceil((initial + later + points) * (1 + RETRIES))
     )
@@ -143,10 +165,11 @@ def estimate(plan: Plan) -> Json:
     )
     generation_s = SURROGATE_CPU_S * max(1, len(plan.generation.batches))
     total = dft_s + fits + md_s + generation_s + 3600 * check_hours
-    return {
-        "dft_calls": calls,
-        "convergence_check": check,
-        "core_hours": {
+    wall_minutes = total / 60 / plan.executor.cores / (1 - IDLE)
+    return Estimate(
+        dft_calls=calls,
+        convergence_check=check,
+        core_hours={
             **({"convergence": round(check_hours, 2)} if check else {}),
             "generation": round(generation_s / 3600, 2),
             "dft": round(dft_s / 3600, 2),
@@ -154,10 +177,10 @@ def estimate(plan: Plan) -> Json:
             "exploration": round(md_s / 3600, 2),
             "total": round(total / 3600, 2),
         },
-        "label_cpu_s": {
+        label_cpu_s={
             f"{small} atoms": round(label(small), 1),
             f"{largest} atoms": round(label(largest), 1),
         },
-        "wall_minutes": round(total / 60 / plan.executor.cores / (1 - IDLE), 1),
-        "within_budget": total / 60 / plan.executor.cores / (1 - IDLE) <= plan.budget.wall_minutes,
-    }
+        wall_minutes=round(wall_minutes, 1),
+        within_budget=wall_minutes <= plan.budget.wall_minutes,
+    )

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mlip_autopipec.base.values import Json
+from mlip_autopipec.config.cost import Estimate
 from mlip_autopipec.config.plan import Plan
 
 __all__ = ["print_plan", "value_at"]
@@ -66,7 +66,7 @@ def _short(value: Any) -> str:
 
 
 def print_plan(
-    plan: Plan, reasons: Mapping[str, str], estimate: Json, console: Console | None = None
+    plan: Plan, reasons: Mapping[str, str], estimate: Estimate, console: Console | None = None
 ) -> None:
     """Print every derived number with its reason, section by section, then the expected cost."""
     console = console or Console()
@@ -84,24 +84,23 @@ def print_plan(
             key, escape(_short(value_at(data, key))), f"[dim]{escape(reasons[key])}[/dim]"
         )
     console.print(table)
-    console.print(f"\n[bold]Expected cost[/bold] (rough): {estimate['dft_calls']} DFT calls")
-    if check := estimate["convergence_check"]:
+    console.print(f"\n[bold]Expected cost[/bold] (rough): {estimate.dft_calls} DFT calls")
+    if check := estimate.convergence_check:
         console.print(
-            f"convergence check, before the first label: {check['calculations']} of them, in a cell"
-            f" of about {check['atoms']} atoms, {check['core_hours']:g} core-hours"
+            f"convergence check, before the first label: {check.calculations} of them, in a cell"
+            f" of about {check.atoms} atoms, {check.core_hours:g} core-hours"
         )
-    hours = estimate["core_hours"]
+    hours = estimate.core_hours
     console.print(
         "core-hours: " + ", ".join(f"{stage} {value:g}" for stage, value in hours.items())
     )
     console.print(
-        "one label: "
-        + ", ".join(f"{size} {cpu:g} s" for size, cpu in estimate["label_cpu_s"].items())
+        "one label: " + ", ".join(f"{size} {cpu:g} s" for size, cpu in estimate.label_cpu_s.items())
     )
-    fits = "within" if estimate["within_budget"] else "[bold red]more than[/bold red]"
+    fits = "within" if estimate.within_budget else "[bold red]more than[/bold red]"
     limit = f"{fits} the budget of {plan.budget.wall_minutes:g} minutes"
     console.print(
-        f"wall time on {plan.executor.cores} cores: about {estimate['wall_minutes']:.0f} minutes,"
+        f"wall time on {plan.executor.cores} cores: about {estimate.wall_minutes:.0f} minutes,"
         f" {limit}"
     )
 

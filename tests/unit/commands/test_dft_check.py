@@ -98,11 +98,8 @@ def test_the_plan_says_that_a_check_will_be_run_and_what_it_costs(
     plan, plain = make_plan(material="Si", dft={"convergence": "check"}), make_plan(material="Si")
     assert plan.dft.method_hash == plain.dft.method_hash and plan.hash != plain.hash
     found = cost.estimate(plan)
-    assert (
-        found["core_hours"]["convergence"] > 0
-        and found["dft_calls"] > cost.estimate(plain)["dft_calls"]
-    )
-    assert cost.estimate(plain)["convergence_check"] is None
+    assert found.core_hours["convergence"] > 0 and found.dft_calls > cost.estimate(plain).dft_calls
+    assert cost.estimate(plain).convergence_check is None
 
 
 def test_the_choice_of_the_series_replaces_the_derived_settings_with_its_reason(

@@ -57,8 +57,8 @@ def test_silicon_stays_within_what_two_cores_can_do() -> None:
     assert 5.0 <= plan.training.settings.cutoff_a <= 5.5
     assert [c.name for c in plan.exploration.conditions] == ["npt-300K", "npt-900K", "nvt-900K"]
     expected = cost.estimate(plan)
-    assert expected["dft_calls"] <= plan.budget.dft_calls == 80
-    assert expected["within_budget"]
+    assert expected.dft_calls <= plan.budget.dft_calls == 80
+    assert expected.within_budget
 
 
 @pytest.mark.parametrize("keys", MATERIALS, ids=str)
@@ -295,10 +295,10 @@ def test_edits_in_plan_yaml_are_not_overwritten(tmp_path: Path) -> None:
 
 def test_estimate_adds_up() -> None:
     plan, _ = _derive(material="Si")
-    hours = cost.estimate(plan)["core_hours"]
+    hours = cost.estimate(plan).core_hours
     parts = sum(value for stage, value in hours.items() if stage != "total")
     assert math.isclose(parts, hours["total"], abs_tol=0.03)
     more_cores = plan.model_copy(update={"executor": plan.executor.model_copy(update={"cores": 4})})
-    assert cost.estimate(more_cores)["wall_minutes"] == pytest.approx(
-        cost.estimate(plan)["wall_minutes"] / 2, rel=0.01
+    assert cost.estimate(more_cores).wall_minutes == pytest.approx(
+        cost.estimate(plan).wall_minutes / 2, rel=0.01
     )
