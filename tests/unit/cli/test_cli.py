@@ -70,6 +70,14 @@ def test_plan_as_json_holds_plan_reasons_and_estimate(invoke: Invoke) -> None:
     assert Plan.model_validate(content["plan"]) == load_plan(Path("here.yaml"))
     assert content["reasons"]["dft.method.cutoff_ry"]
     assert content["estimate"]["dft_calls"] > 0
+    assert set(content["estimate"]) == {
+        "dft_calls",
+        "convergence_check",
+        "core_hours",
+        "label_cpu_s",
+        "wall_minutes",
+        "within_budget",
+    }
     assert not Path("runs").exists()
 
 
