@@ -293,8 +293,8 @@ CALCULATIONS = (
     Mutant(
         "the last label is lost on its way to the fit",
         "tasks/train.py",
-        'for task_id in spec.payload["labels"]:',
-        'for task_id in spec.payload["labels"][:-1]:',
+        "for task_id in labels:",
+        "for task_id in labels[:-1]:",
         ("unit/tasks/test_train_task.py",),
     ),
 )
