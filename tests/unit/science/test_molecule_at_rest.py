@@ -280,7 +280,14 @@ def compared(root: Path, potential: str, *, vibrations: bool = True) -> Json:
         inputs[name] = f"tasks/{name}"
         label = Label(0.0, forces_of(candidate.atoms, dft), None, "hash", 5, 1.0)
         write_json(
-            root / inputs[name] / "spec.json", {"payload": {"candidate": candidate.to_json()}}
+            root / inputs[name] / "spec.json",
+            {
+                "payload": {
+                    "candidate": candidate.to_json(),
+                    "job": LabelJob(candidate.atoms, {}).to_json(),
+                    "purpose": "validate",
+                }
+            },
         )
         write_json(root / inputs[name] / "outcome.json", Outcome(label.to_json()).to_json())
     payload = {
