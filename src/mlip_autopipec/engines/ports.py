@@ -19,7 +19,7 @@ from mlip_autopipec.base.labels import LabelledStructure
 from mlip_autopipec.base.process import Prepared
 from mlip_autopipec.base.section import Section
 from mlip_autopipec.base.tasks import Failure
-from mlip_autopipec.base.values import Json
+from mlip_autopipec.base.values import FloatArray, Json
 
 __all__ = [
     "METRICS",
@@ -29,6 +29,8 @@ __all__ = [
     "MdEngine",
     "MdJob",
     "MdResult",
+    "PredictsErrors",
+    "Resamples",
     "Surrogate",
     "TrainJob",
     "Trained",
@@ -138,6 +140,28 @@ class Trainer(Protocol):
     def calculator(self, potential: Path) -> Calculator:
         """ASE calculator of a finished potential folder: total energy, forces, stress, and
         ``results["gamma"]`` (n_atoms,) where the potential grades its extrapolation.
+        """
+        ...
+
+
+@runtime_checkable
+class PredictsErrors(Protocol):
+    """A trainer whose potentials know how wrong they are (optional)."""
+
+    def force_errors(self, potential: Path, structures: Sequence[Atoms]) -> list[FloatArray]:
+        """Calibrated standard error of a force component on each atom, (n_atoms,) in eV/Å for each
+        structure, by a finished potential folder.
+        """
+        ...
+
+
+@runtime_checkable
+class Resamples(Protocol):
+    """A trainer that fits resampled labels beside all of them (optional)."""
+
+    def ensemble(self, potential: Path) -> list[Calculator]:
+        """Calculators of the resampled fits of a finished potential folder; their scatter is the
+        uncertainty of a property.
         """
         ...
 
