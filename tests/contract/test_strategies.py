@@ -51,6 +51,7 @@ OFFERED = {
         "interstitial",
         "surface",
         "cluster",
+        "atoms_and_dimers",
         "thermal",
         "melt_quench",
     },
@@ -94,8 +95,8 @@ for _name in generation.STRATEGIES:
             "strategy": _name,
             "options": CHEAP.get(_name, {}),
             "meant_for": next(material for material in OFFERED if _name in OFFERED[material]),
-            "keeps_composition": _name not in {"cluster", "molecule_pair"},
-            "draws": _name != "prototypes",
+            "keeps_composition": _name not in {"cluster", "atoms_and_dimers", "molecule_pair"},
+            "draws": _name not in {"prototypes", "atoms_and_dimers"},
         },
     )
 

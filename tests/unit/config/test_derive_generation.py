@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mlip_autopipec.config.derive.generation import Form, default_generation, form_of, scaled
+from mlip_autopipec.config.derive.generation import (
+    Form,
+    atoms_and_dimers,
+    default_generation,
+    form_of,
+    scaled,
+)
 from mlip_autopipec.science import generation
 
 
@@ -34,7 +40,7 @@ def test_what_is_proposed_suits_the_material() -> None:
     assert form_of({"Al": 0.9, "Cu": 0.1}, "solid_solution") == "solid_solution"
     assert form_of({"Al": 0.75, "Cu": 0.25}) == "compound"  # by formula: an ordered crystal
     assert form_of({"H": 2 / 3, "O": 1 / 3}, "molecule") == "molecule"
-    crystal = {"prototypes", "strain", "rattle", "vacancy"}
+    crystal = {"atoms_and_dimers", "prototypes", "strain", "rattle", "vacancy"}
     expected: dict[Form, set[str]] = {
         "element": crystal | {"thermal", "interstitial", "melt_quench"},
         "compound": crystal
@@ -42,11 +48,11 @@ def test_what_is_proposed_suits_the_material() -> None:
         "solid_solution": crystal
         | {"sqs", "random_substitution", "substitution", "thermal", "melt_quench"},
         "molecule": {
+            "atoms_and_dimers",
             "prototypes",
             "normal_modes",
             "rattle",
             "mc_rattle",
-            "cluster",
             "thermal",
             "molecule_pair",
         },
@@ -70,6 +76,7 @@ def test_an_element_costs_what_it_did_before() -> None:
     ]
     assert counts == [
         {
+            "atoms_and_dimers": (5, {}),
             "prototypes": (6, {}),
             "strain": (60, {"max_atoms": 8}),
             "rattle": (50, {"max_atoms": 16}),
@@ -79,7 +86,7 @@ def test_an_element_costs_what_it_did_before() -> None:
         },
         {"melt_quench": (86, {"max_atoms": 16})},
     ]
-    assert sum(count for batch in counts for count, _ in batch.values()) <= 7 * 36
+    assert sum(count for batch in counts for count, _ in batch.values()) <= 7 * 36 + 5
 
 
 def test_more_candidates_come_in_the_same_shares() -> None:
@@ -90,3 +97,14 @@ def test_more_candidates_come_in_the_same_shares() -> None:
     assert 2400 <= more.sum() < 2400 + len(more)
     assert np.allclose(more / more.sum(), counts / counts.sum(), atol=0.005)
     assert scaled(plan, 5) == plan
+
+
+def test_atoms_and_dimers_are_always_labelled_and_never_crowd_out_the_rest() -> None:
+    assert atoms_and_dimers("element", 1, 23) == 1 + 4
+    assert atoms_and_dimers("compound", 2, 36) == 2 + 2 * 3
+    assert atoms_and_dimers("compound", 2, 40) == 2 + 3 * 3
+    assert atoms_and_dimers("molecule", 3, 40) == 3 + 1 * 6
+    assert atoms_and_dimers("solid_solution", 5, 200) == 5 + 1 * 15
+    for elements in range(1, 7):  # a small budget: the atoms alone are left
+        assert atoms_and_dimers("compound", elements, 8) - elements <= 0.3 * 8
+        assert atoms_and_dimers("compound", elements, 8) >= elements

@@ -26,10 +26,11 @@ Form = Literal["element", "compound", "solid_solution", "molecule"]
 CANDIDATES_PER_LABEL = 7
 # Above this size MD with the surrogate costs more than a minute per family on one core.
 LARGEST_MD_CELL = 16
-# Where labels are this many, some are well spent on atoms far from any crystal.
-MANY_LABELS = 60
-# First labels of a campaign that its budget does not limit.
-FULL_SET = 36
+# Dimers of each pair of elements, by the number of elements; of more, one. They are learned like
+# any label, and paid for like one.
+DIMERS_OF_A_PAIR = {1: 4, 2: 3, 3: 2}
+# Of the first labels, at most, where a budget leaves few.
+DIMERS_SHARE = 0.3
 
 
 Size = Literal["small", "medium", "large", "none"]
@@ -133,11 +134,6 @@ _DEFAULTS = (
         "low-index slabs without a dipole: broken bonds",
         {"compound": (0.02, "large")},
     ),
-    _Default(
-        "cluster",
-        "isolated atoms, dimers and trimers: the short range and the way bonds break",
-        {"molecule": (0.08, "none")},
-    ),
 )
 
 
@@ -174,6 +170,7 @@ def default_generation(
     temperatures_k: Sequence[float],
     initial_count: int,
     form: Form = "element",
+    elements: int = 1,
 ) -> tuple[Generation, dict[str, str]]:
     """Batches of strategies (one task each) and the reasons, by the plan's key.
 
@@ -181,16 +178,19 @@ def default_generation(
     (their melts need temperatures and charges that a surrogate knows poorly) unless an asked
     temperature exceeds 1500 K; molecules never.
     ``max_atoms``: largest cell that DFT may be asked for. ``initial_count``: labels of the first
-    round. ``form``: of :func:`form_of`.
+    round. ``form``: of :func:`form_of`. ``elements``: how many there are.
     """
     total = max(40, CANDIDATES_PER_LABEL * initial_count)
     sizes = _Sizes(*(max(2, min(n, max_atoms)) for n in (8, 16, 32, LARGEST_MD_CELL)))
     forced = max(4, min(6, round(0.2 * initial_count)))
     modes_k = _mode_temperatures_k(form, temperatures_k)
-    few = form == "molecule" and initial_count < FULL_SET
-    ordered = [StrategyPlan(name="prototypes", count=forced)]
+    free = atoms_and_dimers(form, elements, initial_count)
+    ordered = [
+        StrategyPlan(name="atoms_and_dimers", count=free),
+        StrategyPlan(name="prototypes", count=forced),
+    ]
     for default in _DEFAULTS:
-        if form not in default.shares or (few and default.name == "cluster"):
+        if form not in default.shares:
             continue
         share, size = default.shares[form]
         options = sizes.option(size)
@@ -198,8 +198,6 @@ def default_generation(
             options |= {"temperature_min_k": modes_k[0], "temperature_max_k": modes_k[1]}
         count = max(default.fewest, round(share * total))
         ordered.append(StrategyPlan(name=default.name, count=count, options=options))
-    if initial_count >= MANY_LABELS and form != "molecule":
-        ordered.append(StrategyPlan(name="cluster", count=max(4, round(0.03 * total))))
     disorder, why_disorder = _disorder(form, material_kind, temperatures_k, total, sizes)
     names = {item.name for item in ordered}
     words = {
@@ -215,6 +213,10 @@ def default_generation(
             f" of {_CALLED[form]}; two tasks of similar cost, so that they run side by side:"
             f" {_BATCHES[form]}"
         ),
+        "generation.batches.atoms_and_dimers": (
+            "every element's atom alone, where energies begin, and dimers of every pair: always"
+            " labelled"
+        ),
         "generation.batches.prototypes": (
             f"{_KEPT.get(form, f'{forced} relaxed crystals and equation-of-state points')} are kept"
             " whatever their fingerprint: with few labels farthest point sampling alone is worse"
@@ -226,15 +228,11 @@ def default_generation(
             if default.name in names
         },
         **{f"generation.batches.{name}": text for name, text in why_disorder.items()},
-        **({"generation.batches.cluster": _NO_CLUSTERS} if few else {}),
     }
     return Generation(batches=[ordered, disorder]), reasons
 
 
 _KEPT: dict[Form, str] = {"molecule": "relaxed conformers"}
-_NO_CLUSTERS = (
-    f"left out: with fewer than {FULL_SET} first labels each is better spent on the whole molecule"
-)
 _CALLED: dict[Form, str] = {
     "element": "an element",
     "compound": "a compound",
@@ -247,6 +245,17 @@ _BATCHES: dict[Form, str] = {
     "solid_solution": "alloyed crystals, and disorder",
     "molecule": "one molecule out of its shape, and molecules in motion and in pairs",
 }
+
+
+def atoms_and_dimers(form: Form, elements: int, initial_count: int) -> int:
+    """How many labels the atoms and the dimers are: every element's atom, and as many dimers as
+    are worth their share of ``initial_count``. A molecule needs fewer of each pair, since its bonds
+    hold.
+    """
+    pairs = elements * (elements + 1) // 2
+    of_each = DIMERS_OF_A_PAIR.get(elements, 1) - (form == "molecule")
+    affordable = int(DIMERS_SHARE * initial_count - elements) // pairs
+    return elements + max(0, min(max(1, of_each), affordable)) * pairs
 
 
 def scaled(generation: Generation, candidates: int) -> Generation:
@@ -335,7 +344,7 @@ def derive_generation(
         )  # the set without a melt
     form = form_of(material.fractions, material.kind)
     generation, reasons = default_generation(
-        kind, embedding.max_dft_atoms, temperatures, count, form
+        kind, embedding.max_dft_atoms, temperatures, count, form, len(material.elements)
     )
     if user.goal == "crystal" and form != "molecule":
         reasons["generation.batches.melt_quench"] = "left out: the goal is the crystal"

@@ -50,6 +50,7 @@ STRATEGIES: dict[str, str] = {
     "substitution": "mlip_autopipec.science.generation.defects:substitutions",
     "interstitial": "mlip_autopipec.science.generation.interstitials:generate",
     "surface": "mlip_autopipec.science.generation.surfaces:generate",
+    "atoms_and_dimers": "mlip_autopipec.science.generation.atoms_and_dimers:generate",
     "cluster": "mlip_autopipec.science.generation.dimers_trimers:generate",
     "molecule_pair": "mlip_autopipec.science.generation.molecule_pairs:generate",
     "melt_quench": "mlip_autopipec.science.generation.melt_quench:generate",
