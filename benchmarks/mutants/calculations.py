@@ -213,6 +213,20 @@ CALCULATIONS = (
         _QE_IN,
     ),
     Mutant(
+        "crystals lose their symmetry",
+        "engines/dft/quantum_espresso/sampling.py",
+        "return best if best.points <= plain.points else plain",
+        "return plain",
+        ("unit/engines/dft/test_qe_sampling.py",),
+    ),
+    Mutant(
+        "the stress of a turned crystal is turned the other way",
+        "engines/dft/quantum_espresso/outputs.py",
+        "tensor = back.T @ np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]) @ back",
+        "tensor = back @ np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]) @ back.T",
+        ("unit/engines/dft/test_qe_sampling.py",),
+    ),
+    Mutant(
         "starting moment in Bohr magnetons",
         "engines/dft/quantum_espresso/inputs.py",
         " / z_valence[symbol]",

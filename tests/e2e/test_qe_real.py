@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ase import Atoms
+from ase import Atoms, units
 from ase.build import bulk
+from scipy.spatial.transform import Rotation
 
 from mlip_autopipec.base.labels import Label, LabelJob
 from mlip_autopipec.base.process import run_prepared
@@ -64,28 +65,40 @@ def test_cells_of_different_size_give_one_energy_per_atom(tmp_path: Path) -> Non
         energy(LabelJob(bulk("Si", "diamond", a=5.47, cubic=True), METHOD), tmp_path / "8") / 8
     )
     assert conventional == pytest.approx(primitive, abs=5e-6)
-    # Recorded with pw.x 6.7 from a hand-written input that left symmetry on: the star of each point
-    # is added.
-    starred = (
-        energy(LabelJob(crystal, METHOD, {"nosym": False}, (4, 4, 4)), tmp_path / "starred") / 2
-    )
-    assert starred == pytest.approx(-115.136086, abs=2e-5)
-    assert starred == pytest.approx(primitive, abs=3e-4)
+    # Recorded with pw.x 6.7 from a hand-written input with symmetry.
+    assert primitive == pytest.approx(-115.136086, abs=2e-5)
+    without = energy(LabelJob(crystal, METHOD, {"nosym": True}, (4, 4, 4)), tmp_path / "nosym") / 2
+    assert without == pytest.approx(primitive, abs=3e-4)
 
 
-def test_a_crystal_and_a_copy_hardly_out_of_place_see_one_sampling(tmp_path: Path) -> None:
+def test_perfect_silicon_has_no_force_and_no_shear(tmp_path: Path) -> None:
+    # Without symmetry, the shifted mesh of the default spacing gives 12 meV/Å and 0.39 GPa.
+    method = {**METHOD, "kspacing_per_a": 0.36}
+    crystal = bulk("Si", "diamond", a=5.47)
+    label = run(LabelJob(crystal, method), tmp_path / "as it stands")
+    assert isinstance(label, Label) and label.stress is not None
+    assert np.abs(label.forces).max() < 1e-3
+    assert np.abs(label.stress[3:]).max() < 0.02 * units.GPa
+    assert np.ptp(label.stress[:3]) < 0.02 * units.GPa
+    turn = Rotation.from_euler("zxz", [20, 50, 70], degrees=True).as_matrix()
+    crystal.set_cell(crystal.cell.array @ turn.T, scale_atoms=True)
+    turned = run(LabelJob(crystal, method), tmp_path / "turned")
+    assert isinstance(turned, Label) and turned.stress is not None
+    assert turned.energy_ev == pytest.approx(label.energy_ev, abs=1e-6)
+    np.testing.assert_allclose(turned.stress, label.stress, atol=0.02 * units.GPa)
+    assert np.abs(turned.forces).max() < 1e-3
+
+
+def test_a_copy_hardly_out_of_place_has_the_energy_of_the_crystal(tmp_path: Path) -> None:
+    method = {**METHOD, "kspacing_per_a": 0.36}
     crystal = bulk("Si", "diamond", a=5.47)
     copy = crystal.copy()
     copy.positions[1] += [1e-4, 0.0, 0.0]
     exact, near = (
-        energy(LabelJob(atoms, METHOD, {}, (2, 2, 2)), tmp_path / name) / 2
+        energy(LabelJob(atoms, method), tmp_path / name) / 2
         for name, atoms in (("exact", crystal), ("near", copy))
     )
-    assert near == pytest.approx(exact, abs=2e-5)
-    with_stars = (
-        energy(LabelJob(crystal, METHOD, {"nosym": False}, (2, 2, 2)), tmp_path / "stars") / 2
-    )
-    assert abs(with_stars - exact) > 2e-3
+    assert near == pytest.approx(exact, abs=5e-5)
 
 
 def test_forces_and_stress_are_the_derivatives_of_the_energy(tmp_path: Path) -> None:

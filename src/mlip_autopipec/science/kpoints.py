@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["KPointGrid", "choose_grid", "is_hexagonal", "shortest_vector_a"]
+__all__ = ["KPointGrid", "choose_grid", "is_hexagonal", "listed", "shortest_vector_a"]
 
 _ROUNDING = 1e-6
 # Angles this far from 60 or 120 degrees are still a strained hexagonal cell, for which meshes
@@ -70,6 +70,32 @@ class KPointGrid:
             kept[halves] = ((x, y, z), 1)
         return list(kept.values())
 
+    def irreducible(
+        self, lattice: NDArray[np.integer], crystal: NDArray[np.integer] | None = None
+    ) -> list[tuple[tuple[float, float, float], int]]:
+        """Points and weights that stand for the stars of the mesh under the ``lattice``'s rotations
+        (n, 3, 3; direct lattice coordinates), time reversal included.
+
+        A star is split into those of ``crystal`` where its rotations are fewer: then the points are
+        those that a program treats which reduces by the lattice and adds what the crystal lacks,
+        and their weights are equal shares that count for nothing.
+        """
+        step = 2 * math.lcm(*self.divisions)
+        points = self.points()
+        whole = np.round(np.array([point for point, _ in points]) * step).astype(int)
+        weights = np.array([weight for _, weight in points])
+        names, where = np.unique(_stars(whole, lattice, step).min(axis=1), return_inverse=True)
+        sums = np.bincount(where.reshape(-1), weights).tolist()
+        if crystal is not None:
+            stars = np.unique(_stars(_coordinates(names, step), lattice, step))
+            names = np.unique(_stars(_coordinates(stars, step), crystal, step).min(axis=1))
+            sums = [1] * len(names)
+        rows = _coordinates(names, step) / step
+        return [
+            ((float(x), float(y), float(z)), int(weight))
+            for (x, y, z), weight in zip(rows, sums, strict=True)
+        ]
+
     def closed_under(self, rotations: NDArray[np.integer]) -> bool:
         """True when every rotation (n, 3, 3), in direct lattice coordinates, maps the set of points
         onto itself.
@@ -106,9 +132,13 @@ class KPointGrid:
                 + " ".join(str(n) for n in (*self.divisions, *self.shift))
                 + "\n"
             )
-        points = self.points()
-        lines = [f"{x:.12f} {y:.12f} {z:.12f} {weight}" for (x, y, z), weight in points]
-        return f"K_POINTS crystal\n{len(points)}\n" + "\n".join(lines) + "\n"
+        return listed(self.points())
+
+
+def listed(points: Sequence[tuple[tuple[float, float, float], int]]) -> str:
+    """The K_POINTS card of points (in reciprocal lattice vectors) and their weights."""
+    lines = [f"{x:.12f} {y:.12f} {z:.12f} {weight}" for (x, y, z), weight in points]
+    return f"K_POINTS crystal\n{len(points)}\n" + "\n".join(lines) + "\n"
 
 
 def choose_grid(
@@ -181,6 +211,21 @@ def shortest_vector_a(cell: NDArray[np.float64], grid: KPointGrid) -> float:
         vectors = np.array([b + c, a + c, a + b])
     combinations = np.array([c for c in itertools.product((-2, -1, 0, 1, 2), repeat=3) if any(c)])
     return float(np.linalg.norm(combinations @ vectors, axis=1).min())
+
+
+def _stars(points: NDArray[np.int_], rotations: NDArray[np.integer], step: int) -> NDArray[np.int_]:
+    """One number for each rotated copy (and its opposite) of each point: (points, copies).
+
+    ``points``: (n, 3), in units of 1 / ``step`` of the reciprocal vectors.
+    """
+    turned = np.einsum("ni,rij->nrj", points, np.asarray(rotations, dtype=int))
+    both = np.concatenate([turned, -turned], axis=1) % step
+    return np.asarray(both @ [step**2, step, 1])
+
+
+def _coordinates(numbers: NDArray[np.int_], step: int) -> NDArray[np.int_]:
+    """The points (n, 3) that :func:`_stars` numbered."""
+    return np.stack([numbers // step**2, numbers // step % step, numbers % step], axis=1)
 
 
 def _even(divisions: tuple[int, int, int], lengths: NDArray[np.float64]) -> bool:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mlip_autopipec.base.values import FloatArray
 
-__all__ = ["dataset", "lattice_rotations", "operations", "standardized"]
+__all__ = ["IntArray", "dataset", "lattice_rotations", "operations", "standardized"]
 
 IntArray = NDArray[np.integer[Any]]
 
@@ -39,7 +39,8 @@ def lattice_rotations(cell: FloatArray, symprec_a: float) -> IntArray | None:
 
 def dataset(atoms: Atoms, symprec_a: float) -> Any:
     """spglib's dataset: ``number`` and ``international`` of the space group, ``rotations``,
-    ``std_lattice`` (3, 3) Å and ``std_types`` of the conventional cell.
+    ``std_lattice`` (3, 3) Å and ``std_types`` of the conventional cell, ``std_rotation_matrix``
+    that turns the structure into its axes.
     """
     import spglib
 

@@ -19,10 +19,7 @@ from mlip_autopipec.base.labels import LabelJob
 from mlip_autopipec.config.dft_plan import DftPlan
 from mlip_autopipec.engines.dft.quantum_espresso import config, pseudos
 from mlip_autopipec.engines.dft.quantum_espresso.engine import QuantumEspresso
-from mlip_autopipec.engines.dft.quantum_espresso.inputs import (
-    use_symmetry,
-    write_input,
-)
+from mlip_autopipec.engines.dft.quantum_espresso.inputs import write_input
 from mlip_autopipec.engines.dft.quantum_espresso.method import Method
 from mlip_autopipec.engines.dft_port import DftEngine
 
@@ -86,14 +83,6 @@ def test_cells_without_a_magnetic_element_are_not_spin_polarised() -> None:
     assert "nspin" not in write_input(
         LabelJob(carbide, switched_off), z_valence=valence, max_seconds=10
     )
-
-
-def test_symmetry_is_used_only_where_it_is_exact() -> None:
-    assert use_symmetry(PRIMITIVE) and use_symmetry(CONVENTIONAL)
-    assert not use_symmetry(rattled(CONVENTIONAL))
-    nearly = CONVENTIONAL.copy()
-    nearly.set_cell(np.diag([5.47, 5.47, 5.47 + 1.6e-6]), scale_atoms=True)
-    assert not use_symmetry(nearly)
 
 
 def test_missing_programs_are_named_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:

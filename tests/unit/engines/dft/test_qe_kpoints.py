@@ -1,4 +1,4 @@
-"""K-points in pw.in: different cells of one crystal are sampled alike, and symmetry is exact."""
+"""K-points in pw.in: different cells of one crystal are sampled alike, and the stars of a mesh."""
 
 from __future__ import annotations
 
@@ -9,14 +9,10 @@ from ase import Atoms
 from ase.build import bulk, make_supercell
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pw_input_for_tests import CONVENTIONAL, PRIMITIVE, entries, method, rattled
+from pw_input_for_tests import CONVENTIONAL, PRIMITIVE, method, rattled
 
 from mlip_autopipec.base.labels import LabelJob
-from mlip_autopipec.engines.dft.quantum_espresso.inputs import (
-    grid_of,
-    is_closed,
-    write_input,
-)
+from mlip_autopipec.engines.dft.quantum_espresso.inputs import grid_of
 from mlip_autopipec.science.generation.context import deformed, random_strain
 from mlip_autopipec.science.kpoints import KPointGrid, choose_grid, is_hexagonal, shortest_vector_a
 
@@ -45,11 +41,26 @@ FLAT, FULL, IN_PLANE, ALONG = (0, 0, 0), (1, 1, 1), (1, 1, 0), (0, 0, 1)
 def test_a_mesh_is_closed_when_rotations_add_no_point(
     atoms: Atoms, divisions: tuple[int, int, int], shift: tuple[int, int, int], closed: bool
 ) -> None:
-    assert is_closed(KPointGrid(divisions, shift), atoms) is closed
-    job = LabelJob(atoms, method("Si", "Fe", "Mg", kmesh_shifted=shift == FULL), {}, divisions)
-    if grid_of(job).shift == shift:
-        nosym = entries(write_input(job, z_valence={}, max_seconds=10))["nosym"]
-        assert nosym == (".false." if closed else ".true.")
+    grid = KPointGrid(divisions, shift)
+    rotations = spglib.get_symmetry((atoms.cell.array, [[0, 0, 0]], [1]))["rotations"]
+    assert grid.closed_under(rotations) is closed
+    stars = grid.irreducible(rotations, np.eye(3, dtype=int)[None])
+    assert (len(stars) == len(grid.points())) is closed
+
+
+@pytest.mark.parametrize(
+    ("atoms", "n", "points"),
+    # As many as pw.x 6.7 says; ten is the set of Chadi and Cohen (Phys. Rev. B 8, 5747, 1973).
+    [(PRIMITIVE, 4, 10), (PRIMITIVE, 5, 19), (bulk("Al"), 9, 85)],
+)
+def test_stars_of_a_shifted_mesh_are_those_that_pw_counts(
+    atoms: Atoms, n: int, points: int
+) -> None:
+    rotations = spglib.get_symmetry((atoms.cell.array, [[0, 0, 0]], [1]))["rotations"]
+    grid = KPointGrid((n, n, n), FULL)
+    stars = grid.irreducible(rotations)
+    assert len(stars) == points == len(grid.irreducible(rotations, rotations))
+    assert sum(weight for _, weight in stars) == grid.size
 
 
 @settings(deadline=None, max_examples=60)
@@ -79,17 +90,6 @@ def test_closed_means_that_every_rotated_point_is_a_point(
         % 840
     )
     assert grid.closed_under(rotations) == ({tuple(row) for row in turned} <= points)
-
-
-def test_symmetry_does_not_hang_on_who_is_out_of_place() -> None:
-    moved = PRIMITIVE.copy()
-    moved.positions[1, 0] += 1e-4
-    for atoms in (PRIMITIVE, moved, CONVENTIONAL):
-        for kspacing in (0.36, 0.57):
-            text = write_input(
-                LabelJob(atoms, method("Si", kspacing_per_a=kspacing)), z_valence={}, max_seconds=10
-            )
-            assert entries(text)["nosym"] == ".true."
 
 
 def primitive_fractions(atoms: Atoms, grid: KPointGrid) -> set[tuple[float, ...]]:

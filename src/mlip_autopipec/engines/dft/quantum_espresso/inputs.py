@@ -17,10 +17,14 @@ from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.labels import LabelJob
 from mlip_autopipec.engines.dft.quantum_espresso.config import OUTDIR, PREFIX
 from mlip_autopipec.engines.dft.quantum_espresso.method import Method
-from mlip_autopipec.science import symmetry
+from mlip_autopipec.engines.dft.quantum_espresso.sampling import (
+    Sampling,
+    sampled,
+    sampled_as_given,
+)
 from mlip_autopipec.science.kpoints import KPointGrid, choose_grid
 
-__all__ = ["NUMERICS", "PSEUDO_FOLDER", "grid_of", "is_closed", "use_symmetry", "write_input"]
+__all__ = ["NUMERICS", "PSEUDO_FOLDER", "grid_of", "sampling_of", "write_input"]
 
 PSEUDO_FOLDER = "pseudo"
 
@@ -43,7 +47,6 @@ NUMERICS = frozenset(
 _FUNCTIONALS = {"PBE"}
 _ISOLATED = {"martyna_tuckerman": "mt"}
 _MAX_SECONDS_SHARE = 0.95
-_LOOSE_TOLERANCE_A = 1e-3
 
 
 def grid_of(job: LabelJob) -> KPointGrid:
@@ -58,31 +61,11 @@ def grid_of(job: LabelJob) -> KPointGrid:
     )
 
 
-def use_symmetry(atoms: Atoms) -> bool:
-    """True when the structure has symmetry beyond identity that is exact.
-
-    A lattice that is only nearly symmetric (3e-7 off cubic) makes pw.x 6.7 die in its symmetry
-    analysis, so the count of operations must be the same at a loose and at a tight tolerance.
-    """
-    counts = []
-    for tolerance_a in (_LOOSE_TOLERANCE_A, 2e-7):
-        found = symmetry.operations(atoms, tolerance_a)
-        counts.append(0 if found is None else len({rotation.tobytes() for rotation in found[0]}))
-    return counts[0] == counts[1] and counts[0] > 1
-
-
-def is_closed(grid: KPointGrid, atoms: Atoms) -> bool:
-    """True when the rotations of the lattice map the k-points onto themselves, so that symmetry
-    changes no sampling.
-
-    With symmetry, pw.x averages over the star of every k-point, which for another mesh is a
-    different, denser one: a crystal and a copy that is slightly out of place would see different
-    samplings (7 meV/atom for silicon's primitive cell with a shifted 2x2x2). The lattice counts,
-    not the crystal alone, because pw.x reduces by the lattice and then adds what the crystal lacks
-    (its routines kpoint_grid and irreducible_BZ).
-    """
-    rotations = symmetry.lattice_rotations(atoms.cell.array, _LOOSE_TOLERANCE_A)
-    return rotations is not None and grid.closed_under(rotations)
+def sampling_of(job: LabelJob) -> Sampling:
+    """K-points and symmetry of a job; ``numerics["nosym"]`` overrides the rule for symmetry."""
+    if "nosym" in job.numerics:
+        return sampled_as_given(job.atoms, grid_of(job), symmetric=not job.numerics["nosym"])
+    return sampled(job.atoms, grid_of(job))
 
 
 def write_input(job: LabelJob, *, z_valence: Mapping[str, float], max_seconds: float) -> str:
@@ -92,15 +75,11 @@ def write_input(job: LabelJob, *, z_valence: Mapping[str, float], max_seconds: f
     ``starting_magnetization``. Raises InputError for a structure without a cell, an unknown
     functional, knob or an element without pseudopotential.
     """
-    method, numerics, atoms = Method.of_job(job), job.numerics, job.atoms
+    method, numerics = Method.of_job(job), job.numerics
     _check(job, method)
+    sampling = sampling_of(job)
+    atoms = sampling.atoms
     species = sorted(set(atoms.get_chemical_symbols()))
-    grid = grid_of(job)
-    # A thinned grid is written point by point, which pw.x does not reduce: symmetry would save
-    # nothing there.
-    nosym = bool(
-        numerics.get("nosym", grid.thinned or not is_closed(grid, atoms) or not use_symmetry(atoms))
-    )
     control = {
         "calculation": "scf",
         "restart_mode": "from_scratch",
@@ -119,7 +98,7 @@ def write_input(job: LabelJob, *, z_valence: Mapping[str, float], max_seconds: f
         "ecutwfc": method.cutoff_ry,
         "ecutrho": method.rho_cutoff_ry,
         "occupations": method.occupations,
-        "nosym": nosym,
+        "nosym": not sampling.symmetric,
         "noinv": bool(numerics.get("noinv", False)),
     }
     if method.occupations == "smearing":
@@ -149,7 +128,7 @@ def write_input(job: LabelJob, *, z_valence: Mapping[str, float], max_seconds: f
         + _namelist("system", system)
         + _namelist("electrons", electrons)
     )
-    return text + _species_card(species, method.pseudos) + _structure_cards(atoms) + grid.card()
+    return text + _species_card(species, method.pseudos) + _structure_cards(atoms) + sampling.card
 
 
 def _check(job: LabelJob, method: Method) -> None:

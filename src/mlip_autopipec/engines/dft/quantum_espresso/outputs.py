@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -35,10 +35,13 @@ __all__ = [
     "Results",
     "parse_folder",
     "read_xml",
+    "turned_back",
 ]
 
 FloatArray = NDArray[np.float64]
 GEOMETRY_TOLERANCE_A = 1e-4
+# A cell that is turned, and not strained: what its vectors' scalar products may differ by.
+_RIGID = 1e-6
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
@@ -94,6 +97,7 @@ def parse_folder(folder: Path, job: LabelJob, exit_code: int | None) -> Label | 
             "JOB DONE",
         )
         return lost_data(folder / OUTDIR / f"{PREFIX}.save", folder, unread.evidence) or unread
+    results = turned_back(results, job)
     problem = _problem(results, job)
     if problem is not None:
         return _not_a_label(problem, folder)
@@ -154,6 +158,28 @@ def _stress(values: FloatArray) -> FloatArray:
     tensor = -values.reshape(3, 3) * (HARTREE_EV / BOHR_A**3)
     tensor = (tensor + tensor.T) / 2
     return np.array([tensor[i, j] for i, j in _VOIGT])
+
+
+def turned_back(results: Results, job: LabelJob) -> Results:
+    """In the axes of the job: pw.x may have got the structure turned (see :mod:`sampling`)."""
+    cell = job.atoms.cell.array
+    if results.cell.shape != cell.shape or np.abs(results.cell - cell).max() < GEOMETRY_TOLERANCE_A:
+        return results
+    back = np.linalg.solve(results.cell, cell)  # rows of vectors, from the right
+    if np.abs(back @ back.T - np.eye(3)).max() > _RIGID or np.linalg.det(back) < 0:
+        return results
+    stress = results.stress
+    if stress is not None:
+        xx, yy, zz, yz, xz, xy = stress
+        tensor = back.T @ np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]) @ back
+        stress = np.array([tensor[i, j] for i, j in _VOIGT])
+    return replace(
+        results,
+        positions=results.positions @ back,
+        cell=results.cell @ back,
+        forces=None if results.forces is None else results.forces @ back,
+        stress=stress,
+    )
 
 
 def _child(node: ElementTree.Element, path: str) -> ElementTree.Element:
