@@ -102,7 +102,7 @@ CALCULATIONS = (
     Mutant(
         "the farthest point is the nearest",
         "science/selection/fps.py",
-        "best = int(np.argmax(familiar.squared))",
+        "best = int(np.argmax(familiar.squared * squared_worth))",
         "best = int(np.argmin(np.where(familiar.squared < 0, np.inf, familiar.squared)))",
         ("unit/science/test_selection.py",),
     ),

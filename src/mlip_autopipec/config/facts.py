@@ -19,6 +19,7 @@ __all__ = [
     "Kind",
     "kind_of",
     "lightest",
+    "melting_point_k",
     "molecule_atoms",
     "molecule_box",
     "radius_a",
@@ -51,6 +52,25 @@ def lightest(material: Material) -> tuple[str, float]:
     masses = {symbol: float(atomic_masses[atomic_numbers[symbol]]) for symbol in material.elements}
     symbol = min(masses, key=lambda name: masses[name])
     return symbol, masses[symbol]
+
+
+def melting_point_k(material: Material) -> float | None:
+    """Of an element, by experiment; None for what has no entry."""
+    return _MELTS_AT_K.get(material.elements[0]) if len(material.elements) == 1 else None
+
+
+# CRC Handbook of Chemistry and Physics, 97th edition (2016), section 4, rounded to kelvins.
+_MELTS_AT_K = {
+    **{"Li": 454.0, "Be": 1560.0, "B": 2348.0, "Na": 371.0, "Mg": 923.0, "Al": 933.0},
+    **{"Si": 1687.0, "K": 337.0, "Ca": 1115.0, "Sc": 1814.0, "Ti": 1941.0, "V": 2183.0},
+    **{"Cr": 2180.0, "Mn": 1519.0, "Fe": 1811.0, "Co": 1768.0, "Ni": 1728.0, "Cu": 1358.0},
+    **{"Zn": 693.0, "Ga": 303.0, "Ge": 1211.0, "Rb": 312.0, "Sr": 1050.0, "Y": 1795.0},
+    **{"Zr": 2127.0, "Nb": 2750.0, "Mo": 2895.0, "Tc": 2430.0, "Ru": 2606.0, "Rh": 2236.0},
+    **{"Pd": 1828.0, "Ag": 1235.0, "Cd": 594.0, "In": 430.0, "Sn": 505.0, "Sb": 904.0},
+    **{"Te": 723.0, "Cs": 302.0, "Ba": 1000.0, "La": 1193.0, "Hf": 2506.0, "Ta": 3290.0},
+    **{"W": 3687.0, "Re": 3458.0, "Os": 3306.0, "Ir": 2719.0, "Pt": 2041.0, "Au": 1337.0},
+    **{"Tl": 577.0, "Pb": 601.0, "Bi": 545.0},
+}
 
 
 def volume_per_atom_a3(material: Material) -> float:

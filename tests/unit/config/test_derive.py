@@ -51,7 +51,7 @@ def test_silicon_stays_within_what_two_cores_can_do() -> None:
     assert plan.dft.method.pseudos == {"Si": "Si.upf"}
     assert plan.dft.method.kmesh_shifted
     assert not plan.dft.method.spin_polarized
-    assert plan.selection.initial_count == 36
+    assert plan.selection.initial_count == 23
     assert (plan.embedding.max_dft_atoms, plan.exploration.md_atoms) == (32, 64)
     assert plan.exploration.timestep_fs == 2.0
     assert 5.0 <= plan.training.settings.cutoff_a <= 5.5
@@ -156,7 +156,7 @@ def test_goal_decides_on_the_melt() -> None:
 
     general = melts(material="Si")
     assert melts(material="Si", goal="crystal") == 0
-    assert melts(material="Si", goal="liquid", temperatures_k=1800) == 2 * general > 0
+    assert melts(material="Si", goal="liquid", temperatures_k=1800) > 4 * general > 0
 
 
 def test_pressure_reaches_every_npt_condition() -> None:
