@@ -47,7 +47,7 @@ def derive(user: UserInput, *, cores: int) -> tuple[Plan, dict[str, str]]:
             "seed", user.seed, f"{given(user, 'seed')}; every random choice follows from it"
         ),
         material=why.because("material", material, "atomic fractions of what was given"),
-        dft=with_walltime(material, dft, embedding.max_dft_atoms, why),
+        dft=with_walltime(material, dft, embedding.largest_atoms, why),
         generation=derive_generation(user, material, embedding, selection.initial_count, why),
         surrogate=derive_surrogate(user, material, why),
         selection=selection,
