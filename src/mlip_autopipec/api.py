@@ -277,9 +277,9 @@ class LammpsRunner:
         """Run ``ps`` picoseconds (or until gamma passes ``gamma_break``); see MdResult for what
         comes back.
 
-        Structures above ``gamma_select`` are written into ``folder`` as they are met
-        (``stream.jsonl`` lists them). A run in the folder of an interrupted one goes on from its
-        last snapshot.
+        Every ``sample_every_ps`` of the plan a frame is kept in ``samples.jsonl`` of ``folder``;
+        the structure that broke the run is written beside it (``stream.jsonl`` names it). A run in
+        the folder of an interrupted one goes on from its last snapshot, for ``ps`` more.
         """
         root, plan = _folder(folder), self.plan.exploration
         home = Path(potential).resolve()
@@ -293,12 +293,11 @@ class LammpsRunner:
             temperature_k=temperature_k,
             pressure_gpa=pressure_gpa,
             timestep_fs=plan.timestep_fs,
-            clean_ps=ps,
-            max_ps=ps,
-            gamma_select=plan.gamma_select,
+            run_ps=ps,
+            equilibration_ps=0.0,
+            sample_every_ps=plan.sample_every_ps,
             gamma_break=plan.gamma_break,
             gamma_every=plan.gamma_every,
-            max_candidates_per_potential=plan.max_candidates_per_potential,
             wait_s=0.0,
             seed=seed,
             pointer=root / "current.json",

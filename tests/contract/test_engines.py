@@ -122,12 +122,11 @@ def md_job(folder: Path, atoms: Atoms, **changes: float) -> MdJob:
         "temperature_k": 900.0,
         "pressure_gpa": 0.0,
         "timestep_fs": 2.0,
-        "clean_ps": 0.6,
-        "max_ps": 1.0,
-        "gamma_select": 3.0,
+        "run_ps": 0.6,
+        "equilibration_ps": 0.2,
+        "sample_every_ps": 0.2,
         "gamma_break": 20.0,
         "gamma_every": 10,
-        "max_candidates_per_potential": 3,
         "wait_s": 0.0,
         "seed": 3,
     }
@@ -148,7 +147,7 @@ class TestSimulatedMd(MdEngineContract):
         return name
 
     def narrow(self, folder: Path) -> str:
-        return self.publish(folder, "002-narrow")
+        return self.publish(folder, "004-narrow")
 
     def wide(self, folder: Path) -> str:
         return self.publish(folder, "007-wide")
@@ -183,7 +182,7 @@ class TestLammps(MdEngineContract):
 
     def job(self, folder: Path) -> MdJob:
         atoms = bulk("Cu", a=3.61, cubic=True) * (2, 2, 2)
-        return md_job(folder, atoms, gamma_select=2.0, gamma_break=1e6)
+        return md_job(folder, atoms, gamma_break=1e6)
 
     def broken(self, job: MdJob) -> MdJob:
         return replace(job, gamma_break=2.05)

@@ -79,7 +79,12 @@ def same_choices(
 
 
 def _conditions(plan: Plan) -> set[tuple[float, float]]:
-    return {(item.temperature_k, item.pressure_gpa) for item in plan.exploration.conditions}
+    """Temperatures and pressures that were asked for; margins follow from them, and so do runs at
+    fixed volume where there are others.
+    """
+    asked = [item for item in plan.exploration.conditions if item.role == "asked"]
+    moving = [item for item in asked if item.ensemble == "npt"]
+    return {(item.temperature_k, item.pressure_gpa) for item in moving or asked}
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

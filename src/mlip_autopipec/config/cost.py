@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlip_autopipec.config import facts
-from mlip_autopipec.config.plan import DftPlan, Material, Plan, Training
+from mlip_autopipec.config.plan import DftPlan, Exploration, Material, Plan, Training
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.dft_port import CellSize, Converges
 
@@ -26,6 +26,7 @@ __all__ = [
 MD_CPU_S_PER_ATOM_STEP = 45e-6
 SURROGATE_CPU_S = 180.0
 ROUNDS = 4
+VISITS = 2
 RETRIES = 0.05
 IDLE = 0.25  # share of the cores' time lost while one task waits for another
 
@@ -93,6 +94,13 @@ def _fits_cpu_s(training: Training, elements: int, labels: int) -> float:
     return 2 * one + sum(released.fit_cpu_s(elements, labels, warm=w) for w in warm)
 
 
+def _md_cpu_s(exploration: Exploration) -> float:
+    """Of one visit to every condition."""
+    steps = (exploration.equilibration_ps + exploration.run_ps) * 1000 / exploration.timestep_fs
+    atoms = sum(item.atoms or exploration.md_atoms for item in exploration.conditions)
+    return steps * atoms * MD_CPU_S_PER_ATOM_STEP
+
+
 def convergence_check(plan: Plan) -> CheckCost:
     """What the series will cost.
 
@@ -155,14 +163,7 @@ def estimate(plan: Plan) -> Estimate:
         largest = small = facts.molecule_atoms(material)
     dft_s = (initial + points) * label(small) + later * (label(largest) + label(small)) / 2
     fits = _fits_cpu_s(plan.training, elements, initial + later)
-    steps = plan.exploration.max_ps * 1000 / plan.exploration.timestep_fs
-    md_s = (
-        len(plan.exploration.conditions)
-        * 2
-        * steps
-        * plan.exploration.md_atoms
-        * MD_CPU_S_PER_ATOM_STEP
-    )
+    md_s = VISITS * _md_cpu_s(plan.exploration)
     generation_s = SURROGATE_CPU_S * max(1, len(plan.generation.batches))
     total = dft_s + fits + md_s + generation_s + 3600 * check_hours
     wall_minutes = total / 60 / plan.executor.cores / (1 - IDLE)

@@ -20,6 +20,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -59,6 +60,11 @@ _SUM_TOLERANCE = 2e-3  # thirds written with three digits are accepted, then nor
 
 def _as_list(value: Any) -> Any:
     return value if isinstance(value, list) or value is None else [value]
+
+
+def _alone_as_it_is(value: list[float]) -> float | list[float]:
+    """One number is written without a list, as it was before lists were allowed."""
+    return value[0] if len(value) == 1 else value
 
 
 def _as_engine(value: Any) -> Any:
@@ -118,7 +124,19 @@ class UserInput(Closed):
         None,
         description="Temperatures in K that molecular dynamics has to visit: a number or a list.",
     )
-    pressure_gpa: float = Field(0.0, description="Pressure in GPa at every temperature.")
+    pressure_gpa: Annotated[
+        list[float],
+        BeforeValidator(_as_list),
+        PlainSerializer(_alone_as_it_is),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "number"},
+                    {"type": "array", "items": {"type": "number"}, "minItems": 1},
+                ]
+            },
+        ),
+    ] = Field([0.0], description="Pressure in GPa at every temperature: a number or a list.")
     properties: list[str] | None = Field(
         None,
         description=(
@@ -243,10 +261,14 @@ class UserInput(Closed):
 
     @field_validator("pressure_gpa")
     @classmethod
-    def _pressure(cls, value: float) -> float:
-        if abs(value) > _MAX_PRESSURE_GPA:
-            raise bad("impossible pressure", f"-{_MAX_PRESSURE_GPA:g} to {_MAX_PRESSURE_GPA:g} GPa")
-        return value
+    def _pressure(cls, value: list[float]) -> list[float]:
+        if not 1 <= len(value) <= 8:
+            raise bad("wrong number of pressures", "give one to eight, for example [0, 10]")
+        for pressure in value:
+            if not abs(pressure) <= _MAX_PRESSURE_GPA:
+                right = f"-{_MAX_PRESSURE_GPA:g} to {_MAX_PRESSURE_GPA:g} GPa"
+                raise bad("impossible pressure", right, value=pressure)
+        return sorted(set(value))
 
     @model_validator(mode="after")
     def _liquid_needs_temperatures(self) -> UserInput:

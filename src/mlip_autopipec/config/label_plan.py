@@ -32,7 +32,7 @@ class LabelPlan(_Model):
     sorted.
     """
 
-    version: Literal[3] = 3
+    version: Literal[4] = 4
     kind: Literal["labels"] = "labels"
     name: str
     elements: tuple[str, ...]

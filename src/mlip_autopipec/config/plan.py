@@ -32,7 +32,6 @@ from mlip_autopipec.config.upgrade import in_first_form
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import TrainerSettings
 from mlip_autopipec.science.contacts import SCREEN_LIMIT
-from mlip_autopipec.science.cutout_rules import MIN_CUTOUT_ATOMS
 from mlip_autopipec.science.properties import property_class
 from mlip_autopipec.science.properties.port import Property
 from mlip_autopipec.science.properties.stored import NAMELESS, nameless
@@ -182,65 +181,74 @@ class Training(Section):
 
 
 class Condition(Section):
-    """One thermodynamic condition that MD has to visit. ``ensemble`` npt needs ``pressure_gpa``."""
+    """One thermodynamic condition that MD has to visit. ``ensemble`` npt needs ``pressure_gpa``.
+
+    ``role``: ``asked`` by the user, a ``margin`` around that, or the ``check`` of it all in a large
+    cell. ``start``: what the cell holds at first; ``phase``: another low crystal or decoration than
+    the first. ``strain``: relative change of its volume. ``atoms``: of the MD cell, where they are
+    not those of the exploration. Fields that say nothing are left out of what is stored.
+    """
 
     name: str
     ensemble: Literal["nvt", "npt"]
     temperature_k: Positive
     pressure_gpa: float = 0.0
+    role: Literal["asked", "margin", "check"] = "asked"
+    start: Literal["crystal", "phase", "vacancy", "melt", "slab", "molecule"] = "crystal"
+    strain: Annotated[float, Field(gt=-1)] = 0.0
+    atoms: Count | None = None
+
+    @model_serializer(mode="wrap")
+    def _only_what_counts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What is as in plans from before there were roles is left out, so that it reads alike."""
+        data: dict[str, Any] = handler(self)
+        usual = {"role": "asked", "start": "crystal", "strain": 0.0, "atoms": None}
+        return {key: value for key, value in data.items() if usual.get(key, ...) != value}
 
 
 class Exploration(Section):
-    """MD with the potential. A condition is clean after ``clean_ps`` in a row with gamma below
-    ``gamma_select``.
+    """MD with the potential: at each condition ``equilibration_ps``, then ``run_ps`` under one
+    potential, of which a frame is kept every ``sample_every_ps``.
 
-    ``max_ps``: time with one and the same potential; MD that is not clean by then waits for a
-    better one.
+    ``md_atoms``: of the cell, at most, where a condition gives no number. ``gamma_select``: atoms
+    above it are what a cutout is made around. The last three fields are those of plans from before
+    MD ran for a fixed time (version 3).
     """
 
     engine: str = registry.DEFAULT_MD
     conditions: list[Condition]
     md_atoms: Count
     timestep_fs: Positive
-    clean_ps: Positive
-    max_ps: Positive
-    gamma_select: Positive
+    run_ps: Positive = 10.0
+    equilibration_ps: Annotated[float, Field(ge=0)] = 1.0
+    sample_every_ps: Positive = 0.25
+    gamma_select: Positive = 4.0
     gamma_break: Positive
     gamma_every: Count = 10
-    max_candidates_per_potential: Count = 12
     wait_s: Positive = 3600.0
+    clean_ps: Positive | None = None
+    max_ps: Positive | None = None
+    max_candidates_per_potential: Count | None = None
+
+    @model_serializer(mode="wrap")
+    def _only_what_counts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What earlier plans alone have is left out of others."""
+        data: dict[str, Any] = handler(self)
+        return {key: data[key] for key in data if key not in _OF_VERSION_3 or data[key] is not None}
+
+
+_OF_VERSION_3 = frozenset({"clean_ps", "max_ps", "max_candidates_per_potential"})
 
 
 class Embedding(Section):
-    """Periodic cutouts (SCIENCE: periodic embedding with force masking).
-
-    ``max_dft_atoms``: the largest cell that is labelled as it stands; ``cutout_atoms``: the largest
-    cutout of a larger one, None where none are made; ``min_cutout_atoms``: the smallest.
-    """
+    """Periodic cutouts (SCIENCE: periodic embedding with force masking)."""
 
     max_dft_atoms: Count
-    cutout_atoms: Count | None = None
-    min_cutout_atoms: Count = MIN_CUTOUT_ATOMS
     core_radius_a: Positive
     buffer_a: Positive
     environment_a: Positive
     seam_force_ev_per_a: Positive = 2.0
     energy_weight: Annotated[float, Field(ge=0)] = 0.0
-
-    @property
-    def largest_atoms(self) -> int:
-        """Atoms of the largest cell that DFT is asked for."""
-        return max(self.max_dft_atoms, self.cutout_atoms or 0)
-
-    @model_serializer(mode="wrap")
-    def _only_what_counts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """What earlier plans did not know is left out where it says nothing."""
-        data: dict[str, Any] = handler(self)
-        if self.cutout_atoms is None:
-            data.pop("cutout_atoms", None)
-        if self.min_cutout_atoms == MIN_CUTOUT_ATOMS:
-            data.pop("min_cutout_atoms", None)
-        return data
 
 
 class Validation(Section):
@@ -338,7 +346,7 @@ class Budget(Section):
 class Plan(Section):
     """A whole campaign."""
 
-    version: Literal[3] = 3
+    version: Literal[4] = 4
     name: str
     goal: str
     seed: int

@@ -20,7 +20,7 @@ from mlip_autopipec.base.values import Json
 
 __all__ = ["MOVED_KEYS", "PLAN_VERSION", "in_first_form", "upgraded", "upgraded_reasons"]
 
-PLAN_VERSION = 3
+PLAN_VERSION = 4
 """The form that this program writes."""
 
 
@@ -53,7 +53,11 @@ _OLD_TRAINING = (*_KEYS_OF_TRAINERS["pacemaker"], "fast_functions_per_element")
 
 
 def in_first_form(plan: Json) -> Json:
-    """A plan as version 1 wrote it, for its hash; unchanged where that had no words for it."""
+    """A plan as version 1 wrote it, for its hash; unchanged where that had no words for it.
+
+    One that version 3 could not have written is hashed as it stands.
+    """
+    plan = _in_third_form(plan)
     training, dft = dict(plan["training"]), dict(plan["dft"])
     if (training["fast_trainer"], training["trainer"]) != ("linear", "pacemaker"):
         return plan
@@ -102,9 +106,35 @@ def _dft_codes_own_their_method(plan: Json) -> Json:
     return {**plan, "dft": {"engine": "quantum_espresso", **limits, "method": method}}
 
 
+#: What a plan says of MD since version 4: a run of a fixed time, of which frames are kept.
+_TIMES_OF_A_RUN = ("run_ps", "equilibration_ps", "sample_every_ps")
+_MOST_CANDIDATES = 12  # the default of version 3, which plans written by hand left out
+
+
+def _runs_have_a_fixed_time(plan: Json) -> Json:
+    """3 -> 4: MD runs for a fixed time under one potential. What was asked to be clean in a row is
+    that time; the fields of before stay, since the hash of the plan is made of them.
+    """
+    old = plan.get("exploration")
+    if not isinstance(old, Mapping) or "run_ps" in old or "clean_ps" not in old:
+        return plan
+    kept = {"max_candidates_per_potential": _MOST_CANDIDATES, **old}
+    return {**plan, "exploration": {**kept, "run_ps": old["clean_ps"]}}
+
+
+def _in_third_form(plan: Json) -> Json:
+    """A plan as version 3 wrote it, where one of that version was its origin."""
+    exploration = plan["exploration"]
+    if "max_ps" not in exploration:
+        return plan
+    kept = {key: exploration[key] for key in exploration if key not in _TIMES_OF_A_RUN}
+    return {**plan, "version": 3, "exploration": kept}
+
+
 _STEPS: dict[int, Callable[[Json], Json]] = {
     1: _trainers_own_their_settings,
     2: _dft_codes_own_their_method,
+    3: _runs_have_a_fixed_time,
 }
 """Version -> how a plan of that version becomes one of the next."""
 

@@ -25,6 +25,7 @@ __all__ = [
     "METRICS",
     "POTENTIAL_FOLDER",
     "PREDICTIONS",
+    "SAMPLES",
     "SNAPSHOT",
     "MdEngine",
     "MdJob",
@@ -193,10 +194,19 @@ class MdJob:
 
     ``pointer``: file ``{"name":, "folder": absolute path, "trainer":}`` naming the potential in
     force and who made it (where that is left out, the folder says so); polled between short runs.
-    ``start``: the MD cell. Runs until ``clean_ps`` in a row were made with gamma below
-    ``gamma_select``. Above ``gamma_break`` it rewinds to the last trusted frame and waits up to
-    ``wait_s`` for another potential; after ``max_ps`` or ``max_candidates_per_potential``
-    candidates with one potential it waits where it stands.
+    ``start``: the MD cell.
+
+    The run: ``equilibration_ps``, then ``run_ps`` under one and the same potential, of which a
+    frame is kept every ``sample_every_ps``. A potential that comes into force meanwhile starts the
+    count anew from where the atoms stand. With gamma above ``gamma_break`` (looked at every
+    ``gamma_every`` steps) it rewinds to a trusted frame and waits up to ``wait_s`` for another
+    potential.
+
+    ``serve``: goes on moving, once its run is made, until another potential than the one it began
+    with is in force, and then makes its run under that one (for at most ``wait_s``; without
+    sampling). ``cell_motion``: how an ``npt`` cell moves: its volume alone, its three axes, or
+    these and its angles. ``melt_k``: the start is melted at this temperature first, at fixed
+    volume, and the run counts once the atoms diffuse at ``temperature_k`` as those of a liquid do.
     """
 
     start: Atoms
@@ -205,24 +215,27 @@ class MdJob:
     temperature_k: float
     pressure_gpa: float
     timestep_fs: float
-    clean_ps: float
-    max_ps: float
-    gamma_select: float
+    run_ps: float
+    equilibration_ps: float
+    sample_every_ps: float
     gamma_break: float
     gamma_every: int
-    max_candidates_per_potential: int
     wait_s: float
     seed: int
     pointer: Path
+    serve: bool = False
+    cell_motion: Literal["iso", "aniso", "tri"] = "iso"
+    melt_k: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class MdResult:
     """What a run came to. Steps count all motion, also what a rewind threw away.
 
-    ``clean``: ``clean_ps`` reached what was asked. ``potential``: the name of the last one;
-    ``gamma_max`` is the largest grade under it. ``temperature_mean_k``: None where nothing was
-    measured.
+    ``clean``: the whole run was made under ``potential``, the last one, and nothing broke in it;
+    ``clean_ps``: the part of it that was made. ``samples``: frames of that run, the last so many
+    lines of :data:`SAMPLES`. ``gamma_max`` is the largest grade under that potential.
+    ``temperature_mean_k``: None where nothing was measured.
     """
 
     potential: str
@@ -233,6 +246,7 @@ class MdResult:
     swaps: int = 0
     breaks: int = 0
     candidates: int = 0
+    samples: int = 0
     gamma_max: float = 0.0
     temperature_mean_k: float | None = None
 
@@ -254,8 +268,13 @@ class MdEngine(Protocol):
     JSON in ``folder``), ``{"type": "swap", "old", "new", "step"}``, ``{"type": "break", "gamma",
     "step", "potential"}`` (rewound, waits), ``{"type": "resume", "step"}`` and ``{"type":
     "progress", "step", "ps", "clean_ps", "gamma_max", "state"}`` with state ``running`` or
-    ``waiting``, at least every few seconds. A run restarted in a folder with a snapshot
-    (``SNAPSHOT``) goes on from it.
+    ``waiting``, at least every few seconds; ``clean_ps`` is the part of the run that was made under
+    the potential in force. A candidate is the frame that broke the run.
+
+    Frames of the run go to ``SAMPLES``, a line each: ``{"atoms", "step", "ps", "potential",
+    "gamma_max", "group"}`` (atoms: as :func:`~mlip_autopipec.base.structures.atoms_to_json` writes
+    them; group: the same for all frames of one trajectory). A run restarted in a folder with a
+    snapshot (``SNAPSHOT``) goes on from it, and makes its run from there.
     """
 
     def require(self, family: str) -> object:
@@ -267,6 +286,8 @@ class MdEngine(Protocol):
 
 SNAPSHOT = "snapshot.json"
 """The file of an MD folder from which a later attempt goes on."""
+SAMPLES = "samples.jsonl"
+"""The decorrelated frames of an MD folder."""
 
 
 @runtime_checkable

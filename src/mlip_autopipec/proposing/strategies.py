@@ -69,7 +69,11 @@ def propose(
         fractions=plan.material.fractions,
         starts=tuple(start.candidate for start in found if start.near),
         calculator=model,
-        temperatures_k=tuple(condition.temperature_k for condition in plan.exploration.conditions),
+        temperatures_k=tuple(
+            condition.temperature_k
+            for condition in plan.exploration.conditions
+            if condition.role == "asked"
+        ),
         max_atoms=plan.embedding.max_dft_atoms,
         seed=seed,
         progress=progress,

@@ -1,7 +1,7 @@
 """Explore: molecular dynamics with the current potential at one condition, as a long task.
 
-``needs[0]`` is a generate task, whose ``start.json`` gives the crystal. The result is that of the
-MD engine; candidates are streamed into the attempt folder while it runs.
+``needs[0]`` is a generate task, whose ``start.json`` gives the crystals. The result is that of the
+MD engine; frames are written into the attempt folder while it runs.
 """
 
 from __future__ import annotations
@@ -20,45 +20,62 @@ from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import SNAPSHOT, MdJob
 from mlip_autopipec.runtime import layout
-from mlip_autopipec.science.lattices import md_cell
+from mlip_autopipec.science.exploring_cells import cell_motion, exploring_cell
 
 __all__ = ["run"]
+
+# Times the temperature of a liquid, to melt the crystal at its own volume; more where it resists.
+MELTING_FACTOR = 2.0
+# Of a run in a large cell: it has as many environments in that time as a small one in many runs.
+CHECK_SHARE = 0.3
 
 
 def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     """Start cell, job, engine. A snapshot of a dead attempt is taken over."""
     asked = ExplorePayload.from_json(spec.payload)
-    condition = asked.condition
+    condition, settings = asked.condition, plan.exploration
+    starts = _starts(spec)
+    start = exploring_cell(
+        starts,
+        condition.start,
+        settings.md_atoms,
+        atoms=condition.atoms,
+        strain=condition.strain,
+        visit=asked.visit,
+        seed=asked.seed,
+    )
     job = MdJob(
-        start=_start_cell(spec, plan.exploration.md_atoms),
+        start=start,
         elements=plan.material.elements,
         ensemble=condition.ensemble,
         temperature_k=condition.temperature_k,
         pressure_gpa=condition.pressure_gpa,
-        timestep_fs=plan.exploration.timestep_fs,
-        clean_ps=plan.exploration.clean_ps,
-        max_ps=plan.exploration.max_ps,
-        gamma_select=plan.exploration.gamma_select,
-        gamma_break=plan.exploration.gamma_break,
-        gamma_every=plan.exploration.gamma_every,
-        max_candidates_per_potential=plan.exploration.max_candidates_per_potential,
-        wait_s=plan.exploration.wait_s,
+        timestep_fs=settings.timestep_fs,
+        run_ps=settings.run_ps * (CHECK_SHARE if condition.role == "check" else 1.0),
+        equilibration_ps=settings.equilibration_ps,
+        sample_every_ps=settings.sample_every_ps,
+        gamma_break=settings.gamma_break,
+        gamma_every=settings.gamma_every,
+        wait_s=settings.wait_s,
         seed=asked.seed,
         pointer=layout.pointer_file(Path(spec.root)),
+        serve=bool(spec.payload.get("serve", False)),
+        cell_motion=cell_motion(starts[0], start, condition.start),
+        melt_k=MELTING_FACTOR * condition.temperature_k if condition.start == "melt" else None,
     )
     _take_over(spec, folder)
-    result = registry.md_engine(plan.exploration.engine).run(job, folder)
+    result = registry.md_engine(settings.engine).run(job, folder)
     if isinstance(result, Failure):
         return Outcome(None, failure=result)
     return Outcome(result.to_json())
 
 
-def _start_cell(spec: TaskSpec, md_atoms: int) -> Atoms:
+def _starts(spec: TaskSpec) -> list[Atoms]:
     path = spec.input_folder(spec.task.needs[0]) / "start.json"
-    starts = read_json(path)
+    starts = [Candidate.from_json(item).atoms for item in read_json(path)]
     if not starts:
         raise CampaignStateError(f"{path} holds no start structure")
-    return md_cell(Candidate.from_json(starts[0]).atoms, md_atoms)
+    return starts
 
 
 def _take_over(spec: TaskSpec, folder: Path) -> None:

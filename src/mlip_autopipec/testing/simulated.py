@@ -21,11 +21,12 @@ from ase.io.lammpsdata import write_lammps_data
 
 from mlip_autopipec.base.files import append_line, read_json, write_json
 from mlip_autopipec.base.process import Prepared
-from mlip_autopipec.base.structures import Candidate, Provenance
+from mlip_autopipec.base.structures import Candidate, Provenance, atoms_to_json
 from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines.ports import (
+    SAMPLES,
     SNAPSHOT,
     MdJob,
     MdResult,
@@ -146,9 +147,14 @@ class SimulatedSurrogate:
         """Nothing has to be installed."""
 
 
+# MD steps between two looks.
+STEPS = 100
+
+
 class SimulatedMd:
-    """MD that knows more with each potential: breaks with the first, streams with the next two,
-    then runs clean.
+    """MD that knows more with each potential: breaks with the first three, then makes its run.
+
+    Grades follow from the number with which the name of a potential begins.
     """
 
     def require(self, family: str) -> None:
@@ -171,63 +177,82 @@ class SimulatedMd:
     def run(self, job: MdJob, folder: Path) -> MdResult | Failure:
         rng = np.random.default_rng(job.seed)
         stream = folder / "stream.jsonl"
-        done: Json = {"steps": 0, "swaps": 0, "breaks": 0, "candidates": 0, "gamma_max": 0.0}
+        done: Json = {
+            **dict.fromkeys(("steps", "swaps", "breaks", "candidates", "samples"), 0),
+            "gamma_max": 0.0,
+        }
         pointer = read_json(job.pointer)
-        clean_ps, ps, since_ps, gamma, streamed, broke = 0.0, 0.0, 0.0, 0.0, 0, False
         if (folder / SNAPSHOT).is_file():
             done["steps"] = int(read_json(folder / SNAPSHOT)["steps"])
-            ps = since_ps = done["steps"] * job.timestep_fs / 1000
             append_line(stream, _line("resume", done))
-        while clean_ps < job.clean_ps:
-            if ps - since_ps >= job.max_ps:
-                append_line(
-                    stream,
-                    _line(
-                        "progress", done, ps=ps, clean_ps=clean_ps, gamma_max=gamma, state="waiting"
-                    ),
-                )
-                if not _wait(job, pointer["name"]):
-                    break
+        ps_each = STEPS * job.timestep_fs / 1000
+        since, broke, served_until = done["steps"], False, time.monotonic() + job.wait_s
+        while True:
+            made = (done["steps"] - since) * job.timestep_fs / 1000 - job.equilibration_ps
+            made = min(max(0.0, made), job.run_ps)
+            if made >= job.run_ps - 1e-9 and (
+                not job.serve or done["swaps"] or time.monotonic() >= served_until
+            ):
+                break
             newer = read_json(job.pointer)
             if newer["name"] != pointer["name"]:
                 append_line(stream, _line("swap", done, old=pointer["name"], new=newer["name"]))
-                pointer, clean_ps, streamed, since_ps = newer, 0.0, 0, ps
-                done["swaps"] += 1
-                done["gamma_max"] = 0.0
+                pointer, since, made = newer, done["steps"], 0.0
+                done |= {"swaps": done["swaps"] + 1, "samples": 0, "gamma_max": 0.0}
                 if broke:
                     append_line(stream, _line("resume", done))
                     broke = False
-            gamma = 4.0 * job.gamma_break / (1.0 + 4.0 * int(pointer["name"].split("-")[0]))
+            gamma = 4.0 * job.gamma_break / (1.0 + 1.2 * int(pointer["name"].split("-")[0]))
             done["gamma_max"] = max(done["gamma_max"], gamma)
-            done["steps"] += 100
-            ps += 100 * job.timestep_fs / 1000
-            clean_ps = 0.0 if gamma > job.gamma_select else clean_ps + 100 * job.timestep_fs / 1000
-            if gamma > job.gamma_select and streamed < min(4, job.max_candidates_per_potential):
-                streamed += 1
-                done["candidates"] += 1
-                append_line(stream, self._candidate(job, folder, done, gamma, pointer["name"], rng))
+            done["steps"] += STEPS
+            progress = {"ps": done["steps"] * job.timestep_fs / 1000, "clean_ps": made}
+            progress |= {"gamma_max": gamma, "potential": pointer["name"]}
             if gamma > job.gamma_break:
-                done["breaks"] += 1
+                done |= {"breaks": done["breaks"] + 1, "candidates": done["candidates"] + 1}
+                done["samples"] = 0
+                append_line(stream, self._candidate(job, folder, done, gamma, pointer["name"], rng))
                 append_line(stream, _line("break", done, gamma=gamma, potential=pointer["name"]))
-                broke = True
+                append_line(stream, _line("progress", done, **progress, state="waiting"))
+                broke, made = True, 0.0
+                write_json(folder / SNAPSHOT, {"steps": done["steps"]}, flush=False)
                 if not _wait(job, pointer["name"]):
                     break
                 continue
-            append_line(
-                stream,
-                _line("progress", done, ps=ps, clean_ps=clean_ps, gamma_max=gamma, state="running"),
-            )
+            if ps_each + made > (done["samples"] + 1) * job.sample_every_ps and made < job.run_ps:
+                done["samples"] += 1
+                self._sample(job, folder, done, gamma, pointer["name"], rng)
+            append_line(stream, _line("progress", done, **progress, state="running"))
             write_json(folder / SNAPSHOT, {"steps": done["steps"]}, flush=False)
             time.sleep(0.02)
-        clean = clean_ps >= job.clean_ps
         return MdResult(
             **done,
-            ps=ps,
-            clean_ps=clean_ps,
-            clean=clean,
+            ps=done["steps"] * job.timestep_fs / 1000,
+            clean_ps=made,
+            clean=made >= job.run_ps - 1e-9,
             potential=pointer["name"],
             temperature_mean_k=job.temperature_k,
         )
+
+    def _sample(
+        self,
+        job: MdJob,
+        folder: Path,
+        done: Json,
+        gamma: float,
+        potential: str,
+        rng: np.random.Generator,
+    ) -> None:
+        atoms = job.start.copy()
+        atoms.positions += rng.normal(scale=0.05, size=(len(atoms), 3))
+        line = {
+            "atoms": atoms_to_json(atoms),
+            "step": done["steps"],
+            "ps": done["steps"] * job.timestep_fs / 1000,
+            "potential": potential,
+            "gamma_max": gamma,
+            "group": _group(job),
+        }
+        append_line(folder / SAMPLES, line)
 
     def _candidate(
         self,
@@ -240,13 +265,16 @@ class SimulatedMd:
     ) -> Json:
         atoms = job.start.copy()
         atoms.positions += rng.normal(scale=0.05, size=(len(atoms), 3))
-        group = f"md-{job.temperature_k:g}-{potential}"
-        candidate = Candidate(
-            atoms, Provenance("md", group, seed=job.seed, potential=potential), gamma_max=gamma
-        )
+        provenance = Provenance("md", _group(job), seed=job.seed, potential=potential)
+        candidate = Candidate(atoms, provenance, gamma_max=gamma)
         name = f"candidate-{done['candidates']:03d}.json"
         write_json(folder / name, {**candidate.to_json(), "gamma": [gamma] * len(atoms)})
         return _line("candidate", done, file=name, gamma=gamma, potential=potential)
+
+
+def _group(job: MdJob) -> str:
+    """The name of a trajectory."""
+    return f"md-{job.temperature_k:g}-{job.seed}"
 
 
 def _line(kind: str, done: Json, **values: Any) -> Json:
@@ -298,8 +326,8 @@ def simulated_plan(
             ],
             "md_atoms": 32,
             "timestep_fs": 2.0,
-            "clean_ps": 2.0,
-            "max_ps": 20.0,
+            "run_ps": 2.0,
+            "equilibration_ps": 0.2,
             "gamma_select": 3.0,
             "gamma_break": 10.0,
             "wait_s": 300.0,

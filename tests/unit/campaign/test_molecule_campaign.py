@@ -248,8 +248,9 @@ def test_a_molecule_goes_through_the_whole_loop(tmp_path: Path) -> None:
     base = simulated_plan(initial=8)
     exploration = {
         **base.exploration.model_dump(mode="json"),
-        "clean_ps": 0.4,
-        "max_ps": 2.0,
+        "run_ps": 0.4,
+        "equilibration_ps": 0.1,
+        "sample_every_ps": 0.1,
         "wait_s": 20.0,
         "md_atoms": 4,
         "conditions": [{"name": "300K", "ensemble": "nvt", "temperature_k": 300}],

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from mlip_autopipec.base.errors import CampaignStateError, InputError
+from mlip_autopipec.base.values import content_hash
 from mlip_autopipec.config import begun, load, upgrade
 from mlip_autopipec.config.label_plan import read_plan
 from mlip_autopipec.config.load import PreparedPlan
-from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.config.plan import Condition, Plan
 from mlip_autopipec.config.yaml import is_untouched, load_plan, write_plan
 from mlip_autopipec.testing import simulated_plan
 
@@ -142,3 +143,43 @@ def test_a_plan_is_written_in_the_version_that_is_upgraded_to(tmp_path: Path) ->
     assert set(upgrade._STEPS) == set(range(1, upgrade.PLAN_VERSION)), "a step from each version"
     write_plan(plan, {}, tmp_path / "plan.yaml")
     assert is_untouched(tmp_path / "plan.yaml")
+
+
+def test_a_plan_from_before_md_ran_for_a_fixed_time_is_read_and_keeps_its_hash() -> None:
+    today = simulated_plan().model_dump(mode="json")
+    exploration = {
+        key: value
+        for key, value in today["exploration"].items()
+        if key not in ("run_ps", "equilibration_ps", "sample_every_ps")
+    }
+    before = {"clean_ps": 8.0, "max_ps": 40.0, "gamma_select": 4.0}
+    old = {**today, "version": 3, "exploration": {**exploration, **before}}
+    plan = Plan.model_validate(upgrade.upgraded(old, "plan.json"))
+    assert plan.exploration.run_ps == 8.0, "what was to be clean in a row"
+    again = Plan.model_validate(upgrade.upgraded(plan.model_dump(mode="json"), "plan.json"))
+    assert again == plan
+    stored = {**old["exploration"], "max_candidates_per_potential": 12}
+    left_out = ("budget", "executor", "rules")
+    identity = {key: value for key, value in old.items() if key not in left_out}
+    assert plan.hash == content_hash({**identity, "exploration": stored})
+    assert plan.hash != simulated_plan().hash
+
+
+def test_a_condition_of_an_earlier_plan_is_written_as_it_was() -> None:
+    old = {"name": "npt-300K", "ensemble": "npt", "temperature_k": 300.0, "pressure_gpa": 0.0}
+    assert Condition.model_validate(old).model_dump(mode="json") == old
+    new = {**old, "role": "margin", "start": "vacancy", "strain": 0.03, "atoms": 16}
+    assert Condition.model_validate(new).model_dump(mode="json") == new
+
+
+def test_margins_do_not_make_another_question_of_an_earlier_plan() -> None:
+    plan = simulated_plan()
+    hotter = Condition(name="hot", ensemble="npt", temperature_k=1300, role="margin")
+    with_margin = [*plan.exploration.conditions, hotter]
+    asked = plan.exploration.model_copy(update={"conditions": with_margin})
+    assert begun.same_choices(plan, {}, plan.model_copy(update={"exploration": asked}), {})
+    hotter = hotter.model_copy(update={"role": "asked"})
+    asked = plan.exploration.model_copy(
+        update={"conditions": [*plan.exploration.conditions, hotter]}
+    )
+    assert not begun.same_choices(plan, {}, plan.model_copy(update={"exploration": asked}), {})

@@ -10,6 +10,7 @@ from ase.build import bulk
 from ase.io import write
 
 from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.config.begun import question_of
 from mlip_autopipec.config.input import UserInput, load_user_input, material_of, schema
 from mlip_autopipec.config.sections import BudgetInput, DftInput
 from mlip_autopipec.engines import registry
@@ -24,7 +25,7 @@ def _load(folder: Path, text: str) -> UserInput:
 def test_the_smallest_input_is_one_line(tmp_path: Path) -> None:
     user = _load(tmp_path, "material: Si")
     assert material_of(user).fractions == {"Si": 1.0}
-    assert (user.goal, user.budget.dft_calls, user.pressure_gpa) == ("general", 80, 0.0)
+    assert (user.goal, user.budget.dft_calls, user.pressure_gpa) == ("general", 80, [0.0])
 
 
 def test_formula_gives_atomic_fractions(tmp_path: Path) -> None:
@@ -179,3 +180,17 @@ def test_every_key_is_documented() -> None:
         for key in registry.dft_engine(name).Wishes.model_fields
     }
     assert [key for key in sorted(wishes) if f"`dft.{key}`" not in page] == []
+
+
+def test_pressures_are_a_number_or_a_list_and_one_alone_is_stored_as_a_number(
+    tmp_path: Path,
+) -> None:
+    one, more = (_load(tmp_path, f"material: Si\npressure_gpa: {p}") for p in ("5", "[10, 0]"))
+    assert (one.pressure_gpa, more.pressure_gpa) == ([5.0], [0.0, 10.0])
+    assert question_of(one) == {"material": "Si", "pressure_gpa": 5.0}, "as before there were lists"
+    assert question_of(more) == {"material": "Si", "pressure_gpa": [0.0, 10.0]}
+    assert "pressure_gpa" not in question_of(_load(tmp_path, "material: Si\npressure_gpa: 0"))
+    with pytest.raises(InputError, match="impossible pressure"):
+        _load(tmp_path, "material: Si\npressure_gpa: [0, 900]")
+    with pytest.raises(InputError, match="wrong number of pressures"):
+        _load(tmp_path, "material: Si\npressure_gpa: []")

@@ -74,8 +74,6 @@ def _plan(symbol: str = "Cu", **surrogate: Any) -> Plan:
             conditions=[Condition(name="cold", ensemble="nvt", temperature_k=300)],
             md_atoms=64,
             timestep_fs=1,
-            clean_ps=1,
-            max_ps=1,
             gamma_select=3,
             gamma_break=10,
         ),

@@ -1,17 +1,42 @@
-"""Conditions of MD, its cell, its time step and its grades."""
+"""Conditions of MD, its cell, its time step and its grades.
+
+What was asked is surrounded by margins, in small cells that DFT labels whole; a large cell checks
+it all.
+"""
 
 from __future__ import annotations
 
-from mlip_autopipec.config import facts
+from typing import Any
+
+from mlip_autopipec.config import cost, facts
 from mlip_autopipec.config.derive.material import temperatures_k
 from mlip_autopipec.config.derive.reasons import Reasons
 from mlip_autopipec.config.input import UserInput
-from mlip_autopipec.config.plan import Condition, Embedding, Exploration, Material, Training
+from mlip_autopipec.config.plan import (
+    Condition,
+    DftPlan,
+    Embedding,
+    Exploration,
+    Material,
+    Training,
+)
 from mlip_autopipec.engines import registry
 
-__all__ = ["SMALLEST_CELL_TO_CUT_FOR", "derive_exploration"]
+__all__ = ["MARGIN", "SMALL_CELLS", "derive_exploration"]
 
-SMALLEST_CELL_TO_CUT_FOR = 16  # a cutout of fewer atoms would be all seam
+#: Atoms of the cells that MD explores in, the largest first.
+SMALL_CELLS = (16, 12, 8)
+SMALL_LABEL_CPU_S = 150.0  # that a label of such a cell may cost
+# Atoms of the cell that checks what small cells taught.
+CHECK_ATOMS = 256
+MARGIN = 1.2  # times the highest temperature
+MARGIN_STRAIN = 0.03  # change of volume, either way
+# Of the melting point: from here on a liquid is a margin. (A perfect crystal in a small cell
+# outlives its melting point.)
+NEAR_MELTING = 0.95
+HOT_LIQUID = 1.1  # times the melting point, where that liquid certainly is one
+# A vacancy in a smaller cell meets its images.
+VACANCY_ATOMS = 12
 
 
 def _timestep_fs(material: Material, highest_k: float) -> tuple[float, str]:
@@ -32,61 +57,127 @@ def _engine(user: UserInput, training: Training, why: Reasons) -> str:
     return name
 
 
+def _name(condition: Condition, several: bool) -> Condition:
+    """The same with a name that tells it from the others."""
+    words = [condition.ensemble, f"{condition.temperature_k:g}K"]
+    if several and condition.ensemble == "npt":
+        words.append(f"{condition.pressure_gpa:g}GPa")
+    if condition.start != "crystal":
+        words.append(condition.start)
+    if condition.strain:
+        words.append("expanded" if condition.strain > 0 else "compressed")
+    words += {"margin": ["margin"], "check": ["large"]}.get(condition.role, [])
+    return condition.model_copy(update={"name": "-".join(words)})
+
+
+def _of_a_molecule(temperatures: list[float]) -> list[Condition]:
+    """A molecule alone has no pressure; its plan names its start as plans always did."""
+    asked = [Condition(name="", ensemble="nvt", temperature_k=t) for t in temperatures]
+    hotter = Condition(
+        name="", ensemble="nvt", temperature_k=round(MARGIN * temperatures[-1], 1), role="margin"
+    )
+    return [*asked, hotter]
+
+
+def _conditions(
+    user: UserInput, material: Material, temperatures: list[float], md_atoms: int
+) -> list[Condition]:
+    """Asked ones first, then margins, then the check."""
+    melting = facts.melting_point_k(material)
+    highest, pressures = temperatures[-1], user.pressure_gpa
+
+    def liquid(temperature_k: float) -> bool:
+        return user.goal == "liquid" or (
+            user.goal != "crystal" and melting is not None and temperature_k >= melting
+        )
+
+    def condition(
+        temperature_k: float, pressure_gpa: float = pressures[0], **more: Any
+    ) -> Condition:
+        usual = {"name": "", "ensemble": "npt", "start": "melt" if liquid(highest) else "crystal"}
+        values = {"temperature_k": temperature_k, "pressure_gpa": pressure_gpa}
+        return Condition.model_validate({**usual, **values, **more})
+
+    found = [
+        condition(t, pressure, start="melt" if liquid(t) else "crystal")
+        for t in temperatures
+        for pressure in pressures
+    ]
+    if material.kind == "solid_solution" and not liquid(highest):
+        found.append(condition(highest, start="phase"))
+    margin: dict[str, Any] = {"role": "margin"}
+    found.append(condition(round(MARGIN * highest, 1), **margin))
+    if 0.0 in pressures:  # the volume of the start cells is that without pressure
+        found += [
+            condition(highest, 0.0, ensemble="nvt", strain=strain, **margin)
+            for strain in (MARGIN_STRAIN, -MARGIN_STRAIN)
+        ]
+    else:
+        around = {pressures[0] / MARGIN, pressures[-1] * MARGIN}
+        found += [condition(highest, round(pressure, 3), **margin) for pressure in sorted(around)]
+    if not liquid(highest):
+        if md_atoms >= VACANCY_ATOMS:
+            found.append(condition(highest, start="vacancy", **margin))
+        if any(strategy.name == "surface" for strategy in user.strategies):
+            found.append(condition(highest, 0.0, ensemble="nvt", start="slab", **margin))
+        if user.goal != "crystal" and melting is not None and highest >= NEAR_MELTING * melting:
+            hot = round(max(highest, HOT_LIQUID * melting), 1)
+            found.append(condition(hot, start="melt", **margin))
+    found.append(condition(highest, role="check", atoms=CHECK_ATOMS))
+    return found
+
+
+def _md_atoms(material: Material, dft: DftPlan, embedding: Embedding) -> tuple[int, str]:
+    if material.kind == "molecule":
+        return facts.molecule_atoms(material), "one molecule alone in a box"
+    fitting = [n for n in SMALL_CELLS if n <= embedding.max_dft_atoms] or [embedding.max_dft_atoms]
+    cheap = [n for n in fitting if cost.label_cpu_s(material, dft, n) <= SMALL_LABEL_CPU_S]
+    atoms = (cheap or fitting[-1:])[0]
+    seconds = cost.label_cpu_s(material, dft, atoms)
+    return atoms, f"at most; labelled whole, about {seconds:.0f} s of one core each"
+
+
 def derive_exploration(
-    user: UserInput, material: Material, embedding: Embedding, training: Training, why: Reasons
+    user: UserInput,
+    material: Material,
+    dft: DftPlan,
+    embedding: Embedding,
+    training: Training,
+    why: Reasons,
 ) -> Exploration:
     """Raises InputError for an MD program that is not known, or cannot run the potentials that will
     be made.
     """
     temperatures = temperatures_k(user)
-    md_atoms, md_reason = (
-        2 * embedding.max_dft_atoms,
-        "twice the largest DFT cell: room for what it hides",
-    )
-    if embedding.max_dft_atoms < SMALLEST_CELL_TO_CUT_FOR:
-        md_atoms = embedding.max_dft_atoms
-        md_reason = (
-            "the largest DFT cell: too small to stand for a piece of a larger one, so labelled"
-            " whole"
-        )
-    if material.kind == "molecule":
-        md_atoms, md_reason = facts.molecule_atoms(material), "one molecule alone in a box"
+    md_atoms, md_reason = _md_atoms(material, dft, embedding)
     asked = "given" if user.temperatures_k else f"default of the goal {user.goal!r}"
-    fixed = temperatures if material.kind == "molecule" else temperatures[-1:]
-    conditions = [
-        Condition(
-            name=f"npt-{t:g}K", ensemble="npt", temperature_k=t, pressure_gpa=user.pressure_gpa
+    if material.kind == "molecule":
+        conditions = _of_a_molecule(temperatures)
+        around = f"a molecule has no pressure; as a margin {MARGIN:g} times the highest"
+    else:
+        conditions = _conditions(user, material, temperatures, md_atoms)
+        around = (
+            f"margins: {MARGIN:g} times the highest, {100 * MARGIN_STRAIN:g} % of volume either"
+            f" way, other starts; a check in {CHECK_ATOMS} atoms"
         )
-        for t in (temperatures if material.kind != "molecule" else [])
-    ]
-    conditions += [Condition(name=f"nvt-{t:g}K", ensemble="nvt", temperature_k=t) for t in fixed]
+    several = len({item.pressure_gpa for item in conditions if item.ensemble == "npt"}) > 1
+    named = [_name(condition, several) for condition in conditions]
     step, step_reason = _timestep_fs(material, temperatures[-1])
     return Exploration(
         engine=_engine(user, training, why),
-        conditions=why.because(
-            "exploration.conditions",
-            conditions,
-            f"temperatures {asked}; "
-            + (
-                "a molecule has no pressure"
-                if material.kind == "molecule"
-                else "fixed volume too at the highest"
-            ),
-        ),
+        conditions=why.because("exploration.conditions", named, f"temperatures {asked}; {around}"),
         md_atoms=why.because("exploration.md_atoms", md_atoms, md_reason),
         timestep_fs=why.because("exploration.timestep_fs", step, step_reason),
-        clean_ps=why.because(
-            "exploration.clean_ps", 8.0, "in a row with gamma below gamma_select, then done"
+        run_ps=why.because(
+            "exploration.run_ps",
+            10.0,
+            "under one potential; forty frames tell one unknown in a hundred from one in ten",
         ),
-        max_ps=why.because(
-            "exploration.max_ps", 40.0, "with one potential; then MD waits for a better one"
+        sample_every_ps=why.because(
+            "exploration.sample_every_ps", 0.25, "some vibrations: frames that differ"
         ),
-        # Silicon, 20 cutouts flagged at 2.5 to 4: the force error of their core atoms, 107 meV/Å,
-        # was hardly above that of any atom (90), at ten times the cost of a small cell.
         gamma_select=why.because(
-            "exploration.gamma_select",
-            4.0,
-            "1 is the edge of the training set; up to 4 forces of silicon held as well",
+            "exploration.gamma_select", 4.0, "atoms above it are what a cutout is made around"
         ),
         gamma_break=why.because(
             "exploration.gamma_break", 12.0, "beyond it forces cannot be trusted: rewind and wait"

@@ -37,14 +37,12 @@ FIXED: dict[str, str] = {
     "training.cores": "the other cores keep labelling",
     "exploration.engine": "the MD program",
     "exploration.gamma_every": "steps between two evaluations of the extrapolation grade",
-    "exploration.max_candidates_per_potential": "more of one potential resemble each other",
-    "exploration.wait_s": (
-        "for a better potential, after gamma_break or when nothing is left to add"
-    ),
+    "exploration.equilibration_ps": "ten times the thermostat's memory, before the run counts",
+    "exploration.wait_s": "for a better potential, after gamma_break",
     "embedding.seam_force_ev_per_a": (
         "buffer atoms are relaxed until no force at the seam exceeds it"
     ),
-    "embedding.energy_weight": "of a cutout with unphysical atoms; a calm one counts in full",
+    "embedding.energy_weight": "the energy of a cutout belongs to its seam as well: forces only",
     "rules.exploration_share": (
         "of the wall time, for labels and MD; the rest: last fit, validation, report"
     ),

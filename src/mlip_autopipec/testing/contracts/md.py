@@ -11,13 +11,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
 from mlip_autopipec.base.errors import InputError
-from mlip_autopipec.base.files import read_json, write_json
-from mlip_autopipec.base.structures import Candidate
-from mlip_autopipec.engines.ports import SNAPSHOT, MdEngine, MdJob, MdResult
+from mlip_autopipec.base.files import read_json
+from mlip_autopipec.base.structures import Candidate, atoms_from_json
+from mlip_autopipec.engines.ports import SAMPLES, SNAPSHOT, MdEngine, MdJob, MdResult
 
 __all__ = ["MdEngineContract"]
 
@@ -26,12 +27,11 @@ PATIENCE_S = 300.0
 
 class MdEngineContract:
     """``engine``; ``job(folder)``: a run at one condition, quick, whose pointer file is
-    ``folder/current.json``. Potentials are put into force by ``narrow(folder)``, under which the
-    run meets grades above ``gamma_select`` within ``max_ps``, ``wide(folder)``, under which it
-    stays clean (each writes the pointer file and returns the name that it gives there), and
-    ``hopeless(folder)``, by default ``narrow``, under which it passes the ``gamma_break`` of
-    ``broken(job)``, by default the job itself. ``unknown_family``: one that the engine cannot run,
-    or None.
+    ``folder/current.json``. Potentials are put into force by ``narrow(folder)`` and
+    ``wide(folder)``, under which the run is made (each writes the pointer file and returns the name
+    that it gives there), and ``hopeless(folder)``, by default ``narrow``, under which it passes the
+    ``gamma_break`` of ``broken(job)``, by default the job itself, while ``wide`` does not.
+    ``unknown_family``: one that the engine cannot run, or None.
     """
 
     engine: ClassVar[MdEngine]
@@ -90,6 +90,11 @@ class MdEngineContract:
             over.set()
             publisher.join()
 
+    @staticmethod
+    def samples(folder: Path) -> list[dict[str, Any]]:
+        text = (folder / SAMPLES).read_text()
+        return [json.loads(line) for line in text.splitlines()]
+
     def of(self, folder: Path, kind: str) -> list[dict[str, Any]]:
         return [line for line in self.lines(folder) if line["type"] == kind]
 
@@ -111,81 +116,102 @@ class MdEngineContract:
         name = self.wide(tmp_path)
         result = self.run(job, folder)
         assert (result.clean, result.potential) == (True, name)
-        assert result.clean_ps >= job.clean_ps and result.ps >= result.clean_ps
+        assert abs(result.clean_ps - job.run_ps) < 1e-6
+        assert result.ps >= job.run_ps + job.equilibration_ps - 1e-6
         assert result.steps > 0
         assert (result.swaps, result.breaks, result.candidates) == (0, 0, 0)
-        assert 0 <= result.gamma_max <= job.gamma_select
+        assert 0 <= result.gamma_max <= job.gamma_break
         assert all("step" in line for line in self.lines(folder))
         assert {line["type"] for line in self.lines(folder)} == {"progress"}
         assert self.of(folder, "progress")[-1]["state"] == "running"
         assert MdResult.from_json(json.loads(json.dumps(result.to_json()))) == result
 
-    def test_what_is_not_known_is_streamed_and_the_run_goes_on(self, tmp_path: Path) -> None:
+    def test_frames_of_the_run_are_kept_apart_in_time(self, tmp_path: Path) -> None:
         job, folder = self.job(tmp_path), tmp_path / "md"
-        name = self.narrow(tmp_path)
-        result = self.run(replace(job, wait_s=0.0), folder)
-        assert not result.clean and result.breaks == 0
-        found = self.of(folder, "candidate")
-        assert 1 <= len(found) == result.candidates <= job.max_candidates_per_potential
-        for line in found:
-            data = read_json(folder / line["file"])
-            candidate = Candidate.from_json(data)
-            assert line["potential"] == candidate.provenance.potential == name
-            assert line["gamma"] > job.gamma_select
-            assert len(data["gamma"]) == len(candidate.atoms) == len(job.start)
-        assert self.of(folder, "progress")[-1]["step"] >= found[-1]["step"]
+        name = self.wide(tmp_path)
+        result = self.run(job, folder)
+        kept = self.samples(folder)
+        wanted = job.run_ps / job.sample_every_ps
+        assert len(kept) == result.samples and wanted - 1.5 <= len(kept) <= wanted + 1e-6
+        for line in kept:
+            atoms = atoms_from_json(line["atoms"])
+            assert list(atoms.numbers) == list(job.start.numbers) and atoms.pbc.all()
+            assert abs(line["ps"] - line["step"] * job.timestep_fs / 1000) < 1e-9
+            assert line["ps"] >= job.equilibration_ps, "frames of the equilibration do not count"
+            assert line["potential"] == name and 0 <= line["gamma_max"] <= job.gamma_break
+        apart = [after["ps"] - line["ps"] for line, after in pairwise(kept)]
+        slack_ps = job.gamma_every * job.timestep_fs / 1000
+        assert min(apart) >= job.sample_every_ps - slack_ps - 1e-9
+        assert len({line["group"] for line in kept}) == 1, "frames of one trajectory are one group"
+        assert len({json.dumps(line["atoms"]) for line in kept}) == len(kept)
 
-    def test_a_better_potential_is_swapped_in_and_earns_its_clean_time(
+    def test_a_run_that_serves_goes_on_until_a_newer_potential_has_made_the_run(
         self, tmp_path: Path
     ) -> None:
-        """Also that it waits, where it stands, once nothing is left to add."""
-        job, folder = self.job(tmp_path), tmp_path / "md"
+        job, folder = replace(self.job(tmp_path), serve=True), tmp_path / "md"
         old = self.narrow(tmp_path)
-        result = self.run_and_publish(job, folder, lambda line: line["type"] == "candidate")
+        result = self.run_and_publish(
+            job, folder, lambda line: line.get("clean_ps", 0.0) >= job.run_ps - 1e-6
+        )
         (swap,) = self.of(folder, "swap")
         assert (swap["old"], swap["new"]) == (old, result.potential)
         assert (result.clean, result.swaps, result.breaks) == (True, 1, 0)
-        since_ps = (result.steps - swap["step"]) * job.timestep_fs / 1000
-        assert job.clean_ps <= result.clean_ps <= since_ps + 1e-9
-        assert result.gamma_max <= job.gamma_select, "the grades of the old one do not count"
+        assert not self.of(folder, "resume"), "one motion from end to end"
+        assert abs(result.clean_ps - job.run_ps) < 1e-6
+        own_ps = (result.steps - swap["step"]) * job.timestep_fs / 1000
+        assert own_ps >= job.equilibration_ps + job.run_ps - 1e-6
+        kept = self.samples(folder)
+        assert [line["potential"] for line in kept[-result.samples :]] == [
+            result.potential
+        ] * result.samples
+        assert {line["potential"] for line in kept[: -result.samples]} == {old}
+        assert len(kept) <= 2 * job.run_ps / job.sample_every_ps + 1e-6, (
+            "beyond its run it keeps none"
+        )
 
-    def test_it_waits_for_a_better_potential_and_goes_on_where_it_stood(
-        self, tmp_path: Path
-    ) -> None:
-        job, folder = self.job(tmp_path), tmp_path / "md"
-        self.narrow(tmp_path)
-        result = self.run_and_publish(job, folder, lambda line: line.get("state") == "waiting")
-        waits = [line for line in self.of(folder, "progress") if line["state"] == "waiting"]
-        (swap,) = self.of(folder, "swap")
-        assert {line["step"] for line in waits} == {swap["step"]}
-        assert result.clean and result.steps > swap["step"]
+    def test_a_run_that_serves_nobody_ends(self, tmp_path: Path) -> None:
+        job, folder = replace(self.job(tmp_path), serve=True, wait_s=0.0), tmp_path / "md"
+        name = self.wide(tmp_path)
+        result = self.run(job, folder)
+        assert (result.clean, result.potential, result.swaps) == (True, name, 0)
 
     def test_a_break_rewinds_and_goes_on_with_the_next_potential(self, tmp_path: Path) -> None:
         job, folder = self.broken(self.job(tmp_path)), tmp_path / "md"
         name = self.hopeless(tmp_path)
-        result = self.run_and_publish(job, folder, lambda line: line["type"] == "break")
+        result = self.run_and_publish(job, folder, lambda line: line.get("state") == "waiting")
         kinds = [line["type"] for line in self.lines(folder)]
         order = [kind for kind in kinds if kind in ("break", "swap", "resume")]
         assert order == ["break", "swap", "resume"]
         (stopped,) = self.of(folder, "break")
         assert stopped["gamma"] > job.gamma_break and stopped["potential"] == name
+        (found,) = self.of(folder, "candidate")
+        data = read_json(folder / found["file"])
+        candidate = Candidate.from_json(data)
+        assert found["potential"] == candidate.provenance.potential == name
+        assert found["gamma"] > 0
+        assert len(data["gamma"]) == len(candidate.atoms) == len(job.start)
         assert (result.clean, result.breaks, result.swaps) == (True, 1, 1)
-        assert result.candidates >= 1, "what broke it is worth a calculation"
+        assert result.candidates == 1, "what broke it is worth a calculation"
+        assert abs(result.clean_ps - job.run_ps) < 1e-6, "the whole run under the next potential"
+        last = self.samples(folder)[-result.samples :]
+        assert {line["potential"] for line in last} == {result.potential}
 
     def test_after_a_break_it_does_not_wait_for_ever(self, tmp_path: Path) -> None:
         job, folder = self.broken(self.job(tmp_path)), tmp_path / "md"
         name = self.hopeless(tmp_path)
         result = self.run(replace(job, wait_s=0.0), folder)
         assert (result.clean, result.breaks, result.potential) == (False, 1, name)
+        assert (result.clean_ps, result.samples) == (0.0, 0)
 
     def test_a_stopped_run_goes_on_from_its_snapshot(self, tmp_path: Path) -> None:
-        job, folder = self.job(tmp_path), tmp_path / "md"
-        self.narrow(tmp_path)
+        job, folder = self.broken(self.job(tmp_path)), tmp_path / "md"
+        self.hopeless(tmp_path)
         first = self.run(replace(job, wait_s=0.0), folder)
         assert first.steps > 0 and (folder / SNAPSHOT).is_file()
-        write_json(tmp_path / "before.json", read_json(folder / SNAPSHOT))
         self.wide(tmp_path)
         second = self.run(replace(job, wait_s=0.0), folder)
         (resumed,) = self.of(folder, "resume")
         assert 0 < resumed["step"] <= first.steps
         assert second.clean and second.steps > resumed["step"], "its steps count on"
+        own_ps = (second.steps - resumed["step"]) * job.timestep_fs / 1000
+        assert own_ps >= job.run_ps, "and it makes the whole run"

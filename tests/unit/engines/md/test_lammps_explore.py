@@ -72,21 +72,23 @@ def campaign(tmp_path, monkeypatch):
         material=Material(formula="Si", fractions={"Si": 1.0}),
         exploration=Exploration(
             conditions=[],
-            md_atoms=64,
+            md_atoms=16,
             timestep_fs=2.0,
-            clean_ps=3.0,
-            max_ps=9.0,
-            gamma_select=4.0,
+            run_ps=3.0,
+            equilibration_ps=0.5,
+            sample_every_ps=0.2,
             gamma_break=20.0,
         ),
     )
     engine = RecordingEngine(MdResult("007-abc", clean=True))
     monkeypatch.setattr(registry, "md_engine", lambda name: engine)
     condition = {"name": "hot", "ensemble": "npt", "temperature_k": 600.0, "pressure_gpa": 1.5}
-    payload = {"condition": condition, "visit": 0, "seed": 11}
-    task = Task("explore", payload, needs=("generate-1",))
 
-    def run(salvage=None):
+    def run(salvage=None, serve=None, visit=0, **changes):
+        payload = {"condition": {**condition, **changes}, "visit": visit, "seed": 11}
+        if serve is not None:
+            payload["serve"] = serve
+        task = Task("explore", payload, needs=("generate-1",))
         spec = TaskSpec(
             task, 0, str(tmp_path), payload, {"generate-1": "tasks/generate-1/attempt-0"}, salvage
         )
@@ -102,11 +104,33 @@ def test_job_follows_plan_condition_and_lowest_start(campaign):
     outcome = run()
     assert (outcome.result["clean"], outcome.result["potential"]) == (True, "007-abc")
     job = engine.job
-    assert len(job.start) == 64
-    assert job.start.cell.lengths() == pytest.approx([10.94] * 3)
+    assert len(job.start) == 16
+    assert job.start.get_volume() == pytest.approx(2 * 5.47**3)
     assert (job.ensemble, job.temperature_k, job.pressure_gpa, job.seed) == ("npt", 600.0, 1.5, 11)
-    assert (job.clean_ps, job.max_ps, job.gamma_select, job.gamma_break) == (3.0, 9.0, 4.0, 20.0)
+    assert (job.run_ps, job.equilibration_ps, job.sample_every_ps) == (3.0, 0.5, 0.2)
+    assert (job.gamma_break, job.serve, job.melt_k, job.cell_motion) == (20.0, False, None, "iso")
     assert job.pointer == root / "potentials" / "current.json"
+
+
+def test_each_start_of_a_condition_reaches_the_md(campaign):
+    run, engine, _ = campaign
+    run(start="vacancy")
+    assert len(engine.job.start) == 15
+    run(strain=0.03)
+    assert engine.job.start.get_volume() == pytest.approx(1.03 * 2 * 5.47**3)
+    run(start="phase")
+    assert engine.job.start.get_volume() / len(engine.job.start) == pytest.approx(3.9**3 / 4)
+    run(start="melt", temperature_k=2000.0)
+    assert engine.job.melt_k == pytest.approx(4000.0)
+    run(role="check", atoms=216)
+    assert len(engine.job.start) == 216
+    assert 0 < engine.job.run_ps < 3.0, "many atoms need less time"
+
+
+def test_md_that_is_to_serve_is_told_so(campaign):
+    run, engine, _ = campaign
+    run(serve=True)
+    assert engine.job.serve
 
 
 def test_failure_of_the_engine_is_a_value(campaign):
@@ -127,7 +151,7 @@ def test_snapshot_of_a_dead_attempt_is_taken_over(campaign):
 def test_export_writes_the_same_structure_for_lammps_and_ase(tmp_path):
     potential = tmp_path / "potential"
     potential.mkdir()
-    for name in ("potential.yaml", "guard.yaml", "potential.asi", "potential.yace"):
+    for name in ("potential.yaml", "potential.asi", "potential.yace"):
         (potential / name).write_text(name)
     start = bulk("GaAs", "zincblende", a=5.65) * (2, 2, 2)
     start.rattle(0.05, seed=1)

@@ -22,12 +22,11 @@ def make_job(tmp_path, **changes):
         "temperature_k": 300.0,
         "pressure_gpa": 0.0,
         "timestep_fs": 2.0,
-        "clean_ps": 1.0,
-        "max_ps": 2.0,
-        "gamma_select": 2.0,
+        "run_ps": 1.0,
+        "equilibration_ps": 0.0,
+        "sample_every_ps": 0.1,
         "gamma_break": 5.0,
         "gamma_every": 10,
-        "max_candidates_per_potential": 4,
         "wait_s": 1.0,
         "seed": 7,
         "pointer": tmp_path / "current.json",
@@ -58,7 +57,7 @@ def test_candidate_file_is_a_candidate_with_the_grade_of_each_atom(tmp_path):
     assert np.allclose(candidate.atoms.positions, atoms.positions)
 
 
-def test_frames_of_one_picosecond_share_a_group_and_other_trajectories_do_not(tmp_path):
+def test_frames_of_one_trajectory_share_a_group_and_others_do_not(tmp_path):
     atoms, gamma = bulk("Cu", a=3.61, cubic=True), np.ones(4)
 
     def group(step, **changes):
@@ -68,8 +67,8 @@ def test_frames_of_one_picosecond_share_a_group_and_other_trajectories_do_not(tm
         Stream(folder, make_job(tmp_path, **changes)).candidate(atoms, gamma, step, "a")
         return json.loads((folder / lines(folder)[0]["file"]).read_text())["provenance"]["group"]
 
-    assert group(10) == group(400)
-    assert group(10) != group(600)
+    assert group(10) == group(400) == group(90_000)
+    assert group(10) != group(10, melt_k=3000.0) != group(10, melt_k=3000.0, cell_motion="tri")
     assert group(10) != group(10, seed=8)
 
 
@@ -88,7 +87,7 @@ def test_snapshot_comes_back_for_the_same_job_only(tmp_path):
     Stream(tmp_path, make_job(tmp_path)).snapshot(
         Frame(120, atoms, velocities), {"step": 150}, now=True
     )
-    loaded = Stream(tmp_path, make_job(tmp_path, max_ps=9.0)).load_snapshot()
+    loaded = Stream(tmp_path, make_job(tmp_path, run_ps=9.0)).load_snapshot()
     assert loaded is not None
     frame, counters = loaded
     assert frame.step == 120

@@ -1,18 +1,16 @@
 """Exploration by molecular dynamics that never stops for training (the MD port).
 
 Runs in short segments. Between segments it looks at the pointer file and swaps the potential in
-place. Inside a segment the extrapolation grade is watched: frames above ``gamma_select`` are
-streamed out and the run goes on; above ``gamma_break``, or when the motion is unphysical, the
-segment ends at once, the run goes back to its last trusted frame and waits for another potential.
-It also waits, where it stands, once it has nothing to add with the present one: when it has
-streamed as many candidates as are asked for, or has run long enough without becoming clean.
+place. Inside a segment frames of the run are kept, and the extrapolation grade is watched: above
+``gamma_break``, or when the motion is unphysical, the segment ends at once, the run goes back to a
+trusted frame and waits for another potential.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
-from dataclasses import asdict, dataclass
+from collections import deque
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +23,7 @@ from mlip_autopipec.base.values import Json
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.md.lammps import evaluators, examples
 from mlip_autopipec.engines.md.lammps.evaluators import evaluator_of
+from mlip_autopipec.engines.md.lammps.melting import Melting
 from mlip_autopipec.engines.md.lammps.simulation import (
     Dynamics,
     Frame,
@@ -40,7 +39,6 @@ __all__ = ["Lammps"]
 
 FloatArray = NDArray[np.float64]
 
-DECORRELATION_FS = 100.0
 TRUSTED_EVERY_FS = 100.0
 REWIND_FS = 200.0
 TRUSTED_KEPT = 8
@@ -55,15 +53,21 @@ class _Counters:
     """What a restart has to know. Steps count all motion, also what a rewind threw away."""
 
     step: int = 0
-    clean_from: int = 0
-    adopted_at: int = 0
+    run_from: int = 0
+    """Where the count of the potential in force begins: its equilibration, then its run."""
     potential: str = ""
     swaps: int = 0
     breaks: int = 0
     candidates: int = 0
+    samples: int = 0
     gamma_max: float = 0.0
     temperature_sum: float = 0.0
     temperature_samples: int = 0
+
+    @classmethod
+    def stored(cls, data: Json) -> _Counters:
+        """Of a snapshot, whatever version of this program wrote it."""
+        return cls(**{item.name: data[item.name] for item in fields(cls) if item.name in data})
 
 
 class Lammps:
@@ -89,7 +93,7 @@ class Lammps:
         examples.export(potential, start, out, temperature_k, elements, timestep_fs)
 
     def run(self, job: MdJob, folder: Path) -> MdResult | Failure:
-        """Explore until clean, or tired of waiting for a better potential.
+        """Explore until the run is made, or tired of waiting for a better potential.
 
         Raises InputError when no potential is in force or it does not know the elements,
         MissingProgramError when LAMMPS or python-ace is not installed.
@@ -102,15 +106,18 @@ class _Exploration:
     def __init__(self, job: MdJob, folder: Path) -> None:
         self.job, self.stream = job, Stream(folder, job)
         self.counters = _Counters()
-        self.streamed: Counter[str] = Counter()
+        self.melting = Melting(job)
         self.trusted: deque[Frame] = deque(maxlen=TRUSTED_KEPT)
         self.pointer = read_pointer(job.pointer)
         self.evaluator = evaluator_of(self.pointer.folder, self.pointer.trainer, job.elements)
+        self._equilibration, self._run, self._every = (
+            round(ps * 1000.0 / job.timestep_fs)
+            for ps in (job.equilibration_ps, job.run_ps, job.sample_every_ps)
+        )
         self._found: list[tuple[int, Atoms, FloatArray]] = []
         self._recent: deque[tuple[int, Atoms, FloatArray]] = deque(maxlen=RECENT_KEPT)
-        self._last_candidate_step = -(10**9)
         self._gamma_window = 0.0
-        self._exceeded = False
+        self._serve_until: float | None = None
         self.simulation = self._simulate(self._first_frame())
 
     # --- making and stepping
@@ -121,13 +128,9 @@ class _Exploration:
         if earlier is None:
             return Frame(0, self.job.start.copy(), self._fresh_velocities(self.job.start))
         frame, counters = earlier
-        self.streamed.update(counters.pop("streamed"))
-        self.counters = _Counters(**counters)
-        self.counters.clean_from = (
-            self.counters.step
-        )  # the steps since the snapshot are lost: be strict
-        if self.counters.potential != self.pointer.name:
-            self.counters.adopted_at = self.counters.step
+        self.counters = _Counters.stored(counters)
+        self._count_from_here()  # the steps since the snapshot are lost: be strict
+        self.melting.begin(self.counters.step)
         self.stream.line("resume", step=self.counters.step)
         self.trusted.append(frame)
         return frame
@@ -136,22 +139,24 @@ class _Exploration:
         rng = np.random.default_rng([self.job.seed, self.counters.breaks])
         return maxwell_velocities(atoms, self.job.temperature_k, rng)
 
-    def _simulate(self, frame: Frame) -> Simulation:
-        job = self.job
-        dynamics = Dynamics(
-            job.ensemble,
-            job.temperature_k,
-            job.pressure_gpa,
-            job.timestep_fs,
-            job.seed + 7919 * self.counters.breaks,
+    def _dynamics(self) -> Dynamics:
+        return Dynamics(
+            self.melting.ensemble,
+            self.melting.temperature_k,
+            self.job.pressure_gpa,
+            self.job.timestep_fs,
+            self.job.seed + 7919 * self.counters.breaks,
+            self.job.cell_motion,
         )
+
+    def _simulate(self, frame: Frame) -> Simulation:
         return Simulation(
             frame.atoms,
             frame.velocities,
-            job.elements,
-            dynamics,
+            self.job.elements,
+            self._dynamics(),
             self.evaluator,
-            gamma_every=job.gamma_every,
+            gamma_every=self.job.gamma_every,
             on_gamma=self._watch,
             first_step=self.counters.step,
         )
@@ -170,29 +175,22 @@ class _Exploration:
         worst = float(gamma.max())
         self.counters.gamma_max = max(self.counters.gamma_max, worst)
         self._gamma_window = max(self._gamma_window, worst)
-        if worst > self.job.gamma_select:
-            self._exceeded = True
-            self.counters.clean_from = step
-        self._recent.append((step, self.simulation.atoms(), gamma))
+        moment = (step, self.simulation.atoms(), gamma)
+        self._recent.append(moment)
         if worst > self.job.gamma_break:
             return _BREAK
         if (hot := self._too_hot()) is not None:
             return hot
-        if worst > self.job.gamma_select and self._wants_candidate(step):
-            self._last_candidate_step = step
-            self.streamed[self.pointer.name] += 1
-            self._found.append(self._recent[-1])
+        if not self.melting.liquid:
+            self.melting.watch(step, moment[1])
+        elif self._made(step) // self._every > self.counters.samples + len(self._found):
+            self._found.append(moment)
         return None
 
     def _too_hot(self) -> str | None:
         temperature = self.simulation.temperature_k()
-        if temperature < MAX_TEMPERATURE_RATIO * self.job.temperature_k:
-            return None
-        return f"temperature of {temperature:.0f} K"
-
-    def _wants_candidate(self, step: int) -> bool:
-        apart = (step - self._last_candidate_step) * self.job.timestep_fs >= DECORRELATION_FS
-        return apart and self.streamed[self.pointer.name] < self.job.max_candidates_per_potential
+        limit = MAX_TEMPERATURE_RATIO * max(self.job.temperature_k, self.melting.temperature_k)
+        return None if temperature < limit else f"temperature of {temperature:.0f} K"
 
     # --- the loop
     # ----------------------------------------------------------------------------------------------
@@ -200,45 +198,43 @@ class _Exploration:
     def run(self) -> MdResult:
         self._progress("running", now=True)
         try:
-            while self._clean_ps() < self.job.clean_ps:
-                if self._steps_left() <= 0:
-                    if not self._pause():
-                        break
-                    continue
-                reason = self._run_segment(min(self._segment, self._steps_left()))
+            while not self._finished():
+                left = self._equilibration + self._run - (self.counters.step - self._from())
+                reason = self._run_segment(min(self._segment, left) if left > 0 else self._segment)
                 if reason is None:
-                    self._after_good_segment()
-                elif not self._recover(reason):
+                    reason = self._after_good_segment()
+                if reason is not None and not self._recover(reason):
                     break
         finally:
             self.simulation.close()
         self._progress("running", now=True)
         return self._result()
 
-    def _steps_left(self) -> int:
-        """Steps that are still worth making with the potential in force."""
-        if self.streamed[self.pointer.name] >= self.job.max_candidates_per_potential:
-            return 0
-        allowed = round(self.job.max_ps * 1000.0 / self.job.timestep_fs)
-        return self.counters.adopted_at + allowed - self.counters.step
+    def _from(self) -> int:
+        """The step from which the potential in force is counted: not before there is a liquid."""
+        return self.counters.run_from if self.melting.liquid else self.counters.step
 
-    def _pause(self) -> bool:
-        """Stand still until another potential is in force, and go on with it; False when none came
-        in time.
-        """
-        self.stream.snapshot(self.simulation.frame(), self._counters_json(), now=True)
-        newer = self._wait_for_newer()
-        if newer is None:
+    def _made(self, step: int) -> int:
+        """Steps of the run that were made under the potential in force, up to ``step``."""
+        if not self.melting.liquid:
+            return 0
+        return min(max(0, step - self.counters.run_from - self._equilibration), self._run)
+
+    def _is_made(self) -> bool:
+        return self._made(self.counters.step) >= self._run
+
+    def _finished(self) -> bool:
+        if not self._is_made():
             return False
-        self._adopt(newer)
-        self.simulation.swap(self.evaluator)
-        return True
+        if not self.job.serve or self.counters.swaps > 0:
+            return True
+        if self._serve_until is None:
+            self._serve_until = time.monotonic() + self.job.wait_s
+        return time.monotonic() >= self._serve_until
 
     def _run_segment(self, steps: int) -> str | None:
-        """Run; the reason of a break, or None. Candidates found on the way are written in any
-        case.
-        """
-        self._exceeded, self._found = False, []
+        """Run; the reason of a break, or None. Frames kept on the way are written in any case."""
+        self._found = []
         try:
             self.simulation.run(steps)
             reason = self.simulation.potential.halted
@@ -246,44 +242,58 @@ class _Exploration:
             reason = str(error)
         self.counters.step = max(self.counters.step, self.simulation.step)
         for step, atoms, gamma in self._found:
+            self.counters.samples += 1
             if is_sane(atoms):
-                self.stream.candidate(atoms, gamma, step, self.pointer.name)
-                self.counters.candidates += 1
+                self.stream.sample(atoms, float(gamma.max()), step, self.pointer.name)
+        self._found = []
         if reason is None:
             if (hot := self._too_hot()) is not None:
                 return hot
-            if not is_sane(
-                self.simulation.atoms()
-            ):  # a potential without a repulsive core lets atoms fall together
+            # A potential without a repulsive core lets atoms fall together.
+            if not is_sane(self.simulation.atoms()):
                 return "atoms too close"
-            self.counters.temperature_sum += self.simulation.temperature_k()
-            self.counters.temperature_samples += 1
+            if self.melting.liquid:
+                self.counters.temperature_sum += self.simulation.temperature_k()
+                self.counters.temperature_samples += 1
         return reason
 
-    def _after_good_segment(self) -> None:
-        if not self._exceeded:
-            newest = self.trusted[-1].step if self.trusted else None
-            if (
-                newest is None
-                or (self.counters.step - newest) * self.job.timestep_fs >= TRUSTED_EVERY_FS
-            ):
-                self.trusted.append(self.simulation.frame())
-                self.stream.snapshot(self.trusted[-1], self._counters_json())
+    def _after_good_segment(self) -> str | None:
+        """Keep a frame to come back to, look for another potential; a reason to break off, or
+        None.
+        """
+        newest = self.trusted[-1].step if self.trusted else None
+        every = TRUSTED_EVERY_FS / self.job.timestep_fs
+        if newest is None or self.counters.step - newest >= every:
+            self.trusted.append(self.simulation.frame())
+            self.stream.snapshot(self.trusted[-1], self._counters_json())
+        if not self.melting.liquid:
+            before = self._dynamics()
+            reason = self.melting.advance(self.counters.step, self.simulation.atoms())
+            if reason is not None:
+                return reason
+            if self._dynamics() != before:
+                self.simulation.drive(self._dynamics())
+            if self.melting.liquid:
+                self._count_from_here()
         self._progress("running")
         pointer = read_pointer(self.job.pointer)
         if pointer.name != self.pointer.name:
             self._adopt(pointer)
             self.simulation.swap(self.evaluator)
+        return None
 
     def _adopt(self, pointer: Pointer) -> None:
-        """Load a newer potential: it has to earn its clean time itself."""
+        """Load a newer potential: it has to make the run itself."""
         self.evaluator = evaluator_of(pointer.folder, pointer.trainer, self.job.elements)
         self.stream.line("swap", old=self.pointer.name, new=pointer.name, step=self.counters.step)
         self.pointer = pointer
         self.counters.swaps += 1
-        self.counters.clean_from = self.counters.adopted_at = self.counters.step
         self.counters.gamma_max = self._gamma_window = 0.0
-        self._last_candidate_step = -(10**9)
+        self._count_from_here()
+        self.melting.doubt(self.counters.step)
+
+    def _count_from_here(self) -> None:
+        self.counters.run_from, self.counters.samples = self.counters.step, 0
 
     # --- breaking and coming back
     # ---------------------------------------------------------------------------------
@@ -291,7 +301,7 @@ class _Exploration:
     def _recover(self, reason: str) -> bool:
         """Rewind, wait for another potential, resume. False when none came in time."""
         self.counters.breaks += 1
-        self.counters.clean_from = self.counters.step
+        self._count_from_here()
         self._stream_offending()
         gamma = float(self._recent[-1][2].max()) if self._recent else 0.0
         self.stream.line(
@@ -308,6 +318,7 @@ class _Exploration:
             return False
         self._adopt(newer)
         self._recent.clear()
+        self.melting.begin(self.counters.step)
         self.simulation.close()
         resumed = Frame(self.counters.step, frame.atoms, self._fresh_velocities(frame.atoms))
         self.simulation = self._simulate(resumed)
@@ -318,13 +329,10 @@ class _Exploration:
         """The frame that broke the run becomes a candidate, or the last one before it with atoms
         well apart.
         """
-        written = {step for step, _, _ in self._found}
         for step, atoms, gamma in reversed(self._recent):
             if is_sane(atoms):
-                if step not in written:
-                    self.streamed[self.pointer.name] += 1
-                    self.counters.candidates += 1
-                    self.stream.candidate(atoms, gamma, step, self.pointer.name)
+                self.counters.candidates += 1
+                self.stream.candidate(atoms, gamma, step, self.pointer.name)
                 return
 
     def _rewind(self) -> Frame:
@@ -354,14 +362,10 @@ class _Exploration:
     # ----------------------------------------------------------------------------------------------
 
     def _clean_ps(self) -> float:
-        return (self.counters.step - self.counters.clean_from) * self.job.timestep_fs / 1000.0
+        return self._made(self.counters.step) * self.job.timestep_fs / 1000.0
 
     def _counters_json(self) -> Json:
-        return {
-            **asdict(self.counters),
-            "potential": self.pointer.name,
-            "streamed": dict(self.streamed),
-        }
+        return {**asdict(self.counters), "potential": self.pointer.name}
 
     def _progress(self, state: str, *, now: bool = False) -> None:
         """A progress line; its ``gamma_max`` is the largest since the line before."""
@@ -378,16 +382,17 @@ class _Exploration:
 
     def _result(self) -> MdResult:
         counters = self.counters
-        samples = counters.temperature_samples
+        measured = counters.temperature_samples
         return MdResult(
             steps=counters.step,
             ps=counters.step * self.job.timestep_fs / 1000.0,
             clean_ps=self._clean_ps(),
-            clean=self._clean_ps() >= self.job.clean_ps,
+            clean=self._is_made(),
             swaps=counters.swaps,
             breaks=counters.breaks,
             candidates=counters.candidates,
+            samples=counters.samples,
             potential=self.pointer.name,
             gamma_max=counters.gamma_max,
-            temperature_mean_k=counters.temperature_sum / samples if samples else None,
+            temperature_mean_k=counters.temperature_sum / measured if measured else None,
         )

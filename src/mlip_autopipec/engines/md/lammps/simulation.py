@@ -43,8 +43,9 @@ class UnphysicalMotionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Dynamics:
-    """Ensemble nve, nvt (Langevin) or npt (Langevin with an isotropic barostat); seeds the
-    thermostat.
+    """Ensemble nve, nvt (Langevin) or npt (Langevin with a barostat); seeds the thermostat.
+
+    ``cell_motion`` of npt: iso (volume), aniso (the three axes) or tri (axes and angles).
     """
 
     ensemble: str
@@ -52,6 +53,7 @@ class Dynamics:
     pressure_gpa: float
     timestep_fs: float
     seed: int
+    cell_motion: str = "iso"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,10 @@ class Simulation:
         dynamics, lmp = self.dynamics, self._lmp
         temperature, pressure = dynamics.temperature_k, dynamics.pressure_gpa * BAR_PER_GPA
         if dynamics.ensemble == "npt":
-            lmp.command(f"fix motion all nph iso {pressure} {pressure} {BAROSTAT_PS}")
+            lmp.command(
+                f"fix motion all nph {dynamics.cell_motion} {pressure} {pressure} {BAROSTAT_PS}"
+                f" ptemp {temperature}"
+            )
         elif dynamics.ensemble in ("nvt", "nve"):
             lmp.command("fix motion all nve")
         else:
@@ -167,6 +172,14 @@ class Simulation:
             lmp.command(
                 f"fix heat all langevin {temperature} {temperature} {THERMOSTAT_PS} {seed} zero yes"
             )
+
+    def drive(self, dynamics: Dynamics) -> None:
+        """Go on in another ensemble or at another temperature; positions and velocities stay."""
+        if self.dynamics.ensemble != "nve":
+            self._lmp.command("unfix heat")
+        self._lmp.command("unfix motion")
+        self.dynamics = dynamics
+        self._integrate()
 
     @property
     def step(self) -> int:

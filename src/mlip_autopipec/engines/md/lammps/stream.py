@@ -1,9 +1,8 @@
-"""What a run writes while it goes on: happenings, candidate frames and the snapshot to continue
-from.
+"""What a run writes while it goes on: happenings, frames and the snapshot to continue from.
 
-Files in the run's folder: ``stream.jsonl`` (one happening a line, see
-:class:`mlip_autopipec.engines.ports.MdEngine`), ``md-<step>.json`` (a Candidate plus ``"gamma"``:
-the extrapolation grade of each atom) and ``snapshot.json``.
+Files in the run's folder: ``stream.jsonl`` (one happening a line) and ``samples.jsonl`` (one
+frame a line), see :class:`mlip_autopipec.engines.ports.MdEngine`; ``md-<step>.json`` (a Candidate
+plus ``"gamma"``: the extrapolation grade of each atom) and ``snapshot.json``.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from mlip_autopipec.base.files import append_line, read_json, write_json
 from mlip_autopipec.base.structures import Candidate, Provenance, atoms_from_json, atoms_to_json
 from mlip_autopipec.base.values import Json, content_hash
 from mlip_autopipec.engines.md.lammps.simulation import Frame
-from mlip_autopipec.engines.ports import SNAPSHOT, MdJob
+from mlip_autopipec.engines.ports import SAMPLES, SNAPSHOT, MdJob
 from mlip_autopipec.engines.potential_folder import maker_of
 from mlip_autopipec.science import contacts
 
@@ -73,6 +72,8 @@ def job_identity(job: MdJob) -> str:
     start = job.start.copy()
     start.wrap()
     conditions = [job.ensemble, job.temperature_k, job.pressure_gpa, job.timestep_fs, job.seed]
+    if job.cell_motion != "iso" or job.melt_k is not None:
+        conditions += [job.cell_motion, job.melt_k]
     return content_hash([atoms_to_json(start), *conditions])
 
 
@@ -85,6 +86,8 @@ class Stream:
     def __init__(self, folder: Path, job: MdJob) -> None:
         self.folder, self._job = folder, job
         self._identity = job_identity(job)
+        # Frames of one trajectory are no independent test of each other.
+        self._group = f"md-{self._identity}"
         self._progress_at = self._snapshot_at = float("-inf")
 
     def line(self, kind: str, **values: Any) -> None:
@@ -102,13 +105,11 @@ class Stream:
     def candidate(self, atoms: Atoms, gamma: FloatArray, step: int, potential: str) -> None:
         """Write the frame with its grades and announce it."""
         job = self._job
-        picosecond = int(step * job.timestep_fs / 1000.0)
         value = Candidate(
             atoms=atoms,
             provenance=Provenance(
                 strategy="md_frame",
-                # frames close in time are no independent test
-                group=f"md-{self._identity}-{picosecond}ps",
+                group=self._group,
                 parameters={
                     "ensemble": job.ensemble,
                     "temperature_k": job.temperature_k,
@@ -123,6 +124,18 @@ class Stream:
         name = f"md-{step:08d}.json"
         write_json(self.folder / name, {**value.to_json(), "gamma": np.round(gamma, 6).tolist()})
         self.line("candidate", file=name, gamma=float(gamma.max()), step=step, potential=potential)
+
+    def sample(self, atoms: Atoms, gamma_max: float, step: int, potential: str) -> None:
+        """Keep a frame of the run."""
+        line = {
+            "atoms": atoms_to_json(atoms),
+            "step": step,
+            "ps": step * self._job.timestep_fs / 1000.0,
+            "potential": potential,
+            "gamma_max": gamma_max,
+            "group": self._group,
+        }
+        append_line(self.folder / SAMPLES, line)
 
     def snapshot(self, frame: Frame, counters: Json, *, now: bool = False) -> None:
         """Keep a trusted frame and the counters durably, at most every three seconds unless

@@ -19,9 +19,7 @@ from mlip_autopipec.base.values import Json
 __all__ = [
     "ASI",
     "FILES",
-    "GUARD",
     "INSTALL",
-    "POSTERIOR",
     "YACE",
     "YAML",
     "TrainerName",
@@ -33,12 +31,10 @@ __all__ = [
 TrainerName = Literal["linear", "pacemaker"]
 
 YAML, YACE, ASI = "potential.yaml", "potential.yace", "potential.asi"
-GUARD, POSTERIOR = "guard.yaml", "posterior.npz"
 FILES: dict[str, str] = {
     YAML: "the potential (ACE, pyace format)",
     YACE: "the same for LAMMPS (pair_style pace)",
-    GUARD: "a small basis of no energy, by which extrapolation is graded",
-    ASI: "the active set of that basis",
+    ASI: "its active set, for extrapolation grades",
 }
 INSTALL = (
     "pip install 'mlip-autopipec[pacemaker]' && pip install --no-deps tensorpotential==0.6.2.1"
