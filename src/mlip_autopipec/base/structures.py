@@ -76,8 +76,8 @@ class Candidate:
     """A structure that asks to be labelled.
 
     ``forced``: kept by selection whatever its fingerprint (prototypes, equation-of-state points).
-    ``core``: indices of the atoms whose forces may be learned; ``None`` for a whole cell without a
-    mask.
+    ``core``: indices of the atoms whose forces may be learned; ``None`` where every atom counts,
+    and energy and stress with them.
     ``gamma_max``: largest extrapolation grade seen, where it came from MD.
     """
 

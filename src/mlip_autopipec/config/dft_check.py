@@ -138,7 +138,7 @@ def with_result(
     settings.
     """
     dft, found = with_choice(plan.dft, result.chosen), {**reasons, **reasons_of(plan.dft, result)}
-    limit = cost.attempt_s(dft, [cost.cell_size(plan.material, plan.embedding.max_dft_atoms)])
+    limit = cost.attempt_s(dft, [cost.cell_size(plan.material, plan.embedding.largest_atoms)])
     if limit > dft.walltime_s:
         dft = dft.model_copy(update={"walltime_s": limit})
         found["dft.walltime_s"] = (

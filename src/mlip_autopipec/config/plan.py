@@ -32,6 +32,7 @@ from mlip_autopipec.config.upgrade import in_first_form
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import TrainerSettings
 from mlip_autopipec.science.contacts import SCREEN_LIMIT
+from mlip_autopipec.science.cutout_rules import MIN_CUTOUT_ATOMS
 from mlip_autopipec.science.properties import property_class
 from mlip_autopipec.science.properties.port import Property
 from mlip_autopipec.science.properties.stored import NAMELESS, nameless
@@ -241,14 +242,35 @@ _OF_VERSION_3 = frozenset({"clean_ps", "max_ps", "max_candidates_per_potential"}
 
 
 class Embedding(Section):
-    """Periodic cutouts (SCIENCE: periodic embedding with force masking)."""
+    """Periodic cutouts (SCIENCE: periodic embedding with force masking).
+
+    ``max_dft_atoms``: the largest cell that is labelled as it stands; ``cutout_atoms``: the largest
+    cutout of a larger one, None where none are made; ``min_cutout_atoms``: the smallest.
+    """
 
     max_dft_atoms: Count
+    cutout_atoms: Count | None = None
+    min_cutout_atoms: Count = MIN_CUTOUT_ATOMS
     core_radius_a: Positive
     buffer_a: Positive
     environment_a: Positive
     seam_force_ev_per_a: Positive = 2.0
     energy_weight: Annotated[float, Field(ge=0)] = 0.0
+
+    @property
+    def largest_atoms(self) -> int:
+        """Atoms of the largest cell that DFT is asked for."""
+        return max(self.max_dft_atoms, self.cutout_atoms or 0)
+
+    @model_serializer(mode="wrap")
+    def _only_what_counts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What earlier plans did not know is left out where it says nothing."""
+        data: dict[str, Any] = handler(self)
+        if self.cutout_atoms is None:
+            data.pop("cutout_atoms", None)
+        if self.min_cutout_atoms == MIN_CUTOUT_ATOMS:
+            data.pop("min_cutout_atoms", None)
+        return data
 
 
 class Validation(Section):

@@ -50,9 +50,8 @@ __all__ = [
 
 #: What the pool says it is doing while strategies are at work.
 PROPOSING = "candidates"
-# MD for more frames is several runs: they share the cores, and ten melts teach more than one
-# watched ten times as long.
-MOST_FRAMES = 100
+# MD for more frames is several pieces: they share the cores.
+MOST_FRAMES = 24
 # Evaluations that the search for start structures costs: a dozen lattices of an element, relaxed.
 START_EVALUATIONS = 300
 # Loading a model costs as much as this many structures of 16 atoms.

@@ -32,7 +32,7 @@ class LabelCounts:
     train: int = 0
     """To learn from, those held out for the test included."""
     masked: int = 0
-    """Of these: periodic cutouts, of which only the core's forces are learned."""
+    """Of these: periodic cutouts with unphysical atoms, whose forces are not learned."""
     validate: int = 0
     """For the properties of the potential; never learned from."""
     audit: int = 0

@@ -125,13 +125,14 @@ def _refusal(atoms: Atoms, gamma: np.ndarray[Any, Any], plan: Plan) -> str | Non
 def _embed(atoms: Atoms, gamma: np.ndarray[Any, Any], context: _Context) -> list[Cutout | Skipped]:
     settings = context.plan.embedding
     reference = (
-        _reference_of(atoms, context.references) if len(atoms) > settings.max_dft_atoms else None
+        _reference_of(atoms, context.references) if len(atoms) > settings.largest_atoms else None
     )
     return cut(
         atoms,
         gamma,
         gamma_select=context.plan.exploration.gamma_select,
-        max_atoms=settings.max_dft_atoms,
+        max_atoms=settings.largest_atoms,
+        min_atoms=settings.min_cutout_atoms,
         core_radius_a=settings.core_radius_a,
         buffer_a=settings.buffer_a,
         environment_a=settings.environment_a,
@@ -186,15 +187,14 @@ def _candidate(cutout: Cutout, frame: Candidate, file: str, context: _Context) -
             "centre": cutout.parent_indices[cutout.centre],
             "kind": cutout.kind,
             "checks": cutout.checks,
+            "core": list(cutout.core),
             "frame": frame.provenance.parameters,
         },
         parent=file,
         seed=context.seed,
         potential=context.potential,
     )
-    return Candidate(
-        cutout.atoms, provenance, core=None if whole else cutout.core, gamma_max=cutout.gamma
-    )
+    return Candidate(cutout.atoms, provenance, core=cutout.learned, gamma_max=cutout.gamma)
 
 
 def _thin(found: list[tuple[Candidate, Cutout]], count: int, elements: Sequence[str]) -> list[int]:

@@ -11,12 +11,14 @@ import numpy as np
 from mlip_autopipec.base.files import read_json
 from mlip_autopipec.base.structures import Candidate
 from mlip_autopipec.base.tasks import Failure, Outcome, TaskSpec
-from mlip_autopipec.base.values import content_hash
+from mlip_autopipec.base.values import FloatArray, content_hash
 from mlip_autopipec.campaign.payloads import SelectPayload
 from mlip_autopipec.campaign.results import SelectResult
 from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.engines import registry
+from mlip_autopipec.engines.dft_port import CellSize
 from mlip_autopipec.science.fingerprints import distinct, structure_fingerprints
-from mlip_autopipec.science.selection import select
+from mlip_autopipec.science.selection import numbers_per_second, select
 from mlip_autopipec.selecting.rows import structure_rows
 from mlip_autopipec.tasks.finished import candidate_of
 
@@ -64,6 +66,7 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
         random_fraction=asked.random_fraction,
         existing=rows[:known] if existing else None,
         families=[item.provenance.strategy for item in candidates],
+        worth=_worth(plan, candidates),
     )
     marked = [
         _marked(candidates[index], reason).to_json()
@@ -71,6 +74,13 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     ]
     answer = SelectResult(tuple(marked), len(candidates), Counter(picked.reasons))
     return Outcome(answer.to_json())
+
+
+def _worth(plan: Plan, candidates: list[Candidate]) -> FloatArray:
+    """(N,) numbers for a second of the DFT code."""
+    engine = registry.dft_engine(plan.dft.engine)
+    cpu_s = [engine.cpu_s(plan.dft.method, CellSize.of(item.atoms)) for item in candidates]
+    return numbers_per_second([len(item.atoms) for item in candidates], cpu_s)
 
 
 def _marked(candidate: Candidate, reason: str) -> Candidate:

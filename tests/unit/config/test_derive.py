@@ -16,6 +16,7 @@ from mlip_autopipec.config.plan import Condition, Plan
 from mlip_autopipec.config.show import value_at
 from mlip_autopipec.config.yaml import is_untouched, load_plan, load_reasons, write_plan
 from mlip_autopipec.engines.dft.quantum_espresso.cost import START_S, valence_electrons
+from mlip_autopipec.science.cutout_rules import MIN_CUTOUT_ATOMS
 from mlip_autopipec.science.generation import STRATEGIES
 
 MATERIALS: list[dict[str, Any]] = [
@@ -51,7 +52,7 @@ def test_silicon_stays_within_what_two_cores_can_do() -> None:
     assert plan.dft.method.pseudos == {"Si": "Si.upf"}
     assert plan.dft.method.kmesh_shifted
     assert not plan.dft.method.spin_polarized
-    assert plan.selection.initial_count == 36
+    assert plan.selection.initial_count == 23
     assert (plan.embedding.max_dft_atoms, plan.exploration.md_atoms) == (32, 16)
     assert plan.exploration.timestep_fs == 2.0
     assert 5.0 <= plan.training.settings.cutoff_a <= 5.5
@@ -102,13 +103,35 @@ def test_plans_can_be_carried_out(keys: dict[str, Any]) -> None:
     assert len(set(names)) == len(names)
     assert plan.exploration.md_atoms <= plan.embedding.max_dft_atoms, "labelled whole"
     assert set(plan.dft.method.pseudo_sha256) == set(plan.material.elements)
-    assert plan.dft.walltime_s > cost.label_cpu_s(
-        plan.material, plan.dft, plan.embedding.max_dft_atoms
-    )
-    radius = (plan.embedding.max_dft_atoms * facts.volume_per_atom_a3(plan.material)) ** (1 / 3) / 2
-    assert (
-        plan.embedding.core_radius_a + plan.embedding.buffer_a < radius
-    )  # the cutout fits into the largest cell
+    embedding = plan.embedding
+    assert plan.dft.walltime_s > cost.label_cpu_s(plan.material, plan.dft, embedding.largest_atoms)
+    size = embedding.cutout_atoms or MIN_CUTOUT_ATOMS
+    # Of a compact cell, the images of fcc: what is larger sees itself.
+    half_a = (math.sqrt(2) * size * facts.volume_per_atom_a3(plan.material)) ** (1 / 3) / 2
+    assert embedding.core_radius_a + embedding.buffer_a < half_a
+    assert embedding.core_radius_a + embedding.environment_a < half_a
+
+
+def test_cutouts_are_made_only_where_dft_affords_one_that_has_a_core() -> None:
+    """Silicon's 96 atoms take half an hour; a calculator that costs little affords them. A limit of
+    the user's is his.
+    """
+    plan, reasons = _derive(material="Si")
+    assert plan.embedding.cutout_atoms is None
+    assert plan.embedding.largest_atoms == plan.embedding.max_dft_atoms == 32
+    assert "no cutouts: they need 96 atoms" in reasons["embedding.max_dft_atoms"]
+    assert reasons["embedding.core_radius_a"] == "without effect: there are no cutouts"
+    assert "cutout_atoms" not in plan.model_dump(mode="json")["embedding"]
+    cheap = {"engine": "ase_calculator", "calculator": "ase.calculators.emt:EMT"}
+    plan, reasons = _derive(material="Al", dft=cheap)
+    assert (plan.embedding.max_dft_atoms, plan.embedding.cutout_atoms) == (32, 128)
+    assert "s of one core for a cutout" in reasons["embedding.cutout_atoms"]
+    assert plan == Plan.model_validate(plan.model_dump(mode="json"))
+    plan, _ = _derive(material="Si", dft={"max_atoms": 100})
+    assert plan.embedding.max_dft_atoms == plan.embedding.cutout_atoms == 100
+    plan, reasons = _derive(material="Si", dft={"max_atoms": 95})
+    assert plan.embedding.cutout_atoms is None
+    assert reasons["embedding.max_dft_atoms"].startswith("given; ")
 
 
 def test_light_atoms_and_heat_need_short_steps() -> None:
@@ -163,7 +186,7 @@ def test_goal_decides_on_the_melt() -> None:
 
     general = melts(material="Si")
     assert melts(material="Si", goal="crystal") == 0
-    assert melts(material="Si", goal="liquid", temperatures_k=1800) == 2 * general > 0
+    assert melts(material="Si", goal="liquid", temperatures_k=1800) > 4 * general > 0
 
 
 def _conditions(role: str, **keys: Any) -> list[Condition]:

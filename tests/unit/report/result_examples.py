@@ -22,6 +22,7 @@ from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.base.tasks import Outcome, Task, TaskSpec
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.engines import registry
 from mlip_autopipec.report.findings import Findings
 from mlip_autopipec.report.rows import ConditionRow, Cure, FailureRow, Screen
 from mlip_autopipec.report.timeline import TimelineRow
@@ -169,7 +170,7 @@ def campaign(root: Path, **changes: Any) -> Findings:
             )
         )
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("potential.yaml", "potential.yace", "potential.asi"):
+        for name in registry.trainer("linear").files():
             (folder / name).write_text(f"{name} of {folder.name}\n")
         write_json(folder / "metrics.json", found)
         write_json(

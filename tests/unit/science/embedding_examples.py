@@ -38,6 +38,7 @@ def cut_one(parent: Atoms, atom: int, **changes: Any) -> Cutout:
         "core_radius_a": 3.0,
         "buffer_a": 1.6,
         "environment_a": 3.0,
+        "min_atoms": 1,
     }
     found = cut(parent, one_hot(len(parent), atom), **(options | changes))
     assert len(found) == 1

@@ -11,8 +11,10 @@ from ase.build import bulk
 from ase.neighborlist import neighbor_list
 from embedding_examples import CRYSTALS, REPEATS, Graded, cut_one, one_hot
 
+from mlip_autopipec.science.cutout_rules import MIN_CUTOUT_ATOMS
 from mlip_autopipec.science.embedding import Skipped, cut, find_crystal, primitive_cell
-from mlip_autopipec.science.embedding.pieces import merge_overlaps, shortest_bond
+from mlip_autopipec.science.embedding.boxes import merge_overlaps
+from mlip_autopipec.science.embedding.pieces import shortest_bond
 from mlip_autopipec.science.embedding.seam import relax_seam
 from mlip_autopipec.science.embedding.supercells import cosets, shortest_vectors
 from mlip_autopipec.science.lattices import hermite_forms
@@ -114,21 +116,54 @@ def test_thermal_displacements_do_not_lose_or_double_atoms(name: str) -> None:
         assert len(set(cutout.parent_indices)) == len(cutout.atoms)
 
 
-def test_core_atoms_have_the_parents_neighbours_and_others_do_not() -> None:
+def test_core_and_environment_fit_into_half_the_distance_of_the_images() -> None:
+    """Atoms so near to the centre have the parent's neighbours atom for atom; the core ends where
+    they would see an image, however large a core was asked for.
+    """
     reference = CRYSTALS["diamond"]
-    parent = reference * (2, 2, 2)
+    parent = reference * (3, 3, 3)
     parent.rattle(0.1, seed=3)
-    cutout = cut_one(parent, 20, primitive=reference, core_radius_a=5.0, buffer_a=0.1)
+    cutout = cut_one(
+        parent, 20, primitive=reference, core_radius_a=5.0, buffer_a=2.0, max_atoms=96, min_atoms=96
+    )
+    assert cutout.kind == "crystal"
     assert cutout.parent_indices[cutout.centre] == 20
-    assert cutout.centre in cutout.core
-    far = cutout.atoms.get_distances(cutout.centre, range(32), mic=True)
-    assert set(np.flatnonzero(far < 3.0)) <= set(cutout.core)  # the centre and its four bonds
-    assert len(cutout.core) < 16
+    far = cutout.atoms.get_distances(cutout.centre, range(96), mic=True)
+    fits = cutout.checks["image_distance_a"] / 2 - 3.0
+    assert 2.6 < fits < 5.0
+    assert set(cutout.core) == set(np.flatnonzero(far <= fits))
     inside, outside = Shells(cutout.atoms, 3.0), Shells(parent, 3.0)
-    for atom in np.flatnonzero(far < 5.0):
-        here, there = inside.of(atom), outside.of(cutout.parent_indices[atom])
-        same = here.shape == there.shape and np.allclose(here, there, atol=0.05)
-        assert same == (atom in cutout.core)
+    for atom in cutout.core:
+        np.testing.assert_allclose(
+            inside.of(atom), outside.of(cutout.parent_indices[atom]), atol=0.05
+        )
+    alone = cut_one(parent, 20, primitive=reference)  # of 32 atoms
+    assert alone.core == (alone.centre,)
+
+
+@pytest.mark.parametrize("name", CRYSTALS)
+def test_a_cutout_has_96_atoms_or_is_not_made(name: str) -> None:
+    reference = CRYSTALS[name]
+    parent = reference * ((REPEATS[name] + 2,) * 3)
+    assert len(parent) > 96
+    sizes: dict[str, Any] = {"primitive": reference, "min_atoms": MIN_CUTOUT_ATOMS}
+    small = {"core_radius_a": 1.0, "buffer_a": 1.0, "environment_a": 1.0}
+    enough = cut_one(parent, 0, max_atoms=128, **sizes, **small)
+    assert 96 <= len(enough.atoms) <= 128
+    refused = cut(
+        parent,
+        one_hot(len(parent), 0),
+        gamma_select=2.0,
+        max_atoms=95,
+        core_radius_a=3.0,
+        buffer_a=1.6,
+        environment_a=3.0,
+        primitive=reference,
+    )
+    assert isinstance(refused[0], Skipped)
+    assert len(refused) == 1
+    assert "labelled in small whole cells instead" in refused[0].reason
+    assert "DFT affords 95" in refused[0].reason
 
 
 def test_environment_that_does_not_fit_is_refused_with_the_radius_that_does() -> None:
@@ -144,6 +179,7 @@ def test_environment_that_does_not_fit_is_refused_with_the_radius_that_does() ->
         buffer_a=1.6,
         environment_a=6.0,
         primitive=reference,
+        min_atoms=1,
     )
     assert isinstance(found[0], Skipped)
     assert "only out to 5." in found[0].reason  # between the third shell (4.5 Å) and the sixth
@@ -210,6 +246,7 @@ def test_neighbouring_grades_share_a_cutout_and_distant_ones_do_not() -> None:
         "buffer_a": 1.0,
         "environment_a": 3.5,
         "primitive": reference,
+        "min_atoms": 1,
     }
     gamma = one_hot(len(parent), 0, 9.0)
     gamma[bond] = 5.0

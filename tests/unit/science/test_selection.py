@@ -18,6 +18,7 @@ from mlip_autopipec.science.selection import (
     farthest_environments,
     farthest_points,
     nearest_distances,
+    numbers_per_second,
     principal_components,
     rows,
     select,
@@ -353,3 +354,32 @@ def test_every_method_keeps_families_within_their_share(method: str) -> None:
         <= 4
     )
     assert set(picked.reasons) == {{"clusters": "cluster"}.get(method, method), "random"}
+
+
+def test_information_is_weighed_by_what_it_costs() -> None:
+    """On a line: far and dear against near and cheap."""
+    points = np.array([[0.0], [1.0], [2.0], [3.0]])
+    known = np.array([[0.0]])
+    assert farthest_points(points, 1, known) == [3]
+    assert farthest_points(points, 1, known, worth=np.array([1.0, 1.0, 1.0, 0.6])) == [2]
+    assert farthest_points(points, 1, known, worth=np.array([1.0, 1.0, 1.0, 0.7])) == [3]
+    even = np.full(4, 0.2)
+    assert farthest_points(points, 3, known, worth=even) == farthest_points(points, 3, known)
+    dear = np.array([9.0, 1e-6, 1e-6, 1e-6])
+    assert farthest_points(points, 4, worth=dear, taken=[0]) == [3, 1, 2]  # none is picked twice
+    picked = select(
+        points,
+        2,
+        np.random.default_rng(0),
+        existing=known,
+        random_fraction=0.0,
+        worth=np.array([1.0, 1.0, 1.0, 0.6]),
+    )
+    assert picked.directed[0] == 2
+
+
+def test_small_cells_give_the_most_numbers_for_a_second() -> None:
+    worth = numbers_per_second([2, 4, 8, 16], [3.5, 9.0, 28.0, 52.0])  # silicon, measured
+    assert list(worth) == sorted(worth, reverse=True)
+    assert worth[1] == pytest.approx(19 / 9)
+    assert np.isfinite(numbers_per_second([1], [0.0])).all()

@@ -1,8 +1,8 @@
 """From the few lines of ``input.yaml`` to a whole plan, with the reason for each derived number.
 
-Every rule looks at the material, the goal and the seed alone: neither the machine's cores nor (from
-45 DFT calls on) the budget change what is calculated, so both may be raised later and the campaign
-goes on.
+Every rule looks at the material, the goal and the seed alone: neither the machine's cores nor a
+budget that pays for the first labels change what is calculated, so both may be raised later and the
+campaign goes on.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def derive(user: UserInput, *, cores: int) -> tuple[Plan, dict[str, str]]:
     dft = derive_dft(user, material, why)
     embedding = derive_embedding(material, dft, user.dft.max_atoms, why)
     validation = derive_validation(user, material, why)
-    selection = derive_selection(user, validation.calls, why)
+    selection = derive_selection(user, material, validation.calls, why)
     training = derive_training(user, material, why)
     plan = Plan(
         name=why.because(
@@ -47,7 +47,7 @@ def derive(user: UserInput, *, cores: int) -> tuple[Plan, dict[str, str]]:
             "seed", user.seed, f"{given(user, 'seed')}; every random choice follows from it"
         ),
         material=why.because("material", material, "atomic fractions of what was given"),
-        dft=with_walltime(material, dft, embedding.max_dft_atoms, why),
+        dft=with_walltime(material, dft, embedding.largest_atoms, why),
         generation=derive_generation(user, material, embedding, selection.initial_count, why),
         surrogate=derive_surrogate(user, material, why),
         selection=selection,

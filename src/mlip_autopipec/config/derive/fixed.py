@@ -42,7 +42,7 @@ FIXED: dict[str, str] = {
     "embedding.seam_force_ev_per_a": (
         "buffer atoms are relaxed until no force at the seam exceeds it"
     ),
-    "embedding.energy_weight": "the energy of a cutout belongs to its seam as well: forces only",
+    "embedding.energy_weight": "of a cutout with unphysical atoms; a calm one counts in full",
     "rules.exploration_share": (
         "of the wall time, for labels and MD; the rest: last fit, validation, report"
     ),

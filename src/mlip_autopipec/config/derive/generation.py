@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mlip_autopipec.base.errors import InputError
-from mlip_autopipec.config import facts
 from mlip_autopipec.config.derive.material import temperatures_k
+from mlip_autopipec.config.derive.melting import Melting, melting_of
 from mlip_autopipec.config.derive.reasons import Reasons
 from mlip_autopipec.config.input import UserInput
 from mlip_autopipec.config.plan import Embedding, Generation, Material, StrategyPlan
@@ -17,23 +17,39 @@ from mlip_autopipec.config.sections import StrategyInput
 from mlip_autopipec.science.generation import strategy
 from mlip_autopipec.science.generation.alloying import mixing_groups
 
-__all__ = ["Form", "default_generation", "derive_generation", "form_of", "scaled"]
+__all__ = [
+    "Form",
+    "atoms_and_dimers",
+    "default_generation",
+    "derive_generation",
+    "form_of",
+    "scaled",
+]
 
 Form = Literal["element", "compound", "solid_solution", "molecule"]
 
 # Candidates proposed for each one that is labelled: enough that farthest point sampling has a
 # choice.
 CANDIDATES_PER_LABEL = 7
-# Above this size MD with the surrogate costs more than a minute per family on one core.
-LARGEST_MD_CELL = 16
+# Atoms of the cells in which the surrogate runs MD: larger ones cost minutes of one core.
+MELT_CELL, CRYSTAL_MD_CELL = 16, 8
+# Two frames make a run of MD; of a molecule, whose steps are short, no more runs than that.
+MOST_THERMAL_FRAMES = 8
+# The heating that makes a melt begins so many times above: a small perfect crystal outlives its
+# melting point.
+SUPERHEATED = 1.5
+# Times the highest temperature asked.
+MARGIN = 1.2
+MELT_FRAMES = {"many": 24, "few": 2}
 # Dimers of each pair of elements, by the number of elements; of more, one. They are learned like
 # any label, and paid for like one.
 DIMERS_OF_A_PAIR = {1: 4, 2: 3, 3: 2}
 # Of the first labels, at most, where a budget leaves few.
-DIMERS_SHARE = 0.3
+DIMERS_SHARE = 0.34
 
 
 Size = Literal["small", "medium", "large", "none"]
+Options = dict[str, float | int | str | bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +120,6 @@ _DEFAULTS = (
         fewest=3,
     ),
     _Default(
-        "thermal",
-        "correlated motion at {temperatures}",
-        {"element": (0.12, "medium"), "compound": (0.08, "medium")},
-        fewest=4,
-    ),
-    _Default(
         "antisite",
         "unlike neighbours that change places: bonds between like atoms, which the crystal lacks",
         {"compound": (0.05, "medium")},
@@ -146,7 +156,7 @@ class _Sizes:
     large: int
     md: int
 
-    def option(self, size: Size) -> dict[str, float | int | str | bool]:
+    def option(self, size: Size) -> Options:
         return {} if size == "none" else {"max_atoms": getattr(self, size)}
 
 
@@ -165,26 +175,24 @@ def form_of(fractions: Mapping[str, float], kind: str = "crystal") -> Form:
 
 
 def default_generation(
-    material_kind: str,
     max_atoms: int,
     temperatures_k: Sequence[float],
     initial_count: int,
     form: Form = "element",
     elements: int = 1,
+    melting: Melting = ("few", 1500.0),
 ) -> tuple[Generation, dict[str, str]]:
     """Batches of strategies (one task each) and the reasons, by the plan's key.
 
-    ``material_kind``: ``metal``, ``semiconductor``, ``insulator`` ...; insulators are not melted
-    (their melts need temperatures and charges that a surrogate knows poorly) unless an asked
-    temperature exceeds 1500 K; molecules never.
     ``max_atoms``: largest cell that DFT may be asked for. ``initial_count``: labels of the first
     round. ``form``: of :func:`form_of`. ``elements``: how many there are.
+    ``melting``: how much liquid is wanted, and the melting point (K).
     """
-    total = max(40, CANDIDATES_PER_LABEL * initial_count)
-    sizes = _Sizes(*(max(2, min(n, max_atoms)) for n in (8, 16, 32, LARGEST_MD_CELL)))
-    forced = max(4, min(6, round(0.2 * initial_count)))
-    modes_k = _mode_temperatures_k(form, temperatures_k)
     free = atoms_and_dimers(form, elements, initial_count)
+    total = max(40, CANDIDATES_PER_LABEL * (initial_count - free))
+    sizes = _Sizes(*(max(2, min(n, max_atoms)) for n in (8, 16, 32, MELT_CELL)))
+    forced = max(4, min(6, math.ceil(0.3 * (initial_count - free))))
+    modes_k = _mode_temperatures_k(form, temperatures_k)
     ordered = [
         StrategyPlan(name="atoms_and_dimers", count=free),
         StrategyPlan(name="prototypes", count=forced),
@@ -198,8 +206,12 @@ def default_generation(
             options |= {"temperature_min_k": modes_k[0], "temperature_max_k": modes_k[1]}
         count = max(default.fewest, round(share * total))
         ordered.append(StrategyPlan(name=default.name, count=count, options=options))
-    disorder, why_disorder = _disorder(form, material_kind, temperatures_k, total, sizes)
+    thermal = _thermal(form, temperatures_k, sizes)
+    disorder, why_disorder = _disorder(form, melting, total, sizes)
+    # MD is what takes its time: where there is more of it than one core likes, on both.
+    (disorder if form in ("molecule", "solid_solution") else ordered).append(thermal)
     names = {item.name for item in ordered}
+    proposed = sum(item.count for item in (*ordered, *disorder))
     words = {
         "small": sizes.small,
         "medium": sizes.medium,
@@ -209,8 +221,8 @@ def default_generation(
     }
     reasons = {
         "generation.batches": (
-            f"about {CANDIDATES_PER_LABEL} candidates for each of the {initial_count} first labels"
-            f" of {_CALLED[form]}; two tasks of similar cost, so that they run side by side:"
+            f"{proposed} candidates for the {initial_count} first labels of {CALLED[form]}; two"
+            " tasks, side by side:"
             f" {_BATCHES[form]}"
         ),
         "generation.batches.atoms_and_dimers": (
@@ -227,13 +239,18 @@ def default_generation(
             for default in _DEFAULTS
             if default.name in names
         },
+        "generation.batches.thermal": (
+            f"correlated motion at {words['temperatures']}"
+            + (f" and {MARGIN:g} times the highest" if form != "molecule" else "")
+            + "; two frames of a run, 0.5 ps apart"
+        ),
         **{f"generation.batches.{name}": text for name, text in why_disorder.items()},
     }
     return Generation(batches=[ordered, disorder]), reasons
 
 
 _KEPT: dict[Form, str] = {"molecule": "relaxed conformers"}
-_CALLED: dict[Form, str] = {
+CALLED: dict[Form, str] = {
     "element": "an element",
     "compound": "a compound",
     "solid_solution": "a solid solution",
@@ -247,15 +264,16 @@ _BATCHES: dict[Form, str] = {
 }
 
 
-def atoms_and_dimers(form: Form, elements: int, initial_count: int) -> int:
+def atoms_and_dimers(form: Form, elements: int, initial_count: int | None = None) -> int:
     """How many labels the atoms and the dimers are: every element's atom, and as many dimers as
-    are worth their share of ``initial_count``. A molecule needs fewer of each pair, since its bonds
-    hold.
+    are worth their share of ``initial_count``, where that is limited. A molecule needs fewer of
+    each pair, since its bonds hold.
     """
     pairs = elements * (elements + 1) // 2
-    of_each = DIMERS_OF_A_PAIR.get(elements, 1) - (form == "molecule")
-    affordable = int(DIMERS_SHARE * initial_count - elements) // pairs
-    return elements + max(0, min(max(1, of_each), affordable)) * pairs
+    of_each = max(1, DIMERS_OF_A_PAIR.get(elements, 1) - (form == "molecule"))
+    if initial_count is not None:
+        of_each = min(of_each, max(0, int(DIMERS_SHARE * initial_count - elements) // pairs))
+    return elements + of_each * pairs
 
 
 def scaled(generation: Generation, candidates: int) -> Generation:
@@ -281,48 +299,44 @@ def _mode_temperatures_k(form: Form, temperatures_k: Sequence[float]) -> tuple[f
     return (0.5 * lowest, 2.0 * highest) if form == "molecule" else (min(100.0, lowest), lowest)
 
 
+def _thermal(form: Form, temperatures_k: Sequence[float], sizes: _Sizes) -> StrategyPlan:
+    """Two frames at each temperature and, of a solid, somewhat above the highest."""
+    highest = max(temperatures_k, default=300.0)
+    options: Options = {}
+    if form != "molecule":
+        size = sizes.medium if form == "solid_solution" else min(CRYSTAL_MD_CELL, sizes.medium)
+        options = {"max_atoms": size, "hottest_k": round(MARGIN * highest, 1)}
+    count = 2 * (len(temperatures_k) + (form != "molecule"))
+    return StrategyPlan(
+        name="thermal", count=max(4, min(MOST_THERMAL_FRAMES, count)), options=options
+    )
+
+
 def _disorder(
-    form: Form, material_kind: str, temperatures_k: Sequence[float], total: int, sizes: _Sizes
+    form: Form, melting: Melting, total: int, sizes: _Sizes
 ) -> tuple[list[StrategyPlan], dict[str, str]]:
     """The second batch and the reasons for it."""
     if form == "molecule":
-        moving = [
-            StrategyPlan(name="thermal", count=max(4, round(0.15 * total))),
-            StrategyPlan(name="molecule_pair", count=max(4, round(0.12 * total))),
-        ]
-        moved = ", ".join(f"{t:g} K" for t in temperatures_k)
-        return moving, {
-            "thermal": f"correlated motion at {moved}",
+        pairs = StrategyPlan(name="molecule_pair", count=max(4, round(0.12 * total)))
+        return [pairs], {
             "molecule_pair": "two molecules near each other: the forces between them",
             "melt_quench": "left out: a molecule in empty space does not melt",
         }
-    melts = material_kind != "insulator" or max(temperatures_k, default=0.0) > 1500
-    share = 0.34 if form == "element" else 0.30
-    if melts:
-        melt = StrategyPlan(
-            name="melt_quench", count=round(share * total), options={"max_atoms": sizes.md}
+    melts, melting_k = melting
+    if melts != "none":
+        count = MELT_FRAMES[melts]
+        options: Options = {"max_atoms": sizes.md, "melt_k": round(SUPERHEATED * melting_k, -2)}
+        reason = (
+            f"liquid, undercooled and amorphous frames of {sizes.md // 2} and {sizes.md} atoms"
+            if melts == "many"
+            else f"two frames of a liquid: a solid far below its melting, about {melting_k:.0f} K,"
+            " has little use for more"
         )
-        extra = [
-            StrategyPlan(
-                name="thermal", count=max(4, round(0.08 * total)), options={"max_atoms": sizes.md}
-            )
-        ]
-        reason = f"liquid, undercooled and amorphous frames of {sizes.md} and {sizes.md // 2} atoms"
-        alloy = form == "solid_solution"
-        return [melt, *(extra if alloy else [])], {
-            "melt_quench": reason,
-            **(
-                {"thermal": "correlated motion at " + ", ".join(f"{t:g} K" for t in temperatures_k)}
-                if alloy
-                else {}
-            ),
+        return [StrategyPlan(name="melt_quench", count=count, options=options)], {
+            "melt_quench": reason
         }
     # The same task count without a melt: larger amplitudes stand in for disorder.
-    options: dict[str, float | int | str | bool] = {
-        "max_atoms": sizes.medium,
-        "sigma_min_a": 0.1,
-        "sigma_max_a": 0.3,
-    }
+    options = {"max_atoms": sizes.medium, "sigma_min_a": 0.1, "sigma_max_a": 0.3}
     return [StrategyPlan(name="rattle", count=round(0.24 * total), options=options)], {
         "melt_quench": (
             "left out: no temperature asked for is near the melting of an insulator, or only the"
@@ -334,30 +348,15 @@ def _disorder(
 def derive_generation(
     user: UserInput, material: Material, embedding: Embedding, count: int, why: Reasons
 ) -> Generation:
-    """The default strategies; the goal ``crystal`` leaves the melt out, ``liquid`` doubles it."""
-    kind: str = facts.kind_of(material)
+    """The default strategies for what was asked, and the user's own."""
     temperatures = temperatures_k(user)
-    if user.goal == "crystal":
-        kind, temperatures = (
-            "insulator",
-            [min(t, 1500.0) for t in temperatures],
-        )  # the set without a melt
     form = form_of(material.fractions, material.kind)
+    melting = melting_of(user.goal, material, temperatures)
     generation, reasons = default_generation(
-        kind, embedding.max_dft_atoms, temperatures, count, form, len(material.elements)
+        embedding.max_dft_atoms, temperatures, count, form, len(material.elements), melting
     )
     if user.goal == "crystal" and form != "molecule":
         reasons["generation.batches.melt_quench"] = "left out: the goal is the crystal"
-    if user.goal == "liquid":
-        generation = Generation(
-            batches=[
-                [
-                    s.model_copy(update={"count": 2 * s.count}) if s.name == "melt_quench" else s
-                    for s in batch
-                ]
-                for batch in generation.batches
-            ]
-        )
     present = {strategy.name for batch in generation.batches for strategy in batch}
     if user.strategies:
         generation, given = _with_given(generation, user.strategies)

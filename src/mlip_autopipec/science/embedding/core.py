@@ -13,7 +13,7 @@ from ase.neighborlist import neighbor_list
 
 from mlip_autopipec.science.embedding.model import FloatArray, IntArray, Piece
 
-__all__ = ["Local", "Surroundings", "agreement", "evaluate", "exact_radii", "near_centre"]
+__all__ = ["Local", "Surroundings", "differences", "evaluate", "exact_radii", "near_centre"]
 
 # Atoms of one element this near each other are the same neighbour.
 POSITION_TOLERANCE_A = 0.05
@@ -103,15 +103,13 @@ def evaluate(atoms: Atoms, calculator: Calculator) -> Local:
     return Local(np.array(results["forces"], dtype=float), energies, gamma)
 
 
-def agreement(inside: Local, outside: Local) -> FloatArray:
-    """Largest relative difference, per atom, of local energy and gamma between cutout and parent.
+def differences(inside: Local, outside: Local) -> tuple[FloatArray, FloatArray]:
+    """How far each atom of the cutout is from the same atom of the parent, by the potential: local
+    energy (n,) eV, zeros where it gives none, and force (n,) eV/Å, the length of the vector.
 
-    Energies are compared against the parent's own local energy (at least 1 eV), grades against the
-    parent's grade (at least 1: below it the potential interpolates and the value has no meaning for
-    selection). Zeros when the potential gives neither.
+    The energy of the isolated atom drops out: the same atom stands on both sides.
     """
-    worst = np.zeros(len(inside.forces))
-    for here, there in ((inside.energies, outside.energies), (inside.gamma, outside.gamma)):
-        if here is not None and there is not None:
-            worst = np.maximum(worst, np.abs(here - there) / np.maximum(np.abs(there), 1.0))
-    return worst
+    forces = np.linalg.norm(inside.forces - outside.forces, axis=1)
+    if inside.energies is None or outside.energies is None:
+        return np.zeros(len(forces)), forces
+    return np.abs(inside.energies - outside.energies), forces

@@ -8,32 +8,22 @@ the large cell.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from mlip_autopipec.science.embedding.core import (
-    POSITION_TOLERANCE_A,
-    Local,
-    Surroundings,
-    agreement,
-    evaluate,
-    exact_radii,
-    near_centre,
-)
-from mlip_autopipec.science.embedding.lattice import Crystal, find_crystal
-from mlip_autopipec.science.embedding.model import Cutout, FloatArray, IntArray, Piece, Skipped
-from mlip_autopipec.science.embedding.pieces import box_piece, crystal_pieces
-from mlip_autopipec.science.embedding.seam import Seam, relax_seam
+from mlip_autopipec.science.cutout_rules import MIN_CUTOUT_ATOMS
+from mlip_autopipec.science.embedding.embedder import Embedder, Limits
+from mlip_autopipec.science.embedding.model import Cutout, FloatArray, Skipped
+from mlip_autopipec.science.embedding.screen import ForceErrors
 
-__all__ = ["cut"]
+__all__ = ["ENERGY_TOLERANCE_EV", "FORCE_TOLERANCE_EV_PER_A", "TOO_SMALL", "cut"]
 
-# Largest relative difference of local energy or gamma at which an atom of the cutout is still the
-# parent's.
-_TOLERANCE = 0.05
+#: Of an atom's energy between cutout and parent, by the current potential.
+ENERGY_TOLERANCE_EV = 0.02
+#: Of the length of an atom's force vector.
+FORCE_TOLERANCE_EV_PER_A = 0.1
+TOO_SMALL = "labelled in small whole cells instead"
 
 
 def cut(
@@ -49,18 +39,29 @@ def cut(
     calculator: Calculator | None = None,
     primitive: Atoms | None = None,
     max_cutouts: int = 4,
+    min_atoms: int = MIN_CUTOUT_ATOMS,
+    force_errors: ForceErrors | None = None,
+    max_force_error_ev_per_a: float = 0.0,
+    energy_tolerance_ev: float = ENERGY_TOLERANCE_EV,
+    force_tolerance_ev_per_a: float = FORCE_TOLERANCE_EV_PER_A,
 ) -> list[Cutout | Skipped]:
-    """Cells of at most ``max_atoms`` around the atoms of ``parent`` with ``gamma`` (n,) above
-    ``gamma_select``.
+    """Cells of ``min_atoms`` to ``max_atoms`` around the atoms of ``parent`` with ``gamma`` (n,)
+    above ``gamma_select``: an extrapolation grade, or a predicted error and its target.
 
     A parent that is small enough comes back whole and unmasked. Otherwise one cutout per cluster of
-    extrapolating atoms, largest grade first, ``max_cutouts`` at most. Core atoms lie within
-    ``core_radius_a`` of the centre and have the parent's neighbours atom for atom out to
-    ``environment_a``; the faces are ``core_radius_a + buffer_a`` from the centre where
-    ``max_atoms`` allows. ``calculator``: the current potential, for the seam and the check (without
-    it both are left out, and the checks say so). ``primitive``: any cell of the crystal the parent
-    is a supercell of; without it, or when the parent is no crystal any more, a box along the
-    parent's axes is cut.
+    unknown atoms, largest grade first, ``max_cutouts`` at most; none where ``max_atoms`` is below
+    ``min_atoms``. Core atoms lie within ``core_radius_a`` of the centre, core and environment
+    together within half the distance of the images, and have the parent's neighbours atom for atom
+    out to ``environment_a``; the faces are ``core_radius_a + buffer_a`` from the centre where
+    ``max_atoms`` allows.
+
+    ``calculator``: the current potential, for the seam and the check: core atoms keep the parent's
+    energy within ``energy_tolerance_ev`` and its force within ``force_tolerance_ev_per_a``. Buffer
+    atoms beyond the screen (distances, forces, and ``force_errors`` above the parent's own largest
+    and ``max_force_error_ev_per_a``) are named unphysical. Without a calculator all of this is left
+    out, the checks say so, and the whole buffer counts as unphysical. ``primitive``: any cell of
+    the crystal the parent is a supercell of; without it, when the parent is no crystal any more, or
+    when no piece of the crystal passes, a box along the parent's axes is cut.
     """
     grades = np.asarray(gamma, dtype=float).reshape(-1)
     if len(grades) != len(parent):
@@ -70,12 +71,27 @@ def cut(
     parent = _periodic(parent)
     if len(parent) <= max_atoms:
         return [_whole(parent, grades)]
-    limits = _Limits(max_atoms, core_radius_a, buffer_a, environment_a, seam_force_ev_per_a)
-    embedder = _Embedder(parent, limits, calculator=calculator, primitive=primitive)
-    found: list[Cutout | Skipped] = []
     waiting = [
         int(i) for i in np.lexsort((np.arange(len(grades)), -grades)) if grades[i] > gamma_select
     ]
+    if max_atoms < min_atoms:
+        reason = f"{TOO_SMALL}: a cutout needs {min_atoms} atoms, DFT affords {max_atoms}"
+        return [Skipped(reason, waiting[0], float(grades[waiting[0]]))]
+    limits = Limits(
+        min_atoms,
+        max_atoms,
+        core_radius_a,
+        buffer_a,
+        environment_a,
+        seam_force_ev_per_a,
+        energy_tolerance_ev,
+        force_tolerance_ev_per_a,
+        max_force_error_ev_per_a,
+    )
+    embedder = Embedder(
+        parent, limits, calculator=calculator, primitive=primitive, force_errors=force_errors
+    )
+    found: list[Cutout | Skipped] = []
     while waiting and len(found) < max_cutouts:
         centre = waiting.pop(0)
         answer = embedder.embed(centre, float(grades[centre]))
@@ -104,146 +120,3 @@ def _periodic(parent: Atoms) -> Atoms:
 def _whole(parent: Atoms, gamma: FloatArray) -> Cutout:
     everyone = tuple(range(len(parent)))
     return Cutout(parent, everyone, everyone, int(gamma.argmax()), "whole", float(gamma.max()))
-
-
-@dataclass(frozen=True)
-class _Limits:
-    """The numbers of the plan's embedding section."""
-
-    max_atoms: int
-    core_radius_a: float
-    buffer_a: float
-    environment_a: float
-    seam_force_ev_per_a: float
-
-
-class _Embedder:
-    """What all cutouts of one parent share: its lattice sites, its surroundings, the potential's
-    view of it.
-    """
-
-    def __init__(
-        self,
-        parent: Atoms,
-        limits: _Limits,
-        *,
-        calculator: Calculator | None,
-        primitive: Atoms | None,
-    ) -> None:
-        self.parent, self.calculator = parent, calculator
-        self.max_atoms, self.core_radius_a = limits.max_atoms, limits.core_radius_a
-        self.environment_a = limits.environment_a
-        self.image_distance_a = 2 * (limits.core_radius_a + limits.buffer_a)
-        bulk = bool(np.all(parent.pbc))
-        self.crystal: Crystal | None = (
-            find_crystal(parent, primitive) if primitive is not None and bulk else None
-        )
-        self.primitive = primitive
-        self.outside = Surroundings(parent, limits.environment_a + POSITION_TOLERANCE_A)
-        self.local: Local | None = None if calculator is None else evaluate(parent, calculator)
-        # A hot parent has large forces of its own: the seam need not be calmer than the parent is.
-        own = 0.0 if self.local is None else float(np.linalg.norm(self.local.forces, axis=1).max())
-        self.seam_force_ev_per_a = max(limits.seam_force_ev_per_a, own)
-
-    def embed(self, centre: int, gamma: float) -> Cutout | Skipped:
-        """The first piece that passes all checks, from small to large; else why the last one did
-        not.
-        """
-        reason = "no cell within the atom limit"
-        if not np.all(self.parent.pbc):
-            return Skipped("the parent is not periodic in three directions", centre, gamma)
-        for piece in self._pieces(centre):
-            answer = self._finish(piece, gamma)
-            if isinstance(answer, Cutout):
-                return answer
-            reason = answer
-        return Skipped(reason, centre, gamma)
-
-    def _pieces(self, centre: int) -> Iterator[Piece]:
-        if self.crystal is not None:
-            yield from crystal_pieces(
-                self.parent,
-                self.crystal,
-                centre,
-                max_atoms=self.max_atoms,
-                image_distance_a=self.image_distance_a,
-            )
-            return
-        for distance in (self.image_distance_a, 2 * self.image_distance_a):
-            yield box_piece(
-                self.parent, centre, max_atoms=self.max_atoms, image_distance_a=distance
-            )
-
-    def _finish(self, piece: Piece, gamma: float) -> Cutout | str:
-        radii = self._radii(piece)
-        if radii[piece.centre] < self.environment_a:
-            return (
-                f"the centre sees the parent's neighbours only out to {radii[piece.centre]:.2f} Å "
-                f"of {self.environment_a:g} Å in the {len(piece.atoms)}-atom cell"
-            )
-        core = self._core(piece, radii)
-        checks = {
-            **piece.notes,
-            "image_distance_a": piece.image_distance_a,
-            "checked_by_potential": self.calculator is not None,
-        }
-        if self.calculator is not None and self.local is not None:
-            seam = self._seam(piece, core)
-            if seam.force_after_ev_per_a > self.seam_force_ev_per_a:
-                return (
-                    f"seam force {seam.force_after_ev_per_a:.2f} eV/Å above"
-                    f" {self.seam_force_ev_per_a:.2f} eV/Å after {seam.steps} steps"
-                )
-            piece = replace(piece, atoms=seam.atoms)
-            core = core[np.isin(core, self._core(piece, self._radii(piece)))]
-            if piece.centre not in core:
-                return f"relaxing the seam reached the centre in the {len(piece.atoms)}-atom cell"
-            differences = agreement(
-                evaluate(piece.atoms, self.calculator), self.local.take(piece.parent)
-            )
-            checks |= {
-                "seam_force_before_ev_per_a": seam.force_before_ev_per_a,
-                "seam_force_ev_per_a": seam.force_after_ev_per_a,
-                "seam_moved_a": seam.moved_a,
-                "centre_difference": float(differences[piece.centre]),
-            }
-            if differences[piece.centre] > _TOLERANCE:
-                return (
-                    "local energy or gamma of the centre differs by"
-                    f" {100 * differences[piece.centre]:.0f} % from the parent in the"
-                    f" {len(piece.atoms)}-atom cell"
-                )
-            # Atoms that the potential can tell apart from the parent's go to the buffer.
-            checks["demoted"] = int((differences[core] > _TOLERANCE).sum())
-            core = core[differences[core] <= _TOLERANCE]
-            checks["core_difference"] = float(differences[core].max())
-        return Cutout(
-            piece.atoms,
-            tuple(sorted(int(i) for i in core)),
-            tuple(int(i) for i in piece.parent),
-            piece.centre,
-            piece.kind,
-            gamma,
-            checks,
-        )
-
-    def _radii(self, piece: Piece) -> FloatArray:
-        inside = Surroundings(piece.atoms, self.environment_a + POSITION_TOLERANCE_A)
-        return exact_radii(piece, inside, self.outside, self.environment_a)
-
-    def _core(self, piece: Piece, radii: FloatArray) -> IntArray:
-        near = near_centre(piece, self.core_radius_a)
-        core: IntArray = near[radii[near] >= self.environment_a]
-        return core
-
-    def _seam(self, piece: Piece, core: IntArray) -> Seam:
-        """Relax what no core atom sees within its environment."""
-        assert self.calculator is not None
-        everyone = np.arange(len(piece.atoms))
-        seen = [
-            piece.atoms.get_distances(int(i), everyone, mic=True) <= self.environment_a
-            for i in core
-        ]
-        fixed = np.flatnonzero(np.any(seen, axis=0))
-        buffer = np.setdiff1d(everyone, core)
-        return relax_seam(piece.atoms, fixed, buffer, self.calculator, self.seam_force_ev_per_a)

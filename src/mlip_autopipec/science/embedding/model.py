@@ -39,12 +39,14 @@ class Piece:
 class Cutout:
     """A cell to be labelled.
 
-    ``core``: indices of the atoms whose forces may be learned (all of them when ``kind`` is
-    ``whole``).
+    ``core``: indices of the atoms that see what they saw in the parent (all of them when ``kind``
+    is ``whole``).
+    ``unphysical``: indices of the buffer atoms that the screen refused: what DFT says of them is
+    not worth learning.
     ``parent_indices``: for each atom of ``atoms`` its index in the parent. ``centre``: index in
     ``atoms``.
     ``gamma``: largest extrapolation grade of the cluster this cutout serves.
-    ``checks``: what was measured (radii in Å, forces in eV/Å, relative differences).
+    ``checks``: what was measured (radii in Å, forces in eV/Å, energies in eV).
     """
 
     atoms: Atoms
@@ -54,11 +56,22 @@ class Cutout:
     kind: Kind
     gamma: float
     checks: Json = field(default_factory=dict)
+    unphysical: tuple[int, ...] = ()
 
     @property
     def masked(self) -> bool:
         """Whether some forces of this cell must not be learned."""
-        return len(self.core) < len(self.atoms)
+        return bool(self.unphysical)
+
+    @property
+    def learned(self) -> tuple[int, ...] | None:
+        """Indices of the atoms whose forces are learned; None where every atom counts, and with
+        them energy and stress: DFT of a calm periodic cell is exact, core or not.
+        """
+        if not self.unphysical:
+            return None
+        refused = set(self.unphysical)
+        return tuple(i for i in range(len(self.atoms)) if i not in refused)
 
 
 @dataclass(frozen=True)

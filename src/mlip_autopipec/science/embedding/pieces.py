@@ -1,13 +1,9 @@
-"""Periodic pieces of a parent: supercells of its own lattice (crystal), or a box along its axes
-(liquid, glass).
-"""
+"""Periodic pieces of a crystal: supercells of its own lattice around an atom."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from functools import reduce
-from math import gcd
 
 import numpy as np
 from ase import Atoms
@@ -16,14 +12,9 @@ from ase.neighborlist import neighbor_list
 from mlip_autopipec.science.embedding.lattice import Crystal, fold
 from mlip_autopipec.science.embedding.model import FloatArray, IntArray, Piece
 from mlip_autopipec.science.embedding.supercells import best_supercells, cosets
-from mlip_autopipec.science.lattices import separation_a
 
-__all__ = ["MERGE_FACTOR", "box_piece", "crystal_pieces", "merge_overlaps", "shortest_bond"]
+__all__ = ["copy_moments", "crystal_pieces", "shortest_bond"]
 
-# Of the shortest bond: atoms nearer across the faces of a box are one atom cut twice.
-MERGE_FACTOR = 0.8
-# A parent with a larger formula (an alloy, a cell with a defect) is left as it was cut.
-_MAX_FORMULA_ATOMS = 10
 _Occupants = dict[
     tuple[int, ...], list[int]
 ]  # folded cell and basis index of a site -> atoms of the parent on it
@@ -44,26 +35,32 @@ def shortest_bond(atoms: Atoms) -> float:
 
 
 def crystal_pieces(
-    parent: Atoms, crystal: Crystal, centre: int, *, max_atoms: int, image_distance_a: float
+    parent: Atoms,
+    crystal: Crystal,
+    centre: int,
+    *,
+    max_atoms: int,
+    image_distance_a: float,
+    min_atoms: int = 1,
 ) -> Iterator[Piece]:
-    """Supercells around an atom of a crystal, the one to try first first.
+    """Supercells of ``min_atoms`` to ``max_atoms`` sites around an atom of a crystal, the one to
+    try first first.
 
     Of each class of equivalent sites the one nearest to the centre site is taken (Wigner-Seitz cell
     of the cutout lattice), with whatever sits on it: the surroundings are the parent's out to half
     the image distance.
     """
     max_index = max_atoms // len(crystal.basis)
-    if max_index < 1:
+    min_index = -(-min_atoms // len(crystal.basis))
+    if max_index < max(1, min_index):
         return
     occupants: _Occupants = {}
     for atom, key in enumerate(
         np.column_stack([fold(crystal.cells, crystal.multiple), crystal.sites])
     ):
         occupants.setdefault(tuple(key.tolist()), []).append(atom)
-    for supercell in best_supercells(crystal.vectors, max_index, image_distance_a):
-        piece = _wigner_seitz(parent, crystal, centre, supercell, occupants)
-        if len(piece.atoms) <= max_atoms:
-            yield piece
+    for supercell in best_supercells(crystal.vectors, max_index, image_distance_a, min_index):
+        yield _wigner_seitz(parent, crystal, centre, supercell, occupants)
 
 
 def _wigner_seitz(
@@ -95,7 +92,7 @@ def _wigner_seitz(
     atoms = Atoms(
         numbers=parent.numbers[indices], positions=np.array(positions), cell=cell, pbc=True
     )
-    _copy_moments(parent, atoms, indices)
+    copy_moments(parent, atoms, indices)
     atoms.translate(0.5 * cell.sum(axis=0) - atoms.positions[middle])
     atoms.wrap()
     notes = {"supercell": multiple.tolist(), "displacement_rms_a": crystal.rms_a}
@@ -117,90 +114,6 @@ def _nearest_images(
     return nearest
 
 
-def _copy_moments(parent: Atoms, atoms: Atoms, indices: list[int]) -> None:
+def copy_moments(parent: Atoms, atoms: Atoms, indices: list[int]) -> None:
     if parent.has("initial_magmoms"):
         atoms.set_initial_magnetic_moments(parent.get_initial_magnetic_moments()[indices])
-
-
-def box_piece(parent: Atoms, centre: int, *, max_atoms: int, image_distance_a: float) -> Piece:
-    """A parallelepiped along the parent's axes around an atom.
-
-    Its perpendicular widths are ``image_distance_a`` where the atom limit allows, else as equal as
-    the limit allows; never wider than the parent. Overlapping atoms of opposite faces are merged,
-    whole formula units are kept.
-    """
-    cell = parent.cell.array
-    widths = abs(parent.cell.volume) / np.linalg.norm(
-        np.cross(np.roll(cell, -1, 0), np.roll(cell, -2, 0)), axis=1
-    )
-    scaled = parent.get_scaled_positions(wrap=False)
-    relative = scaled - scaled[centre]
-    relative -= np.round(relative)
-    target = image_distance_a
-    while True:
-        fractions = np.minimum(1.0, target / widths)
-        # A face that cuts the parent's whole length keeps every atom there: no seam in this
-        # direction.
-        inside = np.all((np.abs(relative) < fractions / 2) | (fractions == 1.0), axis=1)
-        if inside.sum() <= max_atoms or target < 2.0:
-            break
-        target *= 0.99
-    indices = np.flatnonzero(inside)
-    atoms = Atoms(
-        numbers=parent.numbers[indices],
-        positions=relative[indices] @ cell + 0.5 * (fractions[:, None] * cell).sum(axis=0),
-        cell=fractions[:, None] * cell,
-        pbc=True,
-    )
-    _copy_moments(parent, atoms, indices.tolist())
-    middle = int(np.flatnonzero(indices == centre)[0])
-    kept, merged = merge_overlaps(atoms, middle, MERGE_FACTOR * shortest_bond(parent))
-    kept, dropped = _whole_formula_units(atoms, kept, middle, parent)
-    piece = atoms[kept]
-    piece.wrap()
-    distance = separation_a(piece.cell.array)
-    notes = {"merged": merged, "dropped_for_stoichiometry": dropped}
-    return Piece(piece, indices[kept], kept.index(middle), "box", distance, notes)
-
-
-def merge_overlaps(atoms: Atoms, centre: int, distance_a: float) -> tuple[list[int], int]:
-    """Atoms left when each pair closer than ``distance_a`` became one (the one nearer to the centre
-    stays).
-    """
-    pairs_i, pairs_j = neighbor_list("ij", atoms, distance_a)
-    far = _distance_to(atoms, centre)
-    gone: set[int] = set()
-    order = np.lexsort((pairs_j, pairs_i, far[pairs_i] + far[pairs_j]))
-    for i, j in zip(pairs_i[order], pairs_j[order], strict=True):
-        if i < j and i not in gone and j not in gone:
-            gone.add(int(j if far[j] >= far[i] else i))
-    return [i for i in range(len(atoms)) if i not in gone], len(gone)
-
-
-def _distance_to(atoms: Atoms, centre: int) -> FloatArray:
-    return np.asarray(atoms.get_distances(centre, np.arange(len(atoms)), mic=True))
-
-
-def _whole_formula_units(
-    atoms: Atoms, kept: list[int], centre: int, parent: Atoms
-) -> tuple[list[int], int]:
-    """Drop atoms, farthest first, until the species stand in the parent's ratio (compounds with a
-    small formula).
-
-    A parent whose smallest formula has more than ten atoms (an alloy, a cell with a defect) is left
-    as it was cut.
-    """
-    species, counts = np.unique(parent.numbers, return_counts=True)
-    formula = counts // reduce(gcd, counts.tolist())
-    if len(species) == 1 or formula.sum() > _MAX_FORMULA_ATOMS:
-        return kept, 0
-    have = np.array([(atoms.numbers[kept] == number).sum() for number in species])
-    surplus = have - formula * int((have // formula).min())
-    far = _distance_to(atoms, centre)
-    gone: set[int] = set()
-    for number, excess in zip(species, surplus, strict=True):
-        mine = sorted(
-            (i for i in kept if atoms.numbers[i] == number and i != centre), key=lambda i: -far[i]
-        )
-        gone.update(mine[: int(excess)])
-    return [i for i in kept if i not in gone], len(gone)

@@ -11,7 +11,7 @@ from ase.md.langevin import Langevin
 
 from mlip_autopipec.science.lattices import bare
 
-__all__ = ["Run", "timestep_fs"]
+__all__ = ["Run", "steps_in", "timestep_fs"]
 
 # Langevin: 50 fs, so that a short run reaches its temperature.
 FRICTION_PER_FS = 0.02
@@ -23,6 +23,11 @@ def timestep_fs(atoms: Atoms) -> float:
     if lightest < 3:
         return 0.5
     return 1.0 if lightest < 18 else 2.0
+
+
+def steps_in(atoms: Atoms, time_ps: float) -> int:
+    """Steps of :func:`timestep_fs` in that time, at least one."""
+    return max(1, round(1000 * time_ps / timestep_fs(atoms)))
 
 
 class Run:

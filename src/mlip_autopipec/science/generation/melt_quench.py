@@ -19,7 +19,7 @@ from mlip_autopipec.science.generation.context import (
     rattled,
     supercell,
 )
-from mlip_autopipec.science.generation.dynamics import Run
+from mlip_autopipec.science.generation.dynamics import Run, steps_in
 
 __all__ = ["generate", "lindemann_ratio"]
 
@@ -42,26 +42,32 @@ MAX_HEATING_BLOCKS = 10
 # Above this a surrogate made for solids knows nothing.
 MAX_TEMPERATURE_K = 8000.0
 # After a change of temperature or volume, before frames are taken.
-SETTLING_STEPS = 20
+SETTLING_STEPS = 25
+# Of one temperature and volume: more would resemble each other.
+FRAMES_PER_SEGMENT = 2
+# Between frames: at these temperatures an atom moves about half a bond.
+APART_PS = 0.1
 
 
-@needs_surrogate(evaluations=20, in_runs=True)
+@needs_surrogate(evaluations=80, in_runs=True)
 def generate(
     context: Context,
     count: int,
     rng: np.random.Generator,
     *,
     max_atoms: int = 16,
-    every_steps: int = 12,
+    every_steps: int = 0,
     melt_k: float = 0.0,
     volume_min: float = -0.12,
     volume_max: float = 0.08,
     **_: object,
 ) -> list[Candidate]:
-    """Frames of two runs of the lowest start: cells of ``max_atoms`` and of half as many.
+    """Frames of runs of the lowest start, in cells of half of ``max_atoms`` and of all in turn.
 
     ``melt_k``: temperature of the first heating block; 0: three times the highest asked one, at
-    least 2500 K. Segments of one temperature and volume are groups; ``parameters`` hold stage,
+    least 2500 K. ``every_steps`` 0: 0.1 ps. Two frames at most come from a segment of one
+    temperature and volume, which is a group; a run ends with its last frame, so that few frames
+    are liquid ones, and more are of all stages. ``parameters`` hold stage,
     temperature, volume change and ``melted``, False where even the hottest block left the atoms on
     their sites (or the surrogate gave up). Raises ValueError without a calculator.
     """
@@ -71,12 +77,10 @@ def generate(
         return []  # a molecule in empty space does not melt
     hot = melt_k or max(3 * max(context.temperatures_k, default=0.0), 2500.0)
     largest = min(max_atoms, context.max_atoms)
-    sizes = [largest, max(2, largest // 2)]
-    shares = [count - count // 3, count // 3]
-    expected = (
-        len(sizes) * (4 * HEATING_BLOCK_STEPS + len(SEGMENTS) * SETTLING_STEPS)
-        + count * every_steps
-    )
+    every_steps = every_steps or steps_in(context.starts[0].atoms, APART_PS)
+    of_a_run = FRAMES_PER_SEGMENT * len(SEGMENTS)
+    shares = [min(of_a_run, count - first) for first in range(0, count, of_a_run)]
+    expected = len(shares) * 4 * HEATING_BLOCK_STEPS + count * (every_steps + SETTLING_STEPS)
     done = 0
 
     def told(steps: int) -> None:
@@ -85,20 +89,18 @@ def generate(
         context.progress(min(done / expected, 1.0))
 
     made: list[Candidate] = []
-    for index, (size, share) in enumerate(zip(sizes, shares, strict=True)):
-        if share:
-            span = (volume_min, volume_max)
-            made += _one_run(
-                context,
-                index=index,
-                size=size,
-                count=share,
-                hot_k=hot,
-                every_steps=every_steps,
-                volume_range=span,
-                rng=rng,
-                told=told,
-            )
+    for index, share in enumerate(shares):
+        made += _one_run(
+            context,
+            index=index,
+            size=largest if index % 2 else max(2, largest // 2),
+            count=share,
+            hot_k=hot,
+            every_steps=every_steps,
+            volume_range=(volume_min, volume_max),
+            rng=rng,
+            told=told,
+        )
     return made
 
 
@@ -120,11 +122,11 @@ def _one_run(
     hot_k, melted = _melt(
         run, crystal.positions, _neighbour_distance(crystal.get_volume(), len(crystal)), hot_k, told
     )
-    shares = [
-        count // len(SEGMENTS) + (number < count % len(SEGMENTS)) for number in range(len(SEGMENTS))
-    ]
     made: list[Candidate] = []
-    for number, ((stage, fraction), share) in enumerate(zip(SEGMENTS, shares, strict=True)):
+    for number, (stage, fraction) in enumerate(SEGMENTS):
+        share = -(-(count - len(made)) // (len(SEGMENTS) - number))
+        if share <= 0:
+            break
         change = float(rng.uniform(*volume_range))
         run.atoms.set_cell(crystal.cell.array * (1 + change) ** (1 / 3), scale_atoms=True)
         run.steps(SETTLING_STEPS, fraction * hot_k)

@@ -14,44 +14,49 @@ from mlip_autopipec.science.generation.context import (
     random_strain,
     supercell,
 )
-from mlip_autopipec.science.generation.dynamics import Run
+from mlip_autopipec.science.generation.dynamics import Run, steps_in
 
 __all__ = ["generate"]
 
-# Frames in a row that stay on one side of the split: a few vibrations.
-FRAMES_PER_GROUP = 4
+# Frames of one run: more of it would resemble each other.
+FRAMES_PER_RUN = 2
+# Between frames, and before the first: some vibrations of a crystal. The thermostat takes a
+# molecule's memory sooner.
+APART_PS, APART_IN_MOLECULES_PS = 0.5, 0.2
 
 
-@needs_surrogate(evaluations=20, in_runs=True)
+@needs_surrogate(evaluations=400, in_runs=True)
 def generate(
     context: Context,
     count: int,
     rng: np.random.Generator,
     *,
     max_atoms: int = 16,
-    every_steps: int = 20,
-    equilibration_steps: int = 60,
+    hottest_k: float = 0.0,
+    every_steps: int = 0,
+    equilibration_steps: int = 0,
     volume_spread: float = 0.02,
     **_: object,
 ) -> list[Candidate]:
-    """One run of the lowest start for each temperature of the context, ``every_steps`` between
-    frames.
+    """Runs of the lowest start, two frames of each, at the temperatures of the context in turn, the
+    highest first.
 
-    FRAMES_PER_GROUP frames in a row are a group: a few vibrations, after which frames resemble each
-    other no more than those of two runs. Raises ValueError without a calculator.
+    ``hottest_k``: one temperature more, where it is above them. Every run has a volume and
+    velocities of its own, and is a group. Steps 0: 0.5 ps (0.2 ps in a molecule), so that frames
+    are decorrelated. Raises ValueError without a calculator.
     """
     if context.calculator is None:
         raise ValueError("strategy 'thermal' needs a surrogate that knows every element")
-    temperatures = sorted(set(context.temperatures_k))
+    temperatures = sorted({*context.temperatures_k, *([hottest_k] if hottest_k else [])})[::-1]
     if not context.starts or not temperatures:
         return []
     start = context.starts[0]
     cell = supercell(start.atoms, min(max_atoms, context.max_atoms))
-    shares = [
-        count // len(temperatures) + (index < count % len(temperatures))
-        for index in range(len(temperatures))
-    ]
-    total = sum(equilibration_steps + share * every_steps for share in shares if share)
+    apart_ps = APART_PS if cell.pbc.any() else APART_IN_MOLECULES_PS
+    every = every_steps or steps_in(cell, apart_ps)
+    before = equilibration_steps or steps_in(cell, apart_ps)
+    runs = -(-count // FRAMES_PER_RUN)
+    total = runs * before + count * every
     done = 0
 
     def told(steps: int) -> None:
@@ -60,20 +65,22 @@ def generate(
         context.progress(done / total)
 
     made: list[Candidate] = []
-    for index, (temperature, share) in enumerate(zip(temperatures, shares, strict=True)):
-        if share == 0:
-            continue
+    for index in range(runs):
+        temperature = temperatures[index % len(temperatures)]
+        share = min(FRAMES_PER_RUN, count - index * FRAMES_PER_RUN)
         strained = deformed(cell, random_strain(rng, (-volume_spread, volume_spread), 0.005))
         run = Run(strained, context.calculator, temperature, rng)
-        run.steps(equilibration_steps, temperature)
-        told(equilibration_steps)
+        run.steps(before, temperature)
+        told(before)
         parameters = {"temperature_k": temperature, "atoms": len(cell)}
-        for number, frame in enumerate(run.frames(share, every_steps, temperature, told)):
-            group = f"thermal:{context.seed}:{index}:{number // FRAMES_PER_GROUP}"
-            made.append(
-                Candidate(
-                    frame,
-                    Provenance("thermal", group, parameters, start.provenance.group, context.seed),
-                )
-            )
+        provenance = Provenance(
+            "thermal",
+            f"thermal:{context.seed}:{index}",
+            parameters,
+            start.provenance.group,
+            context.seed,
+        )
+        made += [
+            Candidate(frame, provenance) for frame in run.frames(share, every, temperature, told)
+        ]
     return made

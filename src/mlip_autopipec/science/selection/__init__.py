@@ -14,6 +14,7 @@ from mlip_autopipec.science.selection.batch import (
     MOST_OF_ONE_FAMILY,
     Method,
     Picked,
+    numbers_per_second,
     select,
 )
 from mlip_autopipec.science.selection.d_optimal import d_optimal_points
@@ -32,6 +33,7 @@ __all__ = [
     "farthest_environments",
     "farthest_points",
     "nearest_distances",
+    "numbers_per_second",
     "principal_components",
     "select",
 ]

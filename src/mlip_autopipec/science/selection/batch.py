@@ -21,7 +21,7 @@ from mlip_autopipec.science.selection.fps import farthest_environments, farthest
 from mlip_autopipec.science.selection.k_means import cluster_points
 from mlip_autopipec.science.selection.rows import Progress, Rows, silent
 
-__all__ = ["METHODS", "MOST_OF_ONE_FAMILY", "Method", "Picked", "select"]
+__all__ = ["METHODS", "MOST_OF_ONE_FAMILY", "Method", "Picked", "numbers_per_second", "select"]
 
 Method = Literal["fps", "environments", "clusters", "d_optimal", "random"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -77,6 +77,7 @@ def select(
     existing: Rows | None = None,
     families: Sequence[str] | None = None,
     starts: NDArray[np.integer] | None = None,
+    worth: NDArray[np.floating] | None = None,
     progress: Progress = silent,
 ) -> Picked:
     """Pick ``count`` rows (all of them when there are fewer; all forced ones even when they are
@@ -89,6 +90,7 @@ def select(
     Method ``random`` draws all but the forced ones, evenly from all rows.
     ``d_optimal`` wants the rows of a linear model for ``fingerprints``, ``environments`` those of
     all atoms, with ``starts`` to tell which are whose (:func:`farthest_environments`).
+    ``worth`` (one per row, see :func:`numbers_per_second`) counts for ``fps`` alone.
     """
     total = len(fingerprints) if starts is None else len(starts) - 1
     forced = tuple(dict.fromkeys(int(index) for index in forced))
@@ -105,6 +107,7 @@ def select(
             forced,
             families=families,
             most_per_family=most,
+            worth=worth,
             progress=progress,
         )
     elif method == "environments":
@@ -140,6 +143,17 @@ def select(
     if families is None or method == "random":
         return Picked(forced, tuple(directed), tuple(rest[:n_random]), method)
     return Picked(forced, tuple(directed), tuple(_evened(rest, n_random, families, taken)), method)
+
+
+def numbers_per_second(atoms: Sequence[int], cpu_s: Sequence[float]) -> NDArray[np.float64]:
+    """What labels are worth at equal novelty: the numbers that they give (energy, stress, three
+    forces of each atom) for a second of CPU.
+
+    So farthest point sampling weighs information by its price: silicon's cells of 4 atoms give two
+    numbers in a second, those of 16 one.
+    """
+    numbers = 7.0 + 3.0 * np.asarray(atoms)
+    return np.asarray(numbers / np.maximum(np.asarray(cpu_s, dtype=float), 1e-3))
 
 
 def _evened(

@@ -46,6 +46,7 @@ def farthest_points(
     *,
     families: Sequence[str] | None = None,
     most_per_family: int | None = None,
+    worth: NDArray[np.floating] | None = None,
     progress: Progress = silent,
 ) -> list[int]:
     """Greedy max-min picks among the rows of ``fingerprints`` (N, D).
@@ -53,11 +54,12 @@ def farthest_points(
     ``existing`` (M, D): fingerprints of what is labelled already. ``taken``: rows picked before;
     they are seeds and are not picked again. With no seed at all the row nearest to the mean comes
     first. Ties go to the lower index. No more than ``most_per_family`` picks carry one name of
-    ``families`` (one per row). Returns at most ``count`` rows (fewer when there are no more).
+    ``families`` (one per row). ``worth`` (N,), positive: what a row is worth at equal distance; the
+    distance times that decides. Returns at most ``count`` rows (fewer when there are no more).
     """
     starts = np.arange(len(fingerprints) + 1)
     limits = Limits(families, most_per_family)
-    return max_min_picks(fingerprints, starts, count, existing, taken, limits, progress)
+    return max_min_picks(fingerprints, starts, count, existing, taken, limits, progress, worth)
 
 
 def farthest_environments(
@@ -92,10 +94,12 @@ def max_min_picks(
     taken: Sequence[int],
     limits: Limits,
     progress: Progress = silent,
+    worth: NDArray[np.floating] | None = None,
 ) -> list[int]:
     """The common core: structure i owns the rows ``starts[i]:starts[i + 1]``; ``limits`` may have
-    counted picks.
+    counted picks; ``worth``: of each structure.
     """
+    squared_worth = 1.0 if worth is None else np.repeat(np.square(worth), np.diff(starts))
     count = min(count, len(starts) - 1 - len(set(taken)))
     if count <= 0:
         return []
@@ -117,7 +121,7 @@ def max_min_picks(
         picks.append(_owner(starts, int(np.argmin(away))))
         _pick(familiar, starts, picks[0], limits)
     while len(picks) < count:
-        best = int(np.argmax(familiar.squared))
+        best = int(np.argmax(familiar.squared * squared_worth))
         if familiar.squared[best] < 0:
             break
         picks.append(_owner(starts, best))

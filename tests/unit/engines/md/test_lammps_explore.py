@@ -151,7 +151,7 @@ def test_snapshot_of_a_dead_attempt_is_taken_over(campaign):
 def test_export_writes_the_same_structure_for_lammps_and_ase(tmp_path):
     potential = tmp_path / "potential"
     potential.mkdir()
-    for name in ("potential.yaml", "potential.asi", "potential.yace"):
+    for name in ("potential.yaml", "guard.yaml", "potential.asi", "potential.yace"):
         (potential / name).write_text(name)
     start = bulk("GaAs", "zincblende", a=5.65) * (2, 2, 2)
     start.rattle(0.05, seed=1)

@@ -16,9 +16,9 @@ from mlip_autopipec.engines.ports import TrainJob
 from mlip_autopipec.engines.train.pacemaker.data import (
     fit_rows,
     fittable_functions,
+    guard_functions,
     reference_energies,
 )
-from mlip_autopipec.engines.train.pacemaker.fit_linear import ridge
 from mlip_autopipec.engines.train.pacemaker.inputs import (
     job_text,
     pacemaker_input,
@@ -62,6 +62,13 @@ def test_a_labelled_free_atom_is_the_reference() -> None:
     assert reference_energies([crystal], ["Si"], 5.0) == pytest.approx({"Si": -105.0})
 
 
+def test_an_element_without_a_free_atom_takes_what_the_others_leave() -> None:
+    free = structure("Si", -100.0, spacing=9.0)
+    items = [structure("SiC", -160.0), structure("Si3C", -360.0), free]
+    found = reference_energies(items, ["C", "Si"], 5.0)
+    assert found == pytest.approx({"C": -60.0, "Si": -100.0})
+
+
 def test_least_squares_references_leave_cutouts_out() -> None:
     items = [structure("SiC", -14.0), structure("Si3C", -22.0), structure("SiC3", -34.0, core=(0,))]
     found = reference_energies([*items[:2]], ["C", "Si"], 5.0)
@@ -70,10 +77,10 @@ def test_least_squares_references_leave_cutouts_out() -> None:
 
 
 def test_weights_are_normalised_masked_and_lower_for_high_energies() -> None:
-    low, high = structure("Si2", -10.0), structure("Si2", -8.0)  # 1 eV/atom above
+    low, high = structure("Si2", -10.0), structure("Si2", -9.4)  # 0.3 eV/atom above
     masked = structure("Si4", -20.0, core=(1, 2))
     rows = fit_rows([low, high, masked], {"Si": -4.0}, 0.0)
-    assert rows.energies_ev == pytest.approx([-2.0, 0.0, -4.0])
+    assert rows.energies_ev == pytest.approx([-2.0, -1.4, -4.0])
     assert rows.energy_weights.sum() == pytest.approx(1.0)
     assert rows.energy_weights[0] == pytest.approx(2 * rows.energy_weights[1])
     assert rows.energy_weights[2] == 0.0
@@ -96,6 +103,14 @@ def test_the_basis_is_no_larger_than_the_learned_atoms_carry() -> None:
     assert fittable_functions([structure("Si20C6", -1.0)], ["C", "Si"], 500) == {"C": 4, "Si": 13}
 
 
+def test_the_guard_has_three_environments_for_each_function_and_stays_small() -> None:
+    items = [structure("Si30", -1.0), structure("Si30", -2.0, core=tuple(range(15)))]
+    assert guard_functions(items, ["Si"], 500) == {"Si": 15}
+    assert guard_functions(items, ["Si"], 10) == {"Si": 10}
+    assert guard_functions([structure("Si900", -1.0)], ["Si"], 500) == {"Si": 60}
+    assert guard_functions([structure("Si20C6", -1.0)], ["C", "Si"], 500) == {"C": 4, "Si": 6}
+
+
 def test_the_core_lies_below_every_learned_bond() -> None:
     far, near = structure("Si4", -1.0), structure("Si4", -1.0, spacing=1.3)
     assert core_radii([far], ["Si"])[0, 0] == pytest.approx(0.75 * 2 * 1.11)
@@ -105,17 +120,6 @@ def test_the_core_lies_below_every_learned_bond() -> None:
         squeezed.atoms.positions[3, 0] - 1.0
     )  # a seam between two buffer atoms
     assert core_radii([squeezed], ["Si"])[0, 0] == pytest.approx(0.75 * 2 * 1.11)
-
-
-def test_ridge_finds_the_weighted_minimum() -> None:
-    rng = np.random.default_rng(3)
-    design, truth = rng.normal(size=(60, 5)) * [1.0, 1e3, 1e-3, 1.0, 1.0], rng.normal(size=5)
-    target = design @ truth
-    target[:20] += 100.0  # spoiled rows
-    weights = np.ones(60)
-    weights[:20] = 0.0
-    np.testing.assert_allclose(ridge(design, target, weights, 1e-15), truth, rtol=1e-6)
-    assert not np.allclose(ridge(design, target, np.ones(60)), truth, rtol=0.1)
 
 
 def job(tmp: Path | None = None, **changes: object) -> TrainJob:

@@ -17,7 +17,14 @@ from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import Trained, Trainer, TrainJob
 from mlip_autopipec.engines.train.pacemaker import config
 
-FILES = ("potential.yaml", "potential.yace", "potential.asi", "predictions.json")
+FILES = (
+    "potential.yaml",
+    "potential.yace",
+    "guard.yaml",
+    "potential.asi",
+    "posterior.npz",
+    "predictions.json",
+)
 GOOD = {"n_structures": 1, "energy_rmse_mev_per_atom": 1.0, "force_rmse_mev_per_a": 30.0}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.science import generation
 from mlip_autopipec.science.contacts import closest_contact
+from mlip_autopipec.science.generation import dynamics
 from mlip_autopipec.science.generation.context import (
     Context,
     deformed,
@@ -172,6 +173,7 @@ def test_melt_quench_melts_and_then_freezes() -> None:
     assert len(groups) == 12
     for members in groups.values():
         assert len({str(member.provenance.parameters) for member in members}) == 1
+        assert len(members) == 2
 
     def excess(stage: str) -> float:
         energies = []
@@ -187,6 +189,13 @@ def test_melt_quench_melts_and_then_freezes() -> None:
     assert excess("liquid") > excess("amorphous") + 0.05
     assert excess("amorphous") > crystal.get_potential_energy() + 0.02  # no crystal came back
     assert told and told == sorted(told) and told[-1] <= 1.0
+
+
+def test_few_frames_of_a_melt_are_liquid_and_cost_one_short_run() -> None:
+    made = _make("melt_quench", _context(), 2, melt_k=5000.0, every_steps=8)
+    assert [item.provenance.parameters["stage"] for item in made] == ["liquid", "liquid"]
+    assert len({item.provenance.group for item in made}) == 2  # two temperatures and volumes
+    assert {len(item.atoms) for item in made} == {8}
 
 
 def test_the_lindemann_ratio_ignores_drift() -> None:
@@ -209,6 +218,39 @@ def test_thermal_frames_are_hotter_where_asked() -> None:
         )
     assert set(by_temperature) == {300.0, 900.0}
     assert np.mean(by_temperature[900.0]) > 1.3 * np.mean(by_temperature[300.0])
+    hotter = _make("thermal", _context(), 6, every_steps=2, hottest_k=1080.0)
+    told = [item.provenance.parameters["temperature_k"] for item in hotter]
+    assert told == [1080.0, 1080.0, 900.0, 900.0, 300.0, 300.0]
+
+
+def test_frames_of_md_are_decorrelated_by_construction(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most two of a run, half a picosecond apart whatever the time step is; the second is not
+    the first one again.
+    """
+    steps: list[int] = []
+    monkeypatch.setattr(
+        dynamics.Run, "steps", lambda run, count, temperature_k: steps.append(count) is None
+    )
+    made = _make("thermal", _context(), 5)
+    groups = Counter(item.provenance.group for item in made)
+    assert sorted(groups.values()) == [1, 2, 2]
+    for symbol, timestep_fs in (("Cu", 2.0), ("C", 1.0), ("H", 0.5)):
+        assert dynamics.steps_in(Atoms(symbol), 0.5) == 500 / timestep_fs
+    assert {2.0 * count for count in steps} == {500.0}  # fs, before the first frame and between two
+
+
+def test_frames_of_a_run_differ_as_much_as_frames_of_two() -> None:
+    made = _make("thermal", _context(), 8, max_atoms=8)
+
+    def apart(one: Candidate, other: Candidate) -> float:
+        step = one.atoms.get_scaled_positions() - other.atoms.get_scaled_positions()
+        step -= np.round(step)
+        return float(np.sqrt(((step - step.mean(axis=0)) ** 2).mean()))
+
+    hot = [item for item in made if item.provenance.parameters["temperature_k"] == 900.0]
+    within = [apart(hot[0], hot[1]), apart(hot[2], hot[3])]
+    across = [apart(hot[0], hot[2]), apart(hot[1], hot[3])]
+    assert np.mean(within) > 0.5 * np.mean(across)
 
 
 def test_molecular_dynamics_needs_a_surrogate() -> None:

@@ -70,20 +70,23 @@ from pyace import PyACECalculator
 
 atoms = read("structure.extxyz")
 atoms.calc = PyACECalculator("potential.yaml")
-atoms.calc.set_active_set("potential.asi")
+guard = PyACECalculator("guard.yaml")  # a basis of no energy, which grades extrapolation
+guard.set_active_set("potential.asi")
 
 print(f"{{len(atoms)}} atoms of {formula}")
 print(f"energy           {{atoms.get_potential_energy() / len(atoms):.6f}} eV/atom")
 print(f"largest force    {{np.abs(atoms.get_forces()).max():.4f}} eV/Å")
 print(f"pressure         {{-atoms.get_stress()[:3].mean() / units.GPa:.3f}} GPa")
-gamma = atoms.calc.results["gamma"]
+guard.calculate(atoms)
+gamma = guard.results["gamma"]
 print(f"largest gamma    {{gamma.max():.2f}}  (above about 5 the potential extrapolates)")
 
 spread = np.sqrt(units.kB * {temperature:g} * atoms.get_masses())[:, None]
 atoms.set_momenta(spread * np.random.default_rng(1).normal(size=(len(atoms), 3)))
 motion = VelocityVerlet(atoms, {timestep_fs:g} * units.fs)
 motion.run(20)
-gamma = atoms.calc.results["gamma"]
+guard.calculate(atoms)
+gamma = guard.results["gamma"]
 print(f"after 20 steps   {{atoms.get_temperature():.0f}} K, largest gamma {{gamma.max():.2f}}")
 '''
 
@@ -102,10 +105,15 @@ def export(
     atom types.
     """
     out.mkdir(parents=True, exist_ok=True)
-    paths = [out / name for name in ("potential.yaml", "potential.asi", "potential.yace")]
+    sources = {name: name for name in ("potential.yaml", "potential.asi", "potential.yace")}
+    # In folders from before the guard the active set is of the potential's own basis.
+    own = (potential_folder / "guard.yaml").exists()
+    sources["guard.yaml"] = "guard.yaml" if own else "potential.yaml"
+    paths = [out / name for name in sources]
     for path in paths:
-        if not (path.exists() and path.samefile(potential_folder / path.name)):
-            shutil.copy2(potential_folder / path.name, path)
+        source = potential_folder / sources[path.name]
+        if not (path.exists() and path.samefile(source)):
+            shutil.copy2(source, path)
     bare = Atoms(
         start.symbols,
         scaled_positions=start.get_scaled_positions(wrap=True),

@@ -1,5 +1,5 @@
-"""Active set of an ACE potential: the environments that span the training data (MaxVol,
-D-optimality).
+"""Guard of a potential: a small basis of its own and the environments that span the training data
+in it (MaxVol, D-optimality).
 
 gamma of an atom = max |c|, its B-projections written in rows of the active set; gamma <= 1 means
 inside the training data: Lysogorskiy et al., Phys. Rev. Materials 7, 043801 (2023).
@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlip_autopipec.base.labels import LabelledStructure
+from mlip_autopipec.engines.train.pacemaker.config import ASI, GUARD
 from mlip_autopipec.science.dataset import core_mask
 
-__all__ = ["learned_projections", "write_active_set"]
+__all__ = ["Guard", "learned_projections", "write_guard"]
 
+UNSEEN = 1e3  # grade of a projection of 1 on an element that no label has
 TOLERANCE = 1.001  # MaxVol goes on until no training atom has a larger grade
 
 
@@ -43,23 +45,58 @@ def learned_projections(
     return {species: np.concatenate(rows) for species, rows in parts.items()}
 
 
-def write_active_set(potential: Path, items: Sequence[LabelledStructure], asi: Path) -> float:
-    """Write the inverse of the active set of the unmasked training atoms; returns their largest
-    grade.
-
-    Raises ValueError (pyace) when an element has fewer atoms than basis functions.
+def write_guard(guard: Any, items: Sequence[LabelledStructure], folder: Path) -> float:
+    """Write the guard basis (a BBasisConfiguration of no energy) and the inverse of its active set
+    of the unmasked training atoms into ``folder``; returns their largest grade.
     """
     from pyace import ACEBBasisSet
     from pyace.activelearning import compute_active_set, save_active_inverse_set
 
-    basis = ACEBBasisSet(str(potential))
+    guard.save(str(folder / GUARD))
+    basis = ACEBBasisSet(str(folder / GUARD))
     projections = learned_projections(basis, items)
     active = compute_active_set(
-        {species: rows.copy() for species, rows in projections.items()}, tol=TOLERANCE
+        {species: _at_least_square(rows) for species, rows in projections.items()}, tol=TOLERANCE
     )
-    # pinv where symmetric data leave directions empty: there the grade must not be rounding noise.
-    inverse = {species: np.linalg.pinv(rows, rcond=1e-10) for species, rows in active.items()}
-    save_active_inverse_set(str(asi), inverse, elements_name=list(basis.elements_name))
+    inverse = {species: _inverse(rows) for species, rows in active.items()}
+    save_active_inverse_set(str(folder / ASI), inverse, elements_name=list(basis.elements_name))
     return float(
-        max(np.abs(rows @ inverse[species]).max() for species, rows in projections.items())
+        max(
+            np.abs(rows @ inverse[species]).max(initial=0.0)
+            for species, rows in projections.items()
+        )
     )
+
+
+def _at_least_square(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A copy with rows of noughts below where there are fewer environments than functions."""
+    missing = max(0, rows.shape[1] - rows.shape[0])
+    return np.vstack([rows, np.zeros((missing, rows.shape[1]))])
+
+
+def _inverse(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """pinv: where symmetric data leave directions empty the grade must not be rounding noise. An
+    element of which nothing was learned is new wherever it has a neighbour.
+    """
+    if not rows.any():
+        return np.eye(len(rows)) * UNSEEN
+    return np.asarray(np.linalg.pinv(rows, rcond=1e-10))
+
+
+class Guard:
+    """The guard of a potential folder, ready to grade python-ace's atomic environments."""
+
+    def __init__(self, folder: Path) -> None:
+        from pyace import ACEBBasisSet, ACEBEvaluator, ACECalculator
+
+        # python-ace keeps pointers: what they point to has to live as long.
+        self._basis = ACEBBasisSet(str(folder / GUARD))
+        self._evaluator = ACEBEvaluator(self._basis)
+        self._evaluator.load_active_set(str(folder / ASI))
+        self._calculator = ACECalculator()
+        self._calculator.set_evaluator(self._evaluator)
+
+    def grades(self, environment: Any) -> NDArray[np.float64]:
+        """(n_atoms,) extrapolation grades."""
+        self._calculator.compute(environment, compute_projections=True)
+        return np.array(self._calculator.gamma_grade, dtype=np.float64)

@@ -19,7 +19,9 @@ from mlip_autopipec.base.values import Json
 __all__ = [
     "ASI",
     "FILES",
+    "GUARD",
     "INSTALL",
+    "POSTERIOR",
     "YACE",
     "YAML",
     "TrainerName",
@@ -31,10 +33,12 @@ __all__ = [
 TrainerName = Literal["linear", "pacemaker"]
 
 YAML, YACE, ASI = "potential.yaml", "potential.yace", "potential.asi"
+GUARD, POSTERIOR = "guard.yaml", "posterior.npz"
 FILES: dict[str, str] = {
     YAML: "the potential (ACE, pyace format)",
     YACE: "the same for LAMMPS (pair_style pace)",
-    ASI: "its active set, for extrapolation grades",
+    GUARD: "a small basis of no energy, by which extrapolation is graded",
+    ASI: "the active set of that basis",
 }
 INSTALL = (
     "pip install 'mlip-autopipec[pacemaker]' && pip install --no-deps tensorpotential==0.6.2.1"

@@ -7,16 +7,17 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.files import read_json
 from mlip_autopipec.base.process import Prepared
 from mlip_autopipec.base.tasks import Evidence, Failure
-from mlip_autopipec.base.values import Json
+from mlip_autopipec.base.values import FloatArray, Json
 from mlip_autopipec.engines.ports import (
     METRICS,
     POTENTIAL_FOLDER,
@@ -27,12 +28,14 @@ from mlip_autopipec.engines.ports import (
 )
 from mlip_autopipec.engines.train.pacemaker.config import (
     FILES,
+    POSTERIOR,
     TrainerName,
     find_program,
     require_package,
 )
 from mlip_autopipec.engines.train.pacemaker.fit_nonlinear import thread_environment
 from mlip_autopipec.engines.train.pacemaker.inputs import job_text, settings_of
+from mlip_autopipec.engines.train.pacemaker.posterior import force_errors, stored_posterior
 from mlip_autopipec.engines.train.pacemaker.potential import load_calculator
 from mlip_autopipec.engines.train.pacemaker.schema import LinearSettings, PacemakerSettings
 
@@ -88,7 +91,9 @@ class _AceTrainer:
                 return Failure("fit_failed", message, _last_lines(folder))
             return Failure("fit_failed", f"{message}: {said.text}", (said, *_last_lines(folder)))
         missing = [
-            name for name in (*FILES, METRICS, PREDICTIONS) if not (potential / name).is_file()
+            name
+            for name in (*self.files(), METRICS, PREDICTIONS)
+            if not (potential / name).is_file()
         ]
         if missing:
             return Failure(
@@ -113,10 +118,27 @@ class _AceTrainer:
 
 
 class LinearAce(_AceTrainer):
-    """Linear ACE by ridge regression for early rounds. Ignores ``warm_start``."""
+    """Linear ACE by cross-validated ridge regression. Ignores ``warm_start``."""
 
     name: TrainerName = "linear"
     schema = LinearSettings
+
+    def files(self) -> Mapping[str, str]:
+        return {**FILES, POSTERIOR: "what the predicted force errors and resampled fits are from"}
+
+    def force_errors(self, potential: Path, structures: Sequence[Atoms]) -> list[FloatArray]:
+        """Calibrated standard error of a force component on each atom, (n_atoms,) eV/Å.
+
+        Raises InputError for a potential from before it was kept.
+        """
+        require_package("pyace")
+        return force_errors(potential, structures)
+
+    def ensemble(self, potential: Path) -> list[Calculator]:
+        """Calculators of the fits of resampled groups of labels."""
+        require_package("pyace")
+        resampled = stored_posterior(potential).resampled
+        return [load_calculator(potential, coefficients) for coefficients in resampled]
 
 
 class Pacemaker(_AceTrainer):

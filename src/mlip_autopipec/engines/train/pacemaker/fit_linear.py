@@ -1,88 +1,162 @@
-"""Linear ACE: the expansion coefficients by ridge regression on energies and forces (seconds
-instead of minutes).
+"""Linear ACE: the expansion coefficients by cross-validated ridge regression on energies, forces
+and stress, with a prediction of every label by a fit that did not see its group.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mlip_autopipec.base.labels import LabelledStructure
+from mlip_autopipec.base.values import FloatArray, Json
 from mlip_autopipec.engines.train.pacemaker.basis import empty_basis
-from mlip_autopipec.engines.train.pacemaker.data import FitRows, to_dataframe
+from mlip_autopipec.engines.train.pacemaker.data import counts, is_free_atom, reference_sum
+from mlip_autopipec.engines.train.pacemaker.design import (
+    ENERGY,
+    FORCE,
+    Design,
+    LinearBasis,
+    build_design,
+    functions_of,
+)
 from mlip_autopipec.engines.train.pacemaker.inputs import FitSettings
+from mlip_autopipec.engines.train.pacemaker.posterior import Posterior, calibrate
+from mlip_autopipec.engines.train.pacemaker.regression import (
+    MOST_FOLDS,
+    SEARCH_FOLDS,
+    Hyperparameters,
+    LinearSolution,
+    Regression,
+    cross_validate,
+    folds_of,
+)
+from mlip_autopipec.engines.train.pacemaker.weights import heights
+from mlip_autopipec.science.dataset import core_mask
+from mlip_autopipec.science.predictions import Predicted, prediction
 
-__all__ = ["fit_linear", "ridge"]
+__all__ = ["LinearFit", "fit_linear"]
 
-FloatArray = NDArray[np.float64]
-
-# Relative to the largest squared singular value of the scaled, weighted design matrix. On 17 cells
-# (989 atoms) of a silicon set 1e-7 to 1e-6 had the lowest held-out errors; 1e-9 overfits large
-# bases, 1e-5 costs accuracy.
-RIDGE = 3e-7
+# Above this share of the cross-validated variance that stays in training, more functions help and
+# more labels do not.
+CAPACITY_SHARE = 0.7
 
 
-def ridge(
-    design: FloatArray, target: FloatArray, weights: FloatArray, strength: float = RIDGE
-) -> FloatArray:
-    """Coefficients (n_functions,) minimising sum w (A c - y)^2 + strength * s_max^2 * |c /
-    scale|^2.
-
-    design (n_rows, n_functions), target and weights (n_rows,). Columns are scaled to unit norm
-    first, so that the penalty treats functions alike whatever their magnitude.
+@dataclass(frozen=True)
+class LinearFit:
+    """``configuration``: a BBasisConfiguration. ``out_of_fold``: every label as predicted without
+    its group (empty with a single group). ``set_aside``: name -> reason.
     """
-    root = np.sqrt(weights)
-    rows = weights > 0
-    a = design[rows] * root[rows, None]
-    scale = np.linalg.norm(a, axis=0)
-    scale[scale == 0] = 1.0
-    u, s, vt = np.linalg.svd(a / scale, full_matrices=False)
-    damped = s / (s**2 + strength * s[0] ** 2)
-    return np.asarray((vt.T @ (damped * (u.T @ (target[rows] * root[rows])))) / scale)
+
+    configuration: Any
+    out_of_fold: tuple[Predicted, ...]
+    posterior: Posterior
+    chosen: Hyperparameters
+    limits: Json
+    set_aside: dict[str, str]
 
 
-def fit_linear(settings: FitSettings, rows: FitRows) -> Any:
-    """A BBasisConfiguration fitted to ``rows`` with the loss (1 - kappa) L_E + kappa L_F of
-    pacemaker.
-    """
+def fit_linear(
+    settings: FitSettings, items: Sequence[LabelledStructure], references: dict[str, float]
+) -> LinearFit:
+    """Fit of all ``items`` that python-ace takes. Raises RuntimeError where it takes none."""
     from pyace import ACEBBasisSet
-    from pyace.linearacefit import LinearACEDataset
 
-    # Where an element has more functions than the alphabetically first one, python-ace 0.4.0rc1
-    # writes gradients of projections out of bounds (a segmentation fault in its worker processes,
-    # which it does not notice). The design matrix is therefore that of a basis with equally many
-    # for all, of which the columns in use are kept.
-    most = dict.fromkeys(settings.elements, max(settings.functions_per_element.values()))
-    dataset = LinearACEDataset(
-        empty_basis(replace(settings, functions_per_element=most)), to_dataframe(rows)
+    basis = LinearBasis(ACEBBasisSet(empty_basis(settings)))
+    # A free atom has no neighbour and no row: it is the reference itself.
+    learned = [item for item in items if not is_free_atom(item, settings.cutoff_a)]
+    design, set_aside = build_design(basis, learned, references)
+    regression = _regression(settings, basis, design, references)
+    groups = [item.provenance.group for item in design.items]
+    strategies = [item.provenance.strategy for item in design.items]
+    search = folds_of(groups, strategies, settings.seed, SEARCH_FOLDS)
+    chosen, _ = regression.choose(search, settings.kappa)
+    folds = folds_of(groups, strategies, settings.seed, MOST_FOLDS)
+    solution = cross_validate(regression, chosen, folds, settings.seed)
+    basis.basis.basis_coeffs = solution.coefficients
+    return LinearFit(
+        configuration=basis.basis.to_BBasisConfiguration(),
+        out_of_fold=_predictions(design, solution, references),
+        posterior=_posterior(design, solution),
+        chosen=chosen,
+        limits=_limits(regression, solution),
+        set_aside=set_aside,
     )
-    dataset.construct_design_matrix(max_workers=settings.threads)
-    basis, design = dataset.basis, dataset.get_design_matrix()
-    if not design.any():
-        raise RuntimeError("python-ace left the design matrix empty: its worker processes died")
-    if settings.equal_functions is None:
-        basis = ACEBBasisSet(empty_basis(settings))
-        places = {function: column for column, function in enumerate(_functions(dataset.basis))}
-        design = design[:, [places[function] for function in _functions(basis)]]
-    weights = np.concatenate(
-        [
-            (1.0 - settings.kappa) * rows.energy_weights,
-            settings.kappa * np.repeat(np.concatenate(rows.force_weights), 3),
-        ]
+
+
+def _regression(
+    settings: FitSettings, basis: LinearBasis, design: Design, references: dict[str, float]
+) -> Regression:
+    numbers = np.array([counts(item.atoms, settings.elements) for item in design.items])
+    bound = [item.label.energy_ev - reference_sum(item.atoms, references) for item in design.items]
+    whole = np.array(
+        [1.0 if item.core is None else settings.masked_energy_weight for item in design.items]
     )
-    basis.basis_coeffs = ridge(design, dataset.get_target_vector(), weights)
-    return basis.to_BBasisConfiguration()
+    if not whole.any():
+        raise ValueError(
+            "every structure is masked: label at least one whole cell, so that energies can be"
+            " learned"
+        )
+    orders = np.array([len(function.mus) for function in functions_of(basis.basis)], dtype=float)
+    return Regression(design, heights(numbers, bound), whole, orders)
 
 
-def _functions(basis: Any) -> list[tuple[Any, ...]]:
-    """What tells the functions of a basis apart, in the order of its coefficients: species by
-    species, pairs first.
+def _predictions(
+    design: Design, solution: LinearSolution, references: dict[str, float]
+) -> tuple[Predicted, ...]:
+    if solution.out_of_fold is None:
+        return ()
+    predicted, rows = solution.out_of_fold.predicted, []
+    for number, item in enumerate(design.items):
+        own = design.structure == number
+        energy = float(predicted[own & (design.kind == ENERGY)][0]) * len(item.atoms)
+        forces = np.zeros((len(item.atoms), 3))
+        forces[core_mask(item)] = predicted[own & (design.kind == FORCE)].reshape(-1, 3)
+        rows.append(prediction(item, energy + reference_sum(item.atoms, references), forces))
+    return tuple(rows)
+
+
+def _posterior(design: Design, solution: LinearSolution) -> Posterior:
+    """Without folds to learn from, the error is in proportion to the leverage, by the misfit."""
+    force = design.kind == FORCE
+    if solution.out_of_fold is None:
+        reach = ((design.matrix[force] @ solution.covariance_factor) ** 2).sum(axis=1)
+        found = design.matrix @ solution.coefficients
+    else:
+        reach, found = solution.out_of_fold.leverage[force], solution.out_of_fold.predicted
+    squares = (found - design.target)[force] ** 2
+    knots = calibrate(np.sqrt(_per_atom(reach)), _per_atom(squares))
+    return Posterior(
+        factor=solution.covariance_factor,
+        knots_leverage=knots[0],
+        knots_error=knots[1],
+        coefficients=solution.coefficients,
+        resampled=solution.resampled,
+    )
+
+
+def _per_atom(rows: FloatArray) -> FloatArray:
+    return np.asarray(rows.reshape(-1, 3).mean(axis=1))
+
+
+def _limits(regression: Regression, solution: LinearSolution) -> Json:
+    """What limits the forces of structures near the hull: ``data`` (they are off only where they
+    were not seen) or ``capacity`` (the misfit stays in training).
     """
-    ordered = [
-        function
-        for pairs, others in zip(basis.basis_rank1, basis.basis, strict=True)
-        for function in (*pairs, *others)
-    ]
-    return [(f.mu0, tuple(f.mus), tuple(f.ns), tuple(f.ls), tuple(f.LS)) for f in ordered]
+    if solution.out_of_fold is None:
+        return {}
+    design = regression.design
+    rows = (design.kind == FORCE) & regression.near()[design.structure]
+    misfits = (design.matrix @ solution.coefficients, solution.out_of_fold.predicted)
+    training, unseen = (
+        1000.0 * float(np.sqrt(np.mean((found - design.target)[rows] ** 2))) for found in misfits
+    )
+    share = (training / unseen) ** 2 if unseen > 0 else 1.0
+    return {
+        "limited_by": "capacity" if share > CAPACITY_SHARE else "data",
+        "force_rmse_training_mev_per_a": training,
+        "force_rmse_out_of_fold_mev_per_a": unseen,
+        "share_that_stays_in_training": share,
+    }

@@ -63,17 +63,18 @@ class FitSettings:
 
 
 def settings_of(job: TrainJob, trainer: TrainerName) -> FitSettings:
-    """Settings of a job: a basis no larger than the data can carry, a warm start only where the
-    basis is the same.
+    """Settings of a job. The basis of a linear fit is as asked, however few the labels (its ridge
+    sees to that); that of a non-linear one no larger than they can carry. A warm start only where
+    the basis is the same.
     """
     asked = job.settings
     assert isinstance(asked, LinearSettings)
     elements = tuple(sorted(job.elements))
-    functions = fittable_functions(job.train, elements, asked.functions_per_element)
-    if (
-        trainer == "pacemaker"
-    ):  # tensorpot wants as many radial functions of a pair seen from either of its elements
-        functions = dict.fromkeys(elements, min(functions.values()))
+    functions = dict.fromkeys(elements, asked.functions_per_element)
+    if trainer == "pacemaker":
+        # tensorpot wants as many radial functions of a pair seen from either of its elements
+        found = fittable_functions(job.train, elements, asked.functions_per_element)
+        functions = dict.fromkeys(elements, min(found.values()))
     settings = FitSettings(
         trainer=trainer,
         elements=elements,
@@ -128,7 +129,14 @@ def read_job(path: Path) -> tuple[FitSettings, list[LabelledStructure], list[Lab
 
 def _fittable(data: Json, cutoff_a: float) -> LabelledStructure:
     item = LabelledStructure.from_json(data)
-    return replace(item, atoms=fully_periodic(item.atoms, cutoff_a))
+    if item.atoms.pbc.all():
+        return item
+    # The stress of a cell with vacuum says nothing of the cell that it becomes here.
+    return replace(
+        item,
+        atoms=fully_periodic(item.atoms, cutoff_a),
+        label=replace(item.label, stress=None),
+    )
 
 
 def pacemaker_input(settings: FitSettings, *, data: str, start: str | None) -> str:

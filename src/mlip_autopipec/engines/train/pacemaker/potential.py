@@ -19,7 +19,9 @@ from ase.neighborlist import neighbor_list
 
 from mlip_autopipec.base.files import atomic_write
 from mlip_autopipec.base.labels import LabelledStructure
-from mlip_autopipec.engines.train.pacemaker.config import ASI, YACE, YAML
+from mlip_autopipec.base.values import FloatArray
+from mlip_autopipec.engines.train.pacemaker.active_set import Guard
+from mlip_autopipec.engines.train.pacemaker.config import ASI, GUARD, YACE, YAML
 from mlip_autopipec.science.dataset import core_mask
 from mlip_autopipec.science.lattices import fully_periodic
 
@@ -136,16 +138,21 @@ def read_references(potential: Path) -> dict[str, float]:
     return dict.fromkeys(sorted(elements), 0.0)
 
 
-def load_calculator(potential: Path) -> Calculator:
+def load_calculator(potential: Path, coefficients: FloatArray | None = None) -> Calculator:
     """ASE calculator of a folder: total energy, energies, forces, stress and ``results['gamma']``
     (n_atoms,).
+
+    ``coefficients``: others in place of the potential's own (a resampled fit); it grades nothing
+    then.
     """
-    from pyace import PyACECalculator
+    from pyace import ACEBBasisSet, PyACECalculator
 
     references = read_references(potential)
 
     class TotalEnergyAce(PyACECalculator):  # type: ignore[misc]
-        """PyACECalculator with the reference energies put back."""
+        """PyACECalculator with the reference energies put back, graded by the guard."""
+
+        guard: Guard | None = None
 
         def calculate(
             self,
@@ -160,7 +167,16 @@ def load_calculator(potential: Path) -> Calculator:
             self.results["energies"] = self.results["energies"] + shifts
             self.results["energy"] += float(shifts.sum())
             self.results["free_energy"] = self.results["energy"]
+            if self.guard is not None:
+                self.results["gamma"] = self.guard.grades(self.ae)
 
+    if coefficients is not None:
+        basis = ACEBBasisSet(str(potential / YAML))
+        basis.basis_coeffs = coefficients
+        return TotalEnergyAce(basis)
     calculator = TotalEnergyAce(str(potential / YAML))
-    calculator.set_active_set(str(potential / ASI))
+    if (potential / GUARD).is_file():
+        calculator.guard = Guard(potential)
+    else:  # folders from before the guard: the active set is of the potential's own basis
+        calculator.set_active_set(str(potential / ASI))
     return calculator

@@ -12,6 +12,7 @@ import os
 import resource
 import shutil
 import sys
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,20 @@ from mlip_autopipec.base.files import atomic_write, write_json
 from mlip_autopipec.base.labels import LabelledStructure
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.engines.ports import METRICS, POTENTIAL_FOLDER, PREDICTIONS
-from mlip_autopipec.engines.train.pacemaker.active_set import write_active_set
-from mlip_autopipec.engines.train.pacemaker.config import ASI, YAML
-from mlip_autopipec.engines.train.pacemaker.data import FitRows, fit_rows, reference_energies
+from mlip_autopipec.engines.train.pacemaker.active_set import write_guard
+from mlip_autopipec.engines.train.pacemaker.basis import empty_basis
+from mlip_autopipec.engines.train.pacemaker.config import POSTERIOR
+from mlip_autopipec.engines.train.pacemaker.data import (
+    fit_rows,
+    guard_functions,
+    reference_energies,
+)
+from mlip_autopipec.engines.train.pacemaker.design import refusal
 from mlip_autopipec.engines.train.pacemaker.evaluate import predict
 from mlip_autopipec.engines.train.pacemaker.fit_linear import fit_linear
 from mlip_autopipec.engines.train.pacemaker.fit_nonlinear import fit_nonlinear
 from mlip_autopipec.engines.train.pacemaker.inputs import FitSettings, read_job
+from mlip_autopipec.engines.train.pacemaker.posterior import Posterior
 from mlip_autopipec.engines.train.pacemaker.potential import (
     add_core_repulsion,
     core_radii,
@@ -33,45 +41,81 @@ from mlip_autopipec.engines.train.pacemaker.potential import (
     read_references,
     save,
 )
-from mlip_autopipec.science.predictions import Predictions, errors
+from mlip_autopipec.science.predictions import Predicted, Predictions, errors
 
-__all__ = ["fit", "main", "run"]
+__all__ = ["Fitted", "fit", "main", "run"]
 
 
-def fit(settings: FitSettings, rows: FitRows, folder: Path) -> Any:
-    """The fitted expansion (BBasisConfiguration, no core yet) by the trainer that the settings
-    name.
+@dataclass(frozen=True)
+class Fitted:
+    """The expansion (BBasisConfiguration, no core yet) and what else the fit says.
+
+    ``out_of_fold``: every label as predicted by a fit without its group; ``metrics``: what joins
+    the metrics of the potential; ``set_aside``: name of a label that could not be used -> reason.
     """
-    if settings.trainer == "linear":
-        return fit_linear(settings, rows)
-    return fit_nonlinear(settings, rows, folder)
+
+    configuration: Any
+    out_of_fold: tuple[Predicted, ...] = ()
+    posterior: Posterior | None = None
+    metrics: Json = field(default_factory=dict)
+    set_aside: dict[str, str] = field(default_factory=dict)
+
+
+def fit(
+    settings: FitSettings,
+    items: list[LabelledStructure],
+    references: dict[str, float],
+    folder: Path,
+) -> Fitted:
+    """The fit by the trainer that the settings name."""
+    if settings.trainer != "linear":
+        rows = fit_rows(items, references, settings.masked_energy_weight)
+        return Fitted(fit_nonlinear(settings, rows, folder))
+    made = fit_linear(settings, items, references)
+    return Fitted(
+        made.configuration,
+        made.out_of_fold,
+        made.posterior,
+        {"chosen": made.chosen.to_json(), "limits": made.limits},
+        made.set_aside,
+    )
 
 
 def run(job: Path) -> Json:
-    """Fit, core repulsion, active set, export, errors; returns the metrics.
+    """Fit, core repulsion, guard, export, errors; returns the metrics.
 
-    Works in the folder of ``job``.
+    Works in the folder of ``job``. A label that cannot be used is set aside by name.
     """
     folder = job.resolve().parent
-    settings, train, test = read_job(job)
+    settings, given, test = read_job(job)
+    set_aside = {item.name: why for item in given if (why := refusal(item)) is not None}
+    train = [item for item in given if item.name not in set_aside]
     if settings.warm_start is None:
         references = reference_energies(train, settings.elements, settings.cutoff_a)
     else:
         references = read_references(Path(settings.warm_start))
-    configuration = fit(
-        settings, fit_rows(train, references, settings.masked_energy_weight), folder
-    )
+    fitted = fit(settings, train, references, folder)
+    set_aside |= fitted.set_aside
+    train = [item for item in train if item.name not in set_aside]
     radii = core_radii(train, settings.elements)
-    add_core_repulsion(configuration, radii)
+    add_core_repulsion(fitted.configuration, radii)
 
     partial = folder / f"{POTENTIAL_FOLDER}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    save(configuration, references, partial)
-    gamma = write_active_set(partial / YAML, train, partial / ASI)
-    metrics = _evaluate(settings, train, test, partial)
+    save(fitted.configuration, references, partial)
+    if fitted.posterior is not None:
+        fitted.posterior.save(partial / POSTERIOR)
+    asked = max(settings.functions_per_element.values())
+    few = guard_functions(train, settings.elements, asked)
+    guard = empty_basis(replace(settings, functions_per_element=few))
+    gamma = write_guard(guard, train, partial)
+    metrics = _evaluate(settings, train, test, fitted.out_of_fold, partial)
+    metrics.update(fitted.metrics)
     metrics.update(
         {
+            "set_aside": set_aside,
+            "guard_functions": few,
             "gamma_train_max": gamma,
             "reference_energy_ev": references,
             "core_radius_a": {
@@ -89,10 +133,15 @@ def _evaluate(
     settings: FitSettings,
     train: list[LabelledStructure],
     test: list[LabelledStructure],
+    out_of_fold: tuple[Predicted, ...],
     potential: Path,
 ) -> Json:
+    """Errors in training, and of ``test``; where nothing was withheld, of the out-of-fold
+    predictions.
+    """
     calculator = load_calculator(potential)
-    rows = Predictions(tuple(predict(calculator, train)), tuple(predict(calculator, test)))
+    unseen = tuple(predict(calculator, test)) if test else out_of_fold
+    rows = Predictions(tuple(predict(calculator, train)), unseen)
     atomic_write(potential / PREDICTIONS, json.dumps(rows.to_json()))
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return {
@@ -101,6 +150,7 @@ def _evaluate(
         "warm_start": settings.warm_start,
         "train": errors(rows.train).to_json(),
         "test": errors(rows.test).to_json(),
+        "cross_validated": not test and bool(out_of_fold),
         "cpu_s": round(sum(item.ru_utime + item.ru_stime for item in usage), 1),
     }
 

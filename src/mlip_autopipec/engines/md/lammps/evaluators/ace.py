@@ -23,10 +23,12 @@ IntArray = NDArray[np.integer[Any]]
 
 
 class AceEvaluator:
-    """A potential folder (``potential.yaml``, ``potential.asi``) ready for evaluation.
+    """A potential folder (``potential.yaml``, ``guard.yaml``, ``potential.asi``) ready for
+    evaluation.
 
-    Two evaluators of the same basis: the one with projections gives gamma, the recursive one is
-    twice as fast. Raises InputError when a file or an element is not there.
+    The recursive evaluator gives forces, the small guard basis gamma where it is asked for. Folders
+    from before the guard have the active set of the potential's own basis. Raises InputError when a
+    file or an element is not there.
     """
 
     def __init__(self, folder: Path, elements: Sequence[str]) -> None:
@@ -54,13 +56,16 @@ class AceEvaluator:
             )
         self.species: NDArray[np.int64] = np.array([known[name] for name in elements])
         self.cutoff_a = float(self._basis.cutoffmax)
-        self._graded = ACEBEvaluator(self._basis)
-        self._graded.load_active_set(str(folder / "potential.asi"))
+        guard = folder / "guard.yaml"
+        self._guard_basis = ACEBBasisSet(str(guard)) if guard.exists() else self._basis
+        self._guard_evaluator = ACEBEvaluator(self._guard_basis)
+        self._guard_evaluator.load_active_set(str(folder / "potential.asi"))
+        self._guard = ACECalculator()
+        self._guard.set_evaluator(self._guard_evaluator)
         self._plain_basis = self._basis.to_ACECTildeBasisSet()
         self._plain = ACERecursiveEvaluator(self._plain_basis)
-        self._calculators = {True: ACECalculator(), False: ACECalculator()}
-        self._calculators[True].set_evaluator(self._graded)
-        self._calculators[False].set_evaluator(self._plain)
+        self._calculator = ACECalculator()
+        self._calculator.set_evaluator(self._plain)
         self._new_environment = ACEAtomicEnvironment
         self._environment = ACEAtomicEnvironment()
 
@@ -80,11 +85,12 @@ class AceEvaluator:
     def compute(self, positions: FloatArray, *, graded: bool) -> Forces:
         """``positions`` (atoms then ghosts, 3) in Å; gamma per atom when ``graded``."""
         self._environment.x = positions.tolist()
-        calculator = self._calculators[graded]
-        calculator.compute(self._environment, compute_projections=graded)
+        self._calculator.compute(self._environment)
+        if graded:
+            self._guard.compute(self._environment, compute_projections=True)
         return Forces(
-            energy_ev=float(calculator.energy),
-            forces=np.array(calculator.forces),
-            virial=np.array(calculator.virial),
-            gamma=np.array(calculator.gamma_grade) if graded else None,
+            energy_ev=float(self._calculator.energy),
+            forces=np.array(self._calculator.forces),
+            virial=np.array(self._calculator.virial),
+            gamma=np.array(self._guard.gamma_grade) if graded else None,
         )
