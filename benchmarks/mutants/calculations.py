@@ -241,8 +241,15 @@ CALCULATIONS = (
         ("unit/engines/dft/test_qe_sampling.py",),
     ),
     Mutant(
+        "a free atom is a closed shell",
+        "engines/dft/quantum_espresso/spin.py",
+        "return moment if moment % 2 == odd else odd",
+        "return odd",
+        ("unit/engines/dft/test_qe_spin.py",),
+    ),
+    Mutant(
         "starting moment in Bohr magnetons",
-        "engines/dft/quantum_espresso/inputs.py",
+        "engines/dft/quantum_espresso/spin.py",
         " / z_valence[symbol]",
         " / 1.0",
         _QE_IN,

@@ -182,3 +182,26 @@ def test_atoms_on_top_of_each_other_are_no_success_although_pw_says_so(tmp_path:
     assert isinstance(failure, Failure) and failure.kind in {"geometry", "scf_not_converged"}
     if failure.kind == "geometry":
         assert ENGINE.repair(LabelJob(atoms, METHOD), [failure]) is None
+
+
+def boxed(atoms: Atoms) -> Atoms:
+    atoms.center(vacuum=4.0)
+    return atoms
+
+
+def test_free_atoms_and_pairs_have_the_spin_of_their_ground_state(tmp_path: Path) -> None:
+    hydrogen = {**METHOD, "pseudos": {"H": "H.upf"}, "cutoff_ry": 40.0, "rho_cutoff_ry": 160.0}
+    one = run(LabelJob(boxed(Atoms("H")), hydrogen), tmp_path / "H")
+    assert isinstance(one, Label) and one.stress is None
+    # PBE: 13.60 eV; without spin 12.56.
+    assert one.energy_ev == pytest.approx(-13.60, abs=0.05)
+    assert one.total_magnetization == pytest.approx(1.0, abs=1e-3)
+    silicon = run(LabelJob(boxed(Atoms("Si")), METHOD), tmp_path / "Si")
+    assert isinstance(silicon, Label)
+    crystal = energy(LabelJob(bulk("Si", "diamond", a=5.47), METHOD, {}, (4, 4, 4)), tmp_path / "2")
+    # PBE: 4.55 eV.
+    assert silicon.energy_ev - crystal / 2 == pytest.approx(4.55, abs=0.08)
+    pair = run(LabelJob(boxed(Atoms("Si2", [[0, 0, 0], [2.28, 0, 0]])), METHOD), tmp_path / "Si2")
+    assert isinstance(pair, Label)
+    assert pair.total_magnetization == pytest.approx(2.0, abs=0.05)
+    assert 1.4 < silicon.energy_ev - pair.energy_ev / 2 < 2.1

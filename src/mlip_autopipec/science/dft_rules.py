@@ -15,16 +15,19 @@ from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 import numpy as np
+from ase.data import atomic_numbers
 from numpy.typing import ArrayLike, NDArray
 
 from mlip_autopipec.science.kpoints import choose_grid
 
 __all__ = [
     "Choice",
+    "has_nonmetal",
     "is_metal",
     "kmesh",
     "kmesh_shifted",
     "kspacing_per_a",
+    "open_inner_shell",
     "rho_cutoff_ry",
     "smearing",
     "spin_polarized",
@@ -114,6 +117,9 @@ _ACTINIDES = dict(
     zip(("Pa", "U", "Np", "Pu", "Am", "Cm"), (2.0, 3.0, 4.0, 5.0, 6.0, 7.0), strict=True)
 )
 
+#: Atomic numbers, first and last.
+_OPEN_INNER_SHELLS = ((21, 29), (39, 47), (57, 79), (89, 103))
+
 #: Elements whose low cutoff was measured: force error in meV/Å against 64 Ry.
 _MEASURED_LOW_FORCE_ERROR = {"Si": 1.0, "Al": 5.5}
 # meV/Å. A low cutoff hint whose measured error is above is not trusted.
@@ -146,6 +152,11 @@ def is_metal(composition: Composition) -> Choice[bool]:
     if elements & set(_ANIONS) or elements & _GAPPED_ELEMENTS:
         return Choice(True, "usual oxidation states do not add up to zero, so no gap is assumed")
     return Choice(True, "only metallic elements")
+
+
+def has_nonmetal(symbols: Sequence[str]) -> bool:
+    """True when an element is among them that is no metal by itself."""
+    return bool(set(symbols) & _GAPPED_ELEMENTS)
 
 
 def _balanced(counts: Mapping[str, float]) -> bool:
@@ -276,6 +287,12 @@ def smearing(composition: Composition) -> Choice[tuple[Literal["mv", "gaussian"]
 
 def _high_spin(symbol: str) -> float:
     return {**_MOMENTS, **_F_MOMENTS, **_ACTINIDES}.get(symbol, 0.0)
+
+
+def open_inner_shell(symbol: str) -> bool:
+    """True for the elements of groups 3 to 11 and of the f block: s competes with d or f levels."""
+    number = atomic_numbers[symbol]
+    return any(first <= number <= last for first, last in _OPEN_INNER_SHELLS)
 
 
 def starting_moments(composition: Composition) -> Choice[dict[str, float]]:

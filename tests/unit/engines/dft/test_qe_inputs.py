@@ -48,13 +48,15 @@ def test_numerical_knobs_reach_the_input_and_unknown_ones_are_refused() -> None:
         "mixing_mode": "local-TF",
     }
     found = entries(
-        write_input(LabelJob(PRIMITIVE, method("Si"), knobs), z_valence={}, max_seconds=10)
+        write_input(LabelJob(PRIMITIVE, method("Si"), knobs), z_valence={"Si": 4.0}, max_seconds=10)
     )
     assert (found["mixing_beta"], found["electron_maxstep"]) == ("0.2", "250")
     assert (found["diagonalization"], found["mixing_mode"]) == ("'cg'", "'local-TF'")
     with pytest.raises(InputError, match="mixing_bta"):
         write_input(
-            LabelJob(PRIMITIVE, method("Si"), {"mixing_bta": 1}), z_valence={}, max_seconds=10
+            LabelJob(PRIMITIVE, method("Si"), {"mixing_bta": 1}),
+            z_valence={"Si": 4.0},
+            max_seconds=10,
         )
 
 
@@ -146,19 +148,21 @@ def test_a_job_is_refused_when_its_pseudopotential_was_changed(
 
 def test_structures_without_a_cell_or_pseudopotential_are_refused() -> None:
     with pytest.raises(InputError, match="box"):
-        write_input(LabelJob(Atoms("Si"), method("Si")), z_valence={}, max_seconds=1)
+        write_input(LabelJob(Atoms("Si"), method("Si")), z_valence={"Si": 4.0}, max_seconds=1)
     with pytest.raises(InputError, match="pseudopotential"):
-        write_input(LabelJob(bulk("Ge"), method("Si")), z_valence={}, max_seconds=1)
+        write_input(LabelJob(bulk("Ge"), method("Si")), z_valence={"Si": 4.0}, max_seconds=1)
 
 
 def test_a_job_whose_method_is_not_whole_is_refused_with_the_key() -> None:
     values = method("Si")
     del values["cutoff_ry"]
     with pytest.raises(InputError, match="is missing") as refused:
-        write_input(LabelJob(PRIMITIVE, values), z_valence={}, max_seconds=1)
+        write_input(LabelJob(PRIMITIVE, values), z_valence={"Si": 4.0}, max_seconds=1)
     assert refused.value.key == "cutoff_ry"
     with pytest.raises(InputError) as refused:
-        write_input(LabelJob(PRIMITIVE, method("Si", cutoff=28.0)), z_valence={}, max_seconds=1)
+        write_input(
+            LabelJob(PRIMITIVE, method("Si", cutoff=28.0)), z_valence={"Si": 4.0}, max_seconds=1
+        )
     assert refused.value.key == "cutoff"
 
 

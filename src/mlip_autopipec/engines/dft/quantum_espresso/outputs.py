@@ -28,6 +28,7 @@ from mlip_autopipec.engines.dft.quantum_espresso.config import (
 )
 from mlip_autopipec.engines.dft.quantum_espresso.failures import classify, fail
 from mlip_autopipec.engines.dft.quantum_espresso.saved import DATA_FILE, lost_data
+from mlip_autopipec.engines.dft.quantum_espresso.spin import is_free_atom
 from mlip_autopipec.engines.dft.quantum_espresso.watch import NOTE
 
 __all__ = [
@@ -47,13 +48,14 @@ _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Content of the XML in eV and Å. ``energy_ev`` is E-TS; ``forces`` (n, 3); ``stress`` (6,),
-    ASE's sign.
+    """Content of the XML in eV and Å. ``energy_ev`` is E-TS, ``entropy_ev`` its -TS; ``forces``
+    (n, 3); ``stress`` (6,), ASE's sign.
     """
 
     converged: bool
     scf_steps: int
     energy_ev: float
+    entropy_ev: float
     symbols: tuple[str, ...]
     positions: FloatArray
     cell: FloatArray
@@ -103,7 +105,7 @@ def parse_folder(folder: Path, job: LabelJob, exit_code: int | None) -> Label | 
         return _not_a_label(problem, folder)
     assert results.forces is not None
     label = Label(
-        energy_ev=results.energy_ev,
+        energy_ev=_energy_ev(results, job),
         forces=results.forces,
         stress=results.stress,
         method_hash=job.method_hash,
@@ -113,6 +115,15 @@ def parse_folder(folder: Path, job: LabelJob, exit_code: int | None) -> Label | 
     )
     problem = label_problem(label, job)
     return label if problem is None else _not_a_label(problem, folder)
+
+
+def _energy_ev(results: Results, job: LabelJob) -> float:
+    """E-TS, which forces are the derivative of. A free atom has none: its energy is that of no
+    smearing, half of -TS higher (M. J. Gillan, J. Phys.: Condens. Matter 1, 689, 1989).
+    """
+    if is_free_atom(job.atoms):
+        return results.energy_ev - results.entropy_ev / 2
+    return results.energy_ev
 
 
 def _not_a_label(problem: Failure, folder: Path) -> Failure:
@@ -141,6 +152,7 @@ def read_xml(path: Path) -> Results:
         converged=_text(output, "convergence_info/scf_conv/convergence_achieved") == "true",
         scf_steps=int(_text(output, "convergence_info/scf_conv/n_scf_steps")),
         energy_ev=float(_text(output, "total_energy/etot")) * HARTREE_EV,
+        entropy_ev=float(output.findtext("total_energy/demet") or 0.0) * HARTREE_EV,
         symbols=tuple(re.sub(r"[^A-Za-z].*$", "", atom.attrib["name"]) for atom in atoms),
         positions=np.array([_numbers(atom) for atom in atoms]).reshape(-1, 3) * BOHR_A,
         cell=np.array([_numbers(_child(structure, f"cell/a{i}")) for i in (1, 2, 3)]) * BOHR_A,

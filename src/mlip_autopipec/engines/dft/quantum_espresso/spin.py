@@ -1,0 +1,99 @@
+"""Occupations and spin of one calculation: those of the method, and spin wherever a free atom, a
+free pair or an odd number of electrons needs it.
+
+These are rules of preparing a calculation, the same in every campaign, so labels with and without
+spin share one method. A closed shell calculated with spin gives the same numbers at twice the
+cost; an open one without is wrong by the energy of its spin (hydrogen 1.04 eV).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ase import Atoms
+from ase.data import atomic_numbers, ground_state_magnetic_moments
+
+from mlip_autopipec.engines.dft.quantum_espresso.method import Method
+from mlip_autopipec.science import dft_rules
+
+__all__ = ["is_free_atom", "occupations_and_spin", "unpaired"]
+
+
+def occupations_and_spin(
+    atoms: Atoms, method: Method, z_valence: Mapping[str, float]
+) -> dict[str, object]:
+    """Entries of the namelist ``system``. ``z_valence``: electrons of each pseudopotential.
+
+    A free atom has the multiplicity of its ground state, and whole electrons in its levels: smeared
+    over the three p levels oxygen's is 0.37 eV too high. Where s competes with d or f levels they
+    are smeared, and what that adds to the energy is taken out again (:func:`outputs.parse_folder`).
+    A free pair starts from the moments of its atoms, parallel, and finds its own. What else has an
+    odd number of electrons, and a gap or no periodicity, is a doublet; in a metal the bands share
+    the odd electron.
+    """
+    species = sorted(set(atoms.get_chemical_symbols()))
+    free = not any(atoms.pbc)
+    if free and len(atoms) <= 2:
+        return _free_atoms(atoms, species, method, z_valence)
+    moments = method.starting_moments
+    # A density that starts unpolarised stays so: nspin = 2 would give the same numbers at twice
+    # the cost.
+    if method.spin_polarized and any(moments.get(symbol) for symbol in species):
+        return _smeared(method) | _started(species, moments, z_valence)
+    gap = free or (method.smearing == "gaussian" and dft_rules.has_nonmetal(species))
+    if gap and round(sum(z_valence[symbol] for symbol in atoms.get_chemical_symbols())) % 2:
+        return _smeared(method) | {"nspin": 2, "tot_magnetization": 1.0}
+    return _smeared(method)
+
+
+def unpaired(symbol: str, electrons: float) -> int:
+    """Unpaired electrons of the free atom's ground state (Hund), or one or none where the
+    pseudopotential's number of ``electrons`` leaves no way to them (a frozen f shell).
+    """
+    moment = round(float(ground_state_magnetic_moments[atomic_numbers[symbol]]))
+    odd = round(electrons) % 2
+    return moment if moment % 2 == odd else odd
+
+
+def is_free_atom(atoms: Atoms) -> bool:
+    return len(atoms) == 1 and not any(atoms.pbc)
+
+
+def _free_atoms(
+    atoms: Atoms, species: list[str], method: Method, z_valence: Mapping[str, float]
+) -> dict[str, object]:
+    moments = {symbol: float(unpaired(symbol, z_valence[symbol])) for symbol in species}
+    alone = is_free_atom(atoms)
+    # Gaussian: the Fermi energy of cold smearing is not unique between levels.
+    found: dict[str, object] = {
+        "occupations": "smearing",
+        "smearing": "gaussian",
+        "degauss": method.degauss_ry,
+    }
+    if alone and not dft_rules.open_inner_shell(species[0]):
+        found = {"occupations": "fixed"}
+    if not any(moments.values()):
+        return found
+    fixed = {"tot_magnetization": moments[species[0]]} if alone else {}
+    return found | _started(species, moments, z_valence) | fixed
+
+
+def _smeared(method: Method) -> dict[str, object]:
+    if method.occupations != "smearing":
+        return {"occupations": method.occupations}
+    return {
+        "occupations": "smearing",
+        "smearing": method.smearing,
+        "degauss": method.degauss_ry,
+    }
+
+
+def _started(
+    species: list[str], moments: Mapping[str, float], z_valence: Mapping[str, float]
+) -> dict[str, object]:
+    """Before QE 7.3 a starting magnetization is a fraction of the valence electrons."""
+    found: dict[str, object] = {"nspin": 2}
+    for index, symbol in enumerate(species, 1):
+        fraction = float(moments.get(symbol, 0.0)) / z_valence[symbol]
+        found[f"starting_magnetization({index})"] = round(min(max(fraction, -1.0), 1.0), 6)
+    return found
