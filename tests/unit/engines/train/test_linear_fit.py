@@ -15,6 +15,7 @@ from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.files import read_json
 from mlip_autopipec.base.labels import Label, LabelledStructure
 from mlip_autopipec.base.structures import Provenance
+from mlip_autopipec.engines.md.lammps.evaluators.ace import AceEvaluator
 from mlip_autopipec.engines.ports import PredictsErrors, Resamples, Trained, TrainJob
 from mlip_autopipec.engines.train.pacemaker.design import FORCE, Design, refusal
 from mlip_autopipec.engines.train.pacemaker.engine import LinearAce
@@ -272,3 +273,25 @@ def test_a_free_atom_costs_what_its_label_says(tmp_path: Path) -> None:
     probe.calc = LinearAce().calculator(trained.folder)
     assert probe.get_potential_energy() == pytest.approx(shift + 3.5, abs=1e-6)
     assert trained.metrics["train"]["energy_rmse_mev_per_atom"] < 10.0
+
+
+def test_md_and_ase_grade_by_the_same_guard(plain: Trained) -> None:
+    """A free cluster: every atom is its own origin, and all others within the cutoff neighbours."""
+    atoms = copper(90, spread=0.3).atoms
+    atoms.pbc = False
+    atoms.calc = LinearAce().calculator(plain.folder)
+    energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+    evaluator = AceEvaluator(plain.folder, ["Cu"])
+    distances = atoms.get_all_distances()
+    near = (distances < evaluator.cutoff_a) & (distances > 0)
+    neighbours = [np.flatnonzero(row).tolist() for row in near]
+    evaluator.set_neighbours(np.zeros(len(atoms), dtype=int), list(range(len(atoms))), neighbours)
+    found = evaluator.compute(atoms.positions, graded=True)
+    references = plain.metrics["reference_energy_ev"]["Cu"] * len(atoms)
+    assert found.energy_ev + references == pytest.approx(energy, abs=1e-6)
+    np.testing.assert_allclose(found.forces, forces, atol=1e-6)
+    assert found.gamma is not None
+    np.testing.assert_allclose(found.gamma, atoms.calc.results["gamma"], rtol=1e-8)
+    assert found.gamma.max() > 1.1  # no atom of the labels has so few neighbours
+    assert evaluator.compute(atoms.positions, graded=False).gamma is None
+    assert plain.metrics["guard_functions"]["Cu"] == 16 * 4 // 3

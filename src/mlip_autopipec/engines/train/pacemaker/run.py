@@ -26,6 +26,7 @@ from mlip_autopipec.engines.train.pacemaker.config import POSTERIOR
 from mlip_autopipec.engines.train.pacemaker.data import (
     fit_rows,
     guard_functions,
+    is_free_atom,
     reference_energies,
 )
 from mlip_autopipec.engines.train.pacemaker.design import refusal
@@ -69,7 +70,9 @@ def fit(
 ) -> Fitted:
     """The fit by the trainer that the settings name."""
     if settings.trainer != "linear":
-        rows = fit_rows(items, references, settings.masked_energy_weight)
+        # A free atom is the reference itself; without a neighbour it teaches nothing.
+        bound = [item for item in items if not is_free_atom(item, settings.cutoff_a)]
+        rows = fit_rows(bound, references, settings.masked_energy_weight)
         return Fitted(fit_nonlinear(settings, rows, folder))
     made = fit_linear(settings, items, references)
     return Fitted(
