@@ -59,14 +59,14 @@ CALCULATIONS = (
     ),
     Mutant(
         "bulk modulus without the volume",
-        "science/properties/equation_of_state.py",
+        "science/properties/birch_murnaghan.py",
         "bulk_modulus_gpa=v * e_vv",
         "bulk_modulus_gpa=e_vv",
         _EOS,
     ),
     Mutant(
         "a minimum outside the sampled volumes is trusted",
-        "science/properties/equation_of_state.py",
+        "science/properties/birch_murnaghan.py",
         "if x.min() <= value <= x.max()",
         "if value > 0",
         _EOS,

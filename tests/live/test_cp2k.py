@@ -35,9 +35,11 @@ from mlip_autopipec.cli.main import app
 from mlip_autopipec.commands.dft_check.series import label_in
 from mlip_autopipec.engines import registry
 from mlip_autopipec.science.label_set import label_set_of
-from mlip_autopipec.science.properties.equation_of_state import (
+from mlip_autopipec.science.properties.birch_murnaghan import (
     EquationOfState,
     fit_birch_murnaghan,
+)
+from mlip_autopipec.science.properties.equation_of_state import (
     lattice_constant,
     strained_cells,
 )

@@ -15,9 +15,11 @@ from mlip_autopipec import make_plan
 from mlip_autopipec.base.labels import Label, LabelJob
 from mlip_autopipec.commands.dft_check.series import label_in
 from mlip_autopipec.science import dft_rules
-from mlip_autopipec.science.properties.equation_of_state import (
+from mlip_autopipec.science.properties.birch_murnaghan import (
     EquationOfState,
     fit_birch_murnaghan,
+)
+from mlip_autopipec.science.properties.equation_of_state import (
     lattice_constant,
     strained_cells,
 )

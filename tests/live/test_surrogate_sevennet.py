@@ -17,9 +17,11 @@ from mlip_autopipec.config.derive.surrogate import choose_surrogate
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.surrogate.sevennet.engine import SevenNet
 from mlip_autopipec.engines.unknown_elements import MATERIALS_PROJECT_ELEMENTS
-from mlip_autopipec.science.properties.equation_of_state import (
+from mlip_autopipec.science.properties.birch_murnaghan import (
     EquationOfState,
     fit_birch_murnaghan,
+)
+from mlip_autopipec.science.properties.equation_of_state import (
     lattice_constant,
     strained_cells,
 )

@@ -22,6 +22,7 @@ from mlip_autopipec.science.properties.port import (
     Property,
     PropertyValue,
     Question,
+    values_with_spread,
 )
 
 __all__ = [
@@ -119,5 +120,5 @@ def property_values(plan: Plan, found: Mapping[str, Comparison]) -> tuple[Proper
     return tuple(
         value
         for name, item in plan.validation.each.items()
-        for value in item.values(found.get(name, Comparison()))
+        for value in values_with_spread(item, found.get(name, Comparison()))
     )

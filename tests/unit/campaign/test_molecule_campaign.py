@@ -76,7 +76,7 @@ def test_the_plan_of_a_crystal_is_what_it_was(tmp_path: Path) -> None:
     data = plan.model_dump(mode="json")
     assert set(data["validation"]) == {"eos_strains", "lattice_tolerance", "bulk_modulus_tolerance"}
     assert "isolated" not in data["dft"] and "isolated" not in plan.dft.label_method()
-    assert plan.validation.calls == 7
+    assert plan.validation.calls == 9
 
 
 def test_small_molecules_have_as_many_modes_as_they_can(tmp_path: Path) -> None:

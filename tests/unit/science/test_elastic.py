@@ -36,11 +36,19 @@ ALUMINIUM = bulk("Al", a=3.9949, cubic=True)
 
 def found_by(crystal: Atoms, calculator: Calculator, item: ElasticConstants | None = None) -> Found:
     item = item or ElasticConstants()
-    asked = item.structures(Known(crystal))
-    answers = tuple(Answer(question.candidate, nothing()) for question in asked)
-    found = item.from_calculator(Known(crystal, answers=answers), calculator)
+    found = item.from_calculator(answered(crystal, calculator, item), calculator)
     assert isinstance(found, Found), found
     return found
+
+
+def answered(crystal: Atoms, calculator: Calculator, item: ElasticConstants) -> Known:
+    """All that the property asks, step by step."""
+    known = Known(crystal)
+    while asked := item.structures(known):
+        bare = tuple(Answer(question.candidate, nothing()) for question in asked)
+        new = evaluated(Known(crystal, answers=bare), calculator).answers
+        known = Known(crystal, answers=(*known.answers, *new))
+    return known
 
 
 def nothing() -> Label:
@@ -165,12 +173,12 @@ def test_a_crystal_given_in_other_axes_has_the_same_constants() -> None:
 def test_symmetry_leaves_the_constants_of_the_textbook(
     crystal: Atoms, constants: str, calls: int | None
 ) -> None:
-    item, known = ElasticConstants(), Known(crystal)
-    asked = item.structures(known)
-    if calls is not None:
-        assert len(asked) == calls
-    assert len(asked) <= item.calls
+    item = ElasticConstants()
     calculator = LennardJones(sigma=2.5, rc=7.0, smooth=True, ro=6.0)
+    asked = answered(crystal, calculator, item).answers
+    if calls is not None:
+        assert len(asked) in (calls, calls + 2)  # two more around another volume
+    assert len(asked) <= item.calls
     names = [key[1:3] for key in found_by(crystal, calculator).values]
     if constants.split()[3:4] == ["14"]:  # C14 or C15 by the choice of the axis x
         names = [name.replace("15", "14") for name in names]
@@ -182,9 +190,7 @@ def test_the_stress_of_the_start_does_not_matter() -> None:
     adds.
     """
     item = ElasticConstants()
-    asked = item.structures(Known(COPPER))
-    bare = Known(COPPER, answers=tuple(Answer(q.candidate, nothing()) for q in asked))
-    known = evaluated(bare, EMT())
+    known = answered(COPPER, EMT(), item)
     shifted = []
     for answer, label in known.labelled:
         assert label.stress is not None

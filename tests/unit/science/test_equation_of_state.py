@@ -17,9 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlip_autopipec.base.tasks import Failure
-from mlip_autopipec.science.properties.equation_of_state import (
+from mlip_autopipec.science.properties.birch_murnaghan import (
     EquationOfState,
     fit_birch_murnaghan,
+)
+from mlip_autopipec.science.properties.equation_of_state import (
     lattice_constant,
     strained_cells,
 )

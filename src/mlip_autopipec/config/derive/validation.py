@@ -26,7 +26,11 @@ def derive_validation(user: UserInput, material: Material, why: Reasons) -> Vali
     pay for them.
     """
     molecular = material.kind == "molecule"
-    subject = Subject(material.kind, facts.molecule_atoms(material) if molecular else None)
+    subject = (
+        Subject(material.kind, facts.molecule_atoms(material))
+        if molecular
+        else Subject(material.kind, pressure_gpa=user.pressure_gpa)
+    )
     names = user.properties or USUAL.get(material.kind, USUAL_OF_CRYSTALS)
     planned = {name: property_class(name).planned(subject) for name in names}
     validation = Validation(properties={name: made for name, (made, _) in planned.items()})

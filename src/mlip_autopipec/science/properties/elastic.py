@@ -5,7 +5,9 @@ The stress of a cell is linear in a small strain (Hooke), sigma = sigma_0 + C e 
 a few strains of both signs: even terms cancel, and the stress sigma_0 of the start does not matter.
 Of the 21 constants symmetry leaves a few independent (J. F. Nye, Physical Properties of Crystals,
 1957, ch. 8; C11, C12 and C44 for a cubic crystal), and only as many strains are calculated as they
-need. Axes are those of the conventional standard cell. Ions keep their fractional coordinates
+need. The first two tell DFT's own volume as well (their pressures are those of two volumes): where
+the surrogate's is off, all are calculated anew around DFT's. Axes are those of the conventional
+standard cell. Ions keep their fractional coordinates
 (clamped ions) for DFT and potential alike, so that their difference is the potential's error alone.
 """
 
@@ -23,11 +25,11 @@ from ase.units import GPa
 from numpy.typing import NDArray
 
 from mlip_autopipec.base.errors import InputError
-from mlip_autopipec.base.section import Positive, Section
+from mlip_autopipec.base.section import Positive
 from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.science import symmetry
-from mlip_autopipec.science.lattices import SYMPREC_A, standard_cell
+from mlip_autopipec.science.lattices import SYMPREC_A
 from mlip_autopipec.science.properties.port import (
     Chart,
     Comparison,
@@ -39,6 +41,13 @@ from mlip_autopipec.science.properties.port import (
     Shown,
     Subject,
     evaluated,
+)
+from mlip_autopipec.science.properties.window import (
+    UnderPressure,
+    pressure_gpa_of,
+    smallest_cell,
+    volume_at_pressure,
+    volume_per_atom,
 )
 
 __all__ = ["ElasticConstants", "Stiffness", "deformed", "rotated", "stiffness_of"]
@@ -52,18 +61,25 @@ UNSTABLE = "By the potential the crystal is not stable under strain."
 #: A constant below this share of the largest one is judged by that share, else by itself: what
 #: symmetry nearly forbids would be judged by its noise.
 SMALL = 0.2
+#: Of the volume: a start that is off by less serves. The constants change by some four times that,
+#: those of DFT and potential alike.
+SAME_VOLUME = 0.01
+#: Parameter of what was calculated around DFT's volume: how far that is from the start's.
+OFF = "volumetric_strain"
 
 
-class ElasticConstants(Section):
-    """The property. ``strain``: of each deformation, both signs; ``tolerance``: relative."""
+class ElasticConstants(UnderPressure):
+    """The property at ``pressure_gpa``. ``strain``: of each deformation, both signs; ``tolerance``:
+    relative.
+    """
 
     strain: Positive = 0.01
     tolerance: Positive = 0.1
 
     @property
     def calls(self) -> int:
-        """Without any symmetry; a cubic crystal needs four."""
-        return 2 * len(VOIGT)
+        """Without any symmetry; a cubic crystal needs four, or six around another volume."""
+        return 2 * len(VOIGT) + 2
 
     @classmethod
     def planned(cls, subject: Subject) -> tuple[Self, Mapping[str, str]]:
@@ -71,34 +87,60 @@ class ElasticConstants(Section):
             raise InputError(
                 "a molecule has no elastic constants", key="properties", hint="leave 'elastic' out"
             )
-        return cls(), {
+        reasons = {
             "strain": "stress is linear up to here, and well above the noise of DFT",
             "tolerance": "relative, potential against our own DFT",
         }
+        if subject.pressure_gpa:
+            reasons["pressure_gpa"] = "as asked for"
+        return cls(pressure_gpa=subject.pressure_gpa), reasons
 
     def structures(self, known: Known) -> list[Question]:
-        """The primitive cell under as many strains, of both signs, as its symmetry needs; on the
-        k-point mesh of the unstrained one.
+        """The smallest cell under as many strains, of both signs, as its symmetry needs; all on the
+        k-point mesh of the unstrained one. First one pair, then the others at DFT's volume.
         """
-        if known.answers:
+        cell = smallest_cell(known.start)
+        axes = Stiffness.allowed_by(cell).strains()
+        if not known.answers:
+            return self._questions(cell, axes[:1], 0.0, first=len(axes) > 1)
+        if len(known.answers) > 2 or not _stresses(known):
             return []
-        cell = standard_cell(known.start, primitive=True)
-        strains = [
-            sign * self.strain * np.eye(6)[axis]
-            for axis in Stiffness.allowed_by(cell).strains()
-            for sign in (1, -1)
-        ]
+        off = self._off(known)
+        if abs(off) > SAME_VOLUME:
+            return self._questions(cell, axes, off)
+        return self._questions(cell, axes[1:], 0.0)
+
+    def _questions(
+        self, cell: Atoms, axes: Sequence[int], off: float, *, first: bool = False
+    ) -> list[Question]:
+        """``cell`` at (1 + ``off``) times its volume, strained both ways along each of ``axes``."""
+        scaled = cell.copy()
+        scaled.set_cell(cell.cell.array * (1 + off) ** (1 / 3), scale_atoms=True)
+        strains = [sign * self.strain * np.eye(6)[axis] for axis in axes for sign in (1, -1)]
         return [
-            Question(Candidate(deformed(cell, strain), _provenance(strain)), mesh_of=cell)
+            Question(Candidate(deformed(scaled, strain), _provenance(strain, off)), cell, first)
             for strain in strains
         ]
+
+    def _off(self, known: Known) -> float:
+        """DFT's volume beside that of the start, less one, by the pressures of the answers; nought
+        where they do not tell.
+        """
+        pressed = [(volume_per_atom(answer.atoms), pressure_gpa_of(label))
+                   for answer, label in known.labelled]  # fmt: skip
+        volumes = [volume for volume, pressure in pressed if pressure is not None]
+        pressures = [pressure for _, pressure in pressed if pressure is not None]
+        found = volume_at_pressure(volumes, pressures, self.pressure_gpa)
+        return 0.0 if found is None else found / volume_per_atom(known.start) - 1
 
     def from_labels(self, known: Known) -> Found | Failure:
         if any(label.stress is None for _, label in known.labelled):
             return Failure("validation_data", "a label has no stress: no elastic constants")
-        strains = [answer.parameters["strain_voigt"] for answer, _ in known.labelled]
-        stresses = [np.asarray(label.stress) / GPa for _, label in known.labelled]
-        form = Stiffness.allowed_by(standard_cell(known.start, primitive=True))
+        last = known.answers[-1].parameters.get(OFF) if known.answers else None
+        around = [pair for pair in known.labelled if pair[0].parameters.get(OFF) == last]
+        strains = [answer.parameters["strain_voigt"] for answer, _ in around]
+        stresses = [np.asarray(label.stress) / GPa for _, label in around]
+        form = Stiffness.allowed_by(smallest_cell(known.start))
         matrix = stiffness_of(form, strains, stresses)
         if matrix is None:
             return Failure("validation_data", "too few strained cells for the elastic constants")
@@ -251,8 +293,13 @@ def _point_group(crystal: Atoms) -> list[FloatArray]:
     return [columns @ np.reshape(rotation, (3, 3)) @ back for rotation in sorted(unique)]
 
 
-def _provenance(strain: FloatArray) -> Provenance:
-    return Provenance("elastic", "validation", {"strain_voigt": strain.tolist()})
+def _stresses(known: Known) -> list[FloatArray]:
+    return [np.asarray(label.stress) for _, label in known.labelled if label.stress is not None]
+
+
+def _provenance(strain: FloatArray, off: float) -> Provenance:
+    around = {OFF: off} if off else {}
+    return Provenance("elastic", "validation", {"strain_voigt": strain.tolist(), **around})
 
 
 def _chart(found: Comparison) -> Chart | None:

@@ -5,31 +5,37 @@ DFT and potential are evaluated at the same cells (scaled, with fixed fractional
 that their difference is the potential's error alone. Where symmetry does not fix the internal
 coordinates, the bulk modulus is therefore the clamped-ion one, for both.
 
-Third-order Birch-Murnaghan (F. Birch, Phys. Rev. 71, 809, 1947). Written in x = V^(-2/3) the energy
-is a polynomial of third degree, so the fit is one linear least-squares problem with a unique
-answer: no start values, nothing to converge.
+The volumes lie around DFT's own, found from the energies and stresses of two first cells, so that a
+surrogate whose volume is off costs a calculation or two and not the property.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.units import GPa
-from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from mlip_autopipec.base.errors import InputError
-from mlip_autopipec.base.section import Positive, Section
+from mlip_autopipec.base.labels import Label
+from mlip_autopipec.base.section import Positive
 from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.science import symmetry
+from mlip_autopipec.science.properties.birch_murnaghan import (
+    MIN_POINTS,
+    EquationOfState,
+    fit_birch_murnaghan,
+)
 from mlip_autopipec.science.properties.port import (
+    Answer,
     Chart,
     Comparison,
     Found,
@@ -41,11 +47,17 @@ from mlip_autopipec.science.properties.port import (
     Subject,
     evaluated,
 )
+from mlip_autopipec.science.properties.window import (
+    SOFTEST_GPA,
+    UnderPressure,
+    pressure_gpa_of,
+    smallest_cell,
+    volume_at_pressure,
+    volume_per_atom,
+)
 
 __all__ = [
-    "EquationOfState",
     "LatticeAndBulkModulus",
-    "fit_birch_murnaghan",
     "lattice_constant",
     "strained_cells",
 ]
@@ -54,37 +66,20 @@ __all__ = [
 # crystal.
 EOS_STRAINS = (-0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06)
 
-MIN_POINTS = 5
-"""Four parameters and one point over, so that the residual says something."""
+MOST_EXTRA = 2
+"""Cells beyond one per strain: what a surrogate with another volume may cost."""
+
+FAR = 0.1
+"""Of the volume: an estimate farther than this from all that was calculated is tried by one cell
+before the others are placed around it.
+"""
+
+BELIEVED = 1.5
+"""Cells are fitted up to this many times the largest strain from DFT's volume."""
 
 FIRST_CUBIC_SPACE_GROUP = 195
 
-
-@dataclass(frozen=True, slots=True)
-class EquationOfState:
-    """A Birch-Murnaghan curve per atom: V0 (Å³/atom), E0 (eV/atom), B (GPa), B' (no unit), residual
-    (meV/atom).
-    """
-
-    volume_a3_per_atom: float
-    energy_ev_per_atom: float
-    bulk_modulus_gpa: float
-    bulk_modulus_derivative: float
-    residual_mev_per_atom: float
-
-    def energy(self, volumes_a3_per_atom: ArrayLike) -> NDArray[np.float64]:
-        """Energies (eV/atom) of the curve at volumes (Å³/atom), any shape."""
-        strain = (self.volume_a3_per_atom / np.asarray(volumes_a3_per_atom, dtype=float)) ** (
-            2 / 3
-        ) - 1
-        stiffness = 9 * self.volume_a3_per_atom * self.bulk_modulus_gpa * GPa / 16
-        cubic = self.bulk_modulus_derivative * strain**3
-        return np.asarray(
-            self.energy_ev_per_atom + stiffness * (cubic + strain**2 * (2 - 4 * strain))
-        )
-
-    def to_json(self) -> Json:
-        return asdict(self)
+Point = tuple[Answer, Label]
 
 
 def strained_cells(atoms: Atoms, volumetric_strains: Sequence[float]) -> list[Atoms]:
@@ -101,74 +96,6 @@ def strained_cells(atoms: Atoms, volumetric_strains: Sequence[float]) -> list[At
         copy.set_cell(atoms.cell.array * (1 + strain) ** (1 / 3), scale_atoms=True)
         cells.append(copy)
     return cells
-
-
-def fit_birch_murnaghan(
-    volumes_a3_per_atom: ArrayLike, energies_ev_per_atom: ArrayLike
-) -> EquationOfState | Failure:
-    """Fit volumes (n,) Å³/atom and energies (n,) eV/atom.
-
-    A Failure of kind ``equation_of_state`` says why there is no trustworthy minimum: too few
-    different volumes, values that are not finite, no minimum at all, or one outside the volumes
-    sampled (an extrapolation is not a measurement).
-    """
-    volumes = np.asarray(volumes_a3_per_atom, dtype=float)
-    energies = np.asarray(energies_ev_per_atom, dtype=float)
-    if volumes.shape != energies.shape or volumes.ndim != 1:
-        raise ValueError("volumes and energies must be two lists of one length")
-    if not (np.isfinite(volumes).all() and np.isfinite(energies).all() and (volumes > 0).all()):
-        return _no_fit("a volume or an energy is not a finite number")
-    different = len(np.unique(np.round(volumes, 6)))
-    if different < MIN_POINTS:
-        return _no_fit(f"{different} different volumes, at least {MIN_POINTS} are needed")
-
-    # In units of the middle volume x is near 1 and the problem stays well conditioned.
-    middle = float(np.median(volumes))
-    x = (volumes / middle) ** (-2 / 3)
-    curve = np.polynomial.Polynomial.fit(x, energies, deg=3).convert()
-    minima = [
-        _polished(curve, float(root.real))
-        for root in np.atleast_1d(curve.deriv().roots())
-        if abs(root.imag) < 1e-9 and curve.deriv(2)(root.real) > 0
-    ]
-    inside = [value for value in minima if x.min() <= value <= x.max()]
-    if not inside:
-        where = "outside the sampled volumes" if minima else "nowhere"
-        return _no_fit(
-            f"the energy has its minimum {where} ({volumes.min():.3f} to {volumes.max():.3f}"
-            " Å³/atom)"
-        )
-    return _equation(curve, inside[0], middle, float(np.sqrt(np.mean((curve(x) - energies) ** 2))))
-
-
-def _polished(curve: np.polynomial.Polynomial, x_min: float) -> float:
-    """The minimum near ``x_min`` by two steps of Newton: with B' = 4 the cubic term vanishes, and a
-    root is inexact.
-    """
-    for _ in range(2):
-        x_min -= float(curve.deriv()(x_min) / curve.deriv(2)(x_min))
-    return x_min
-
-
-def _equation(
-    curve: np.polynomial.Polynomial, x_min: float, unit_volume: float, residual_ev: float
-) -> EquationOfState:
-    """V0, E0, B and B' at the minimum of E(x), by the chain rule with dE/dx = 0 there.
-
-    In units of ``unit_volume``: x = v^(-2/3), B = v E_vv and B' = dB/dP = -1 - v E_vvv / E_vv.
-    """
-    v = x_min**-1.5
-    dx, ddx = -2 / 3 * v ** (-5 / 3), 10 / 9 * v ** (-8 / 3)
-    second, third = float(curve.deriv(2)(x_min)), float(curve.deriv(3)(x_min))
-    e_vv = second * dx**2
-    e_vvv = third * dx**3 + 3 * second * dx * ddx
-    return EquationOfState(
-        volume_a3_per_atom=v * unit_volume,
-        energy_ev_per_atom=float(curve(x_min)),
-        bulk_modulus_gpa=v * e_vv / unit_volume / GPa,
-        bulk_modulus_derivative=-1 - v * e_vvv / e_vv,
-        residual_mev_per_atom=1000 * residual_ev,
-    )
 
 
 def lattice_constant(volume_a3_per_atom: float, crystal: Atoms, symprec_a: float = 0.01) -> float:
@@ -189,20 +116,21 @@ def lattice_constant(volume_a3_per_atom: float, crystal: Atoms, symprec_a: float
     return float(np.linalg.norm(reference[0]) * (volume_a3_per_atom / per_atom) ** (1 / 3))
 
 
-def _no_fit(message: str) -> Failure:
-    return Failure("equation_of_state", message)
+class LatticeAndBulkModulus(UnderPressure):
+    """The property: lattice constant and bulk modulus of the ground state at ``pressure_gpa``.
 
-
-class LatticeAndBulkModulus(Section):
-    """The property: lattice constant and bulk modulus of the ground state."""
+    ``eos_strains``: volumes around DFT's own, wherever the surrogate's was.
+    """
 
     eos_strains: list[float] = Field(default_factory=list)
-    lattice_tolerance: Positive = 0.005
+    lattice_tolerance: Positive = 0.002
     bulk_modulus_tolerance: Positive = 0.05
 
     @property
     def calls(self) -> int:
-        return len(self.eos_strains)
+        """One for each strain, and a few where the surrogate's volume is off."""
+        steps = len(self.eos_strains)
+        return steps + MOST_EXTRA if steps >= MIN_POINTS else steps
 
     @classmethod
     def planned(cls, subject: Subject) -> tuple[Self, Mapping[str, str]]:
@@ -210,22 +138,71 @@ class LatticeAndBulkModulus(Section):
             raise InputError(
                 "a molecule has no equation of state", key="properties", hint="leave it out"
             )
-        return cls(eos_strains=list(EOS_STRAINS)), {
-            "eos_strains": "volume strains: spans the harmonic region",
+        reasons = {
+            "eos_strains": "volume strains around DFT's own volume: spans the harmonic region",
             "lattice_tolerance": "relative, potential against our own DFT",
             "bulk_modulus_tolerance": "relative, potential against our own DFT",
         }
+        if subject.pressure_gpa:
+            reasons["pressure_gpa"] = "as asked for"
+        return cls(eos_strains=list(EOS_STRAINS), pressure_gpa=subject.pressure_gpa), reasons
 
     def structures(self, known: Known) -> list[Question]:
-        """Strained cells, all on the k-point mesh of the unstrained one."""
-        if known.answers:
+        """Primitive cells, all on the k-point mesh of the surrogate's: two around its volume, then
+        those of the window around DFT's that these leave open.
+        """
+        if known.answers and not known.labelled:
             return []
-        return [
-            Question(Candidate(cell, _provenance(strain)), mesh_of=known.start)
-            for strain, cell in zip(
-                self.eos_strains, strained_cells(known.start, self.eos_strains), strict=True
-            )
+        cell = smallest_cell(known.start)
+        start, asked = volume_per_atom(cell), [volume_per_atom(a.atoms) for a in known.answers]
+        strains = sorted(self.eos_strains)
+        if len(strains) < MIN_POINTS:
+            return [] if asked else [_question(cell, strain) for strain in strains]
+        if not asked:
+            return [_question(cell, strain, first=True) for strain in (strains[1], strains[-2])]
+        centre = self._centre(known) or start
+        if min(abs(volume / centre - 1) for volume in asked) > FAR and len(asked) == 2:
+            return [_question(cell, centre / start - 1, first=True)]
+        half_a_step = (strains[-1] - strains[0]) / (len(strains) - 1) / 2
+        open_ = [
+            strain
+            for strain in strains
+            if all(abs(volume / centre - 1 - strain) > half_a_step for volume in asked)
         ]
+        left = sorted(open_, key=abs)[: self.calls - len(asked)]
+        return [_question(cell, (1 + strain) * centre / start - 1) for strain in sorted(left)]
+
+    def _centre(self, known: Known) -> float | None:
+        """DFT's volume per atom at the pressure asked for, as far as the labels tell."""
+        points = _points(known)
+        curve = fit_birch_murnaghan(*self._enthalpies(points))
+        if isinstance(curve, EquationOfState) and curve.bulk_modulus_gpa > SOFTEST_GPA:
+            return curve.volume_a3_per_atom
+        volumes = [volume_per_atom(answer.atoms) for answer, _ in points]
+        pressures = [p for _, label in points if (p := pressure_gpa_of(label)) is not None]
+        if len(pressures) < len(volumes):
+            volumes, pressures = _slopes(points)
+        return volume_at_pressure(volumes, pressures, self.pressure_gpa)
+
+    def _enthalpies(self, points: list[Point]) -> tuple[list[float], list[float]]:
+        """Volumes (Å³/atom) and E + PV (eV/atom)."""
+        volumes = [volume_per_atom(answer.atoms) for answer, _ in points]
+        energies = [label.energy_ev / len(answer.atoms) for answer, label in points]
+        work = self.pressure_gpa * GPa
+        return volumes, [energy + work * v for energy, v in zip(energies, volumes, strict=True)]
+
+    def _in_the_window(self, known: Known) -> Known:
+        """The answers around DFT's own volume, also where the first ones lay far off."""
+        centre = self._centre(known)
+        if centre is None or not self.eos_strains:
+            return known
+        reach = BELIEVED * max(abs(strain) for strain in self.eos_strains)
+        near = tuple(
+            answer
+            for answer, _ in known.labelled
+            if abs(volume_per_atom(answer.atoms) / centre - 1) < reach
+        )
+        return replace(known, answers=near) if len(near) >= MIN_POINTS else known
 
     def from_labels(self, known: Known) -> Found | Failure:
         compositions = {
@@ -236,13 +213,39 @@ class LatticeAndBulkModulus(Section):
                 "validation_data",
                 f"labels of different compositions: {', '.join(sorted(compositions))}",
             )
-        found = _of_labels(known)
+        found = self._found(self._in_the_window(known))
         if found.failure:
             return Failure("validation_data", f"DFT equation of state: {found.failure}")
         return found
 
     def from_calculator(self, known: Known, calculator: Calculator) -> Found | Failure:
-        return _of_labels(evaluated(known, calculator))
+        return self._found(evaluated(self._in_the_window(known), calculator))
+
+    def _found(self, known: Known) -> Found:
+        """The fit of all labels by rising volume; where there is none, the points and the reason.
+
+        Under a pressure ``energies_ev_per_atom`` are enthalpies: at their minimum the cell is under
+        that pressure, and V times their curvature is the bulk modulus there.
+        """
+        points = _points(known)
+        volumes, energies = self._enthalpies(points)
+        details: Json = {
+            "volumes_a3_per_atom": volumes,
+            "energies_ev_per_atom": energies,
+            "gamma_max": [answer.gamma_max for answer, _ in points],
+        }
+        curve = fit_birch_murnaghan(volumes, energies)
+        if isinstance(curve, Failure):
+            values = {"lattice_constant_a": None, "bulk_modulus_gpa": None}
+            return Found(values, {**details, "fit": None}, curve.message)
+        middle = points[len(points) // 2][0].atoms
+        return Found(
+            {
+                "lattice_constant_a": lattice_constant(curve.volume_a3_per_atom, middle),
+                "bulk_modulus_gpa": curve.bulk_modulus_gpa,
+            },
+            {**details, "fit": curve.to_json()},
+        )
 
     def values(self, found: Comparison) -> tuple[PropertyValue, ...]:
         lattice, modulus = (found.value(key) for key in ("lattice_constant_a", "bulk_modulus_gpa"))
@@ -269,36 +272,28 @@ class LatticeAndBulkModulus(Section):
         )
 
 
-def _provenance(strain: float) -> Provenance:
-    return Provenance("equation_of_state", "validation", {"volumetric_strain": strain})
+def _question(cell: Atoms, strain: float, *, first: bool = False) -> Question:
+    """``cell`` at (1 + strain) times its volume."""
+    provenance = Provenance("equation_of_state", "validation", {"volumetric_strain": strain})
+    return Question(Candidate(strained_cells(cell, [strain])[0], provenance), cell, first)
 
 
-def _of_labels(known: Known) -> Found:
-    """The fit of all labels by rising volume; where there is none, the points and the reason."""
-    points = sorted(known.labelled, key=lambda point: _volume(point[0].atoms))
-    volumes = [_volume(answer.atoms) for answer, _ in points]
-    energies = [label.energy_ev / len(answer.atoms) for answer, label in points]
-    details: Json = {
-        "volumes_a3_per_atom": volumes,
-        "energies_ev_per_atom": energies,
-        "gamma_max": [answer.gamma_max for answer, _ in points],
-    }
-    curve = fit_birch_murnaghan(volumes, energies)
-    if isinstance(curve, Failure):
-        values = {"lattice_constant_a": None, "bulk_modulus_gpa": None}
-        return Found(values, {**details, "fit": None}, curve.message)
-    middle = points[len(points) // 2][0].atoms
-    return Found(
-        {
-            "lattice_constant_a": lattice_constant(curve.volume_a3_per_atom, middle),
-            "bulk_modulus_gpa": curve.bulk_modulus_gpa,
-        },
-        {**details, "fit": curve.to_json()},
+def _slopes(points: list[Point]) -> tuple[list[float], list[float]]:
+    """Volumes (Å³/atom) midway between labels, and the pressures (GPa) of their energies there."""
+    pairs = [
+        (volume_per_atom(answer.atoms), label.energy_ev / len(answer.atoms))
+        for answer, label in points
+    ]
+    steps = [(one, other) for one, other in itertools.pairwise(pairs) if other[0] > one[0]]
+    return (
+        [(one[0] + other[0]) / 2 for one, other in steps],
+        [-(other[1] - one[1]) / (other[0] - one[0]) / GPa for one, other in steps],
     )
 
 
-def _volume(atoms: Atoms) -> float:
-    return float(atoms.get_volume()) / len(atoms)
+def _points(known: Known) -> list[Point]:
+    """What has a label, by rising volume."""
+    return sorted(known.labelled, key=lambda point: volume_per_atom(point[0].atoms))
 
 
 def _chart(found: Comparison) -> Chart | None:

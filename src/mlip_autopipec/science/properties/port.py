@@ -35,6 +35,7 @@ __all__ = [
     "Subject",
     "Table",
     "evaluated",
+    "values_with_spread",
 ]
 
 ErrorKind = Literal["relative", "absolute", "alone"]
@@ -64,6 +65,14 @@ class PropertyValue:
     """Of ``alone``: which sort of error, such as ``RMSD``."""
     digits: int = 3
     """Digits behind the point that a person is shown."""
+    spread: float | None = None
+    """Standard deviation of ``potential`` over an ensemble of resampled fits, in its unit; None: no
+    ensemble, or fewer than two members have a value.
+    """
+    ensemble_mean: float | None = None
+    """Mean over the same members; None: none has a value."""
+    without_value: int = 0
+    """Members of the ensemble that have none."""
 
     @property
     def error(self) -> float | None:
@@ -83,19 +92,37 @@ class PropertyValue:
         error = self.error
         return None if error is None else error <= self.tolerance
 
+    @property
+    def spread_as_error(self) -> float | None:
+        """``spread`` in the units of ``error``; None where it is not known."""
+        if self.spread is None or self.kind != "relative":
+            return self.spread
+        return self.spread / abs(self.dft) if self.dft else None
+
+    @property
+    def steady(self) -> bool | None:
+        """Whether resampled labels would say the same: every member has a value and their spread is
+        at most half the tolerance. None where there is no ensemble (or no DFT to measure by).
+        """
+        if self.without_value:
+            return False
+        spread = self.spread_as_error
+        return None if spread is None else spread <= self.tolerance / 2
+
     def to_json(self) -> Json:
-        """The fields, with ``error`` and ``met``."""
-        return {**asdict(self), "error": self.error, "met": self.met}
+        """The fields, with ``error``, ``met`` and ``steady``."""
+        return {**asdict(self), "error": self.error, "met": self.met, "steady": self.steady}
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a property is planned for: the kind of material, and the atoms of a molecule (else
-    None).
+    """What a property is planned for: the kind of material, the atoms of a molecule (else None),
+    and the pressure that was asked for.
     """
 
     kind: str
     atoms: int | None = None
+    pressure_gpa: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,16 +202,23 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A property by our DFT and by one potential; None: nothing is known yet."""
+    """A property by our DFT and by one potential; None: nothing is known yet.
+
+    ``ensemble``: by each resampled fit of that potential, values alone; empty without an ensemble.
+    """
 
     dft: Found | None = None
     potential: Found | None = None
+    ensemble: tuple[Found, ...] = ()
 
     def to_json(self) -> Json:
-        return {
+        data: Json = {
             "dft": None if self.dft is None else self.dft.to_json(),
             "potential": None if self.potential is None else self.potential.to_json(),
         }
+        if self.ensemble:
+            data["ensemble"] = [found.to_json() for found in self.ensemble]
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Comparison:
@@ -192,6 +226,7 @@ class Comparison:
         return cls(
             None if dft is None else Found.from_json(dft),
             None if potential is None else Found.from_json(potential),
+            tuple(Found.from_json(found) for found in data.get("ensemble", ())),
         )
 
     @property
@@ -299,7 +334,8 @@ class Property(Protocol):
 
     def values(self, found: Comparison) -> tuple[PropertyValue, ...]:
         """The numbers that are compared, each with its tolerance; also (as None) when nothing is
-        known.
+        known. Of ``found.potential`` it looks at ``values`` alone; the spread of an ensemble is
+        added by :func:`values_with_spread`.
         """
         ...
 
@@ -315,6 +351,30 @@ class AsksSurrogate(Protocol):
     def prepare(self, start: Atoms, calculator: Calculator) -> Json:
         """``Known.prepared``, from the structure at rest and the surrogate's calculator."""
         ...
+
+
+def values_with_spread(item: Property, found: Comparison) -> tuple[PropertyValue, ...]:
+    """``item.values`` of ``found``, each with its mean and spread over the ensemble."""
+    members = [
+        {value.key: value.potential for value in item.values(Comparison(found.dft, member))}
+        for member in found.ensemble
+    ]
+    return tuple(
+        _with_spread(value, [member.get(value.key) for member in members])
+        for value in item.values(found)
+    )
+
+
+def _with_spread(value: PropertyValue, members: Sequence[float | None]) -> PropertyValue:
+    known = [number for number in members if number is not None]
+    if not members:
+        return value
+    return replace(
+        value,
+        spread=float(np.std(known, ddof=1)) if len(known) > 1 else None,
+        ensemble_mean=float(np.mean(known)) if known else None,
+        without_value=len(members) - len(known),
+    )
 
 
 def evaluated(known: Known, calculator: Calculator) -> Known:
