@@ -183,6 +183,41 @@ CALCULATIONS = (
         "answers = [answer for",
         ("contract/test_properties.py",),
     ),
+    Mutant(
+        "the window lies where the surrogate's volume is",
+        "science/properties/equation_of_state.py",
+        "centre = self._centre(known) or start",
+        "centre = start",
+        ("unit/science/test_volume_window.py",),
+    ),
+    Mutant(
+        "a pressure with the sign of a stress",
+        "science/properties/window.py",
+        "return -float(np.mean(",
+        "return float(np.mean(",
+        ("unit/science/test_volume_window.py",),
+    ),
+    Mutant(
+        "a spread as large as the tolerance is steady",
+        "science/properties/port.py",
+        "spread <= self.tolerance / 2",
+        "spread <= self.tolerance * 2",
+        ("unit/tasks/test_validate_ensemble.py",),
+    ),
+    Mutant(
+        "a dimer that pulls its atoms together passes the gate",
+        "science/release_gate.py",
+        "(np.asarray(pushes) > 0)",
+        "(np.asarray(pushes) != 0)",
+        ("unit/science/test_release_gate.py",),
+    ),
+    Mutant(
+        "a free atom that is bound passes the gate",
+        "science/release_gate.py",
+        "bool(abs(off) <= FREE_ATOM_EV)",
+        "bool(off <= FREE_ATOM_EV)",
+        ("unit/science/test_release_gate.py",),
+    ),
     # --- engines
     Mutant(
         "sign of the stress of Quantum ESPRESSO",

@@ -260,21 +260,33 @@ class ValidatePayload:
     """Compare a potential (folder relative to the run folder) with DFT.
 
     ``labels``: property -> ids of its label tasks; ``source``: the generate task whose start
-    structure they come from. Tasks from before properties had names are read, never written.
+    structure they come from. ``gate``: also whether it may be released; ``atoms``: ids of labels of
+    isolated atoms, for that. Tasks from before properties had names are read, never written.
     """
 
     potential: str
     labels: Mapping[str, tuple[str, ...]]
     source: str | None
+    gate: bool = False
+    atoms: tuple[str, ...] = ()
 
     def to_json(self) -> Json:
         labels = {name: list(ids) for name, ids in self.labels.items()}
-        return {"potential": self.potential, "labels": labels, "source": self.source}
+        data: Json = {"potential": self.potential, "labels": labels, "source": self.source}
+        if self.gate:
+            data |= {"gate": True, "atoms": list(self.atoms)}
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         labels = {name: tuple(ids) for name, ids in stored.labels_of(data).items()}
-        return cls(data["potential"], labels, stored.source_of(data))
+        return cls(
+            data["potential"],
+            labels,
+            stored.source_of(data),
+            bool(data.get("gate", False)),
+            tuple(data.get("atoms", ())),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from ase.calculators.calculator import Calculator
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.files import read_json, write_json
 from mlip_autopipec.engines import registry
+from mlip_autopipec.engines.ports import Resamples
 
-__all__ = ["RECORD", "calculator_of", "maker_of", "sign"]
+__all__ = ["RECORD", "calculator_of", "ensemble_of", "maker_of", "sign"]
 
 RECORD = "potential.json"
 #: Folders from before the record: only the metrics name the trainer.
@@ -53,3 +54,11 @@ def calculator_of(folder: Path, otherwise: str | None = None) -> Calculator:
     MissingProgramError where its packages are absent.
     """
     return registry.trainer(maker_of(folder, otherwise)).calculator(folder)
+
+
+def ensemble_of(folder: Path, otherwise: str | None = None) -> list[Calculator]:
+    """Calculators of the resampled fits beside the potential in ``folder``; empty where the trainer
+    that made it makes none. Raises as :func:`calculator_of`.
+    """
+    trainer = registry.trainer(maker_of(folder, otherwise))
+    return trainer.ensemble(folder) if isinstance(trainer, Resamples) else []

@@ -118,7 +118,10 @@ def _properties(data: PageData) -> str:
     known = [item for item in data.summary.properties if item.potential is not None or item.dft]
     rows = [_property(item) for item in known]
     return "".join(map(_shown, shown)) + table(
-        "What the validation found", ("", "potential", "DFT", "off by"), rows, 1
+        "What the validation found",
+        ("", "potential", "DFT", "off by", "spread over resampled fits"),
+        rows,
+        1,
     )
 
 
@@ -128,8 +131,24 @@ def _property(item: PropertyValue) -> list[str]:
 
     name = escape(f"{item.label} ({item.measure})" if item.measure else item.label)
     if item.kind == "alone":
-        return [name, words(item.potential), "", ""]
-    return [name, words(item.potential), words(item.dft), off(item.potential, item.dft)]
+        return [name, words(item.potential), "", "", _spread(item)]
+    return [
+        name,
+        words(item.potential),
+        words(item.dft),
+        off(item.potential, item.dft),
+        _spread(item),
+    ]
+
+
+def _spread(item: PropertyValue) -> str:
+    """Standard deviation over the ensemble, and whether the value is steady."""
+    if item.without_value:
+        return f"{item.without_value} of the fits have no value"
+    if item.spread is None:
+        return ""
+    size = f"± {item.spread:.{item.digits}f} {escape(item.unit)}"
+    return size if item.steady is not False else f"{size}, more than half the tolerance"
 
 
 def _shown(shown: Shown) -> str:

@@ -29,7 +29,7 @@ def derive_validation(user: UserInput, material: Material, why: Reasons) -> Vali
     subject = (
         Subject(material.kind, facts.molecule_atoms(material))
         if molecular
-        else Subject(material.kind, pressure_gpa=user.pressure_gpa)
+        else Subject(material.kind, pressure_gpa=min(user.pressure_gpa, key=abs))
     )
     names = user.properties or USUAL.get(material.kind, USUAL_OF_CRYSTALS)
     planned = {name: property_class(name).planned(subject) for name in names}
