@@ -12,6 +12,7 @@ _MD = ("unit/engines/md",)
 _EMBEDDING = ("unit/science/test_embedding.py", "unit/science/test_embedding_by_potential.py")
 _EOS = ("unit/science/test_equation_of_state.py",)
 _FIT_ROWS = ("unit/engines/train/test_pacemaker_data.py",)
+_LINEAR_FIT = ("unit/engines/train/test_linear_fit.py",)
 
 CALCULATIONS = (
     # --- science
@@ -358,6 +359,27 @@ CALCULATIONS = (
         "if item.core is None else masked_energy_weight for",
         "if item.core is None else 1.0 for",
         _FIT_ROWS,
+    ),
+    Mutant(
+        "stress is learned with the wrong sign",
+        "engines/train/pacemaker/design.py",
+        "rows[number] += sign * self.sums(strained)",
+        "rows[number] -= sign * self.sums(strained)",
+        _LINEAR_FIT,
+    ),
+    Mutant(
+        "labels are predicted by a fit that saw them",
+        "engines/train/pacemaker/regression.py",
+        "left = regression.factor(total - part,",
+        "left = regression.factor(total,",
+        _LINEAR_FIT,
+    ),
+    Mutant(
+        "heights are above the lowest of all compositions",
+        "engines/train/pacemaker/weights.py",
+        "per_atom - hull[kind_of]",
+        "per_atom - hull.min()",
+        _LINEAR_FIT,
     ),
     # --- tasks
     Mutant(

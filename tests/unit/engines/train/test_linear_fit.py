@@ -17,7 +17,12 @@ from mlip_autopipec.base.labels import Label, LabelledStructure
 from mlip_autopipec.base.structures import Provenance
 from mlip_autopipec.engines.md.lammps.evaluators.ace import AceEvaluator
 from mlip_autopipec.engines.ports import PredictsErrors, Resamples, Trained, TrainJob
-from mlip_autopipec.engines.train.pacemaker.design import FORCE, Design, refusal
+from mlip_autopipec.engines.train.pacemaker.design import (
+    FORCE,
+    Design,
+    LinearBasis,
+    refusal,
+)
 from mlip_autopipec.engines.train.pacemaker.engine import LinearAce
 from mlip_autopipec.engines.train.pacemaker.posterior import Posterior, calibrate
 from mlip_autopipec.engines.train.pacemaker.regression import (
@@ -217,6 +222,25 @@ def test_resampled_fits_scatter_about_the_fit_of_all(plain: Trained) -> None:
     energies = [energy(one) for one in trainer.ensemble(plain.folder)]
     assert len(energies) == 8 and np.std(energies) > 0
     assert np.abs(np.array(energies) - every).max() < 0.2
+
+
+def test_rows_are_energy_forces_and_stress_of_the_potential(plain: Trained) -> None:
+    """Signs, units and the order of the shears, by python-ace's own evaluation."""
+    from pyace import ACEBBasisSet
+
+    basis = LinearBasis(ACEBBasisSet(str(plain.folder / "potential.yaml")))
+    coefficients = Posterior.load(plain.folder / "posterior.npz").coefficients
+    atoms = copper(91).atoms
+    atoms.set_cell(atoms.cell.array @ [[1, 0.05, 0.03], [0, 1, 0.07], [0, 0, 1]], scale_atoms=True)
+    atoms.calc = LinearAce().calculator(plain.folder)
+    energy, forces = basis.gradients(atoms)
+    reference = plain.metrics["reference_energy_ev"]["Cu"] * len(atoms)
+    assert energy @ coefficients + reference == pytest.approx(atoms.get_potential_energy())
+    np.testing.assert_allclose(forces @ coefficients, atoms.get_forces(), atol=1e-6)
+    stress = basis.stress(atoms) @ coefficients / atoms.get_volume()
+    found = atoms.get_stress()
+    assert np.abs(found[3:]).min() > 1e-3  # each shear is another, and none is nought
+    np.testing.assert_allclose(stress, found, atol=2e-5)
 
 
 def test_stress_is_learned(plain: Trained) -> None:
