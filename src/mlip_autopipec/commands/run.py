@@ -17,6 +17,7 @@ from mlip_autopipec.commands.dft_check.series import Labeller, beginning, conver
 from mlip_autopipec.config import dft_check, load
 from mlip_autopipec.config.begun import keep_question
 from mlip_autopipec.config.load import PreparedPlan
+from mlip_autopipec.config.outlook import outlook
 from mlip_autopipec.config.yaml import write_plan
 from mlip_autopipec.runtime import layout
 
@@ -30,6 +31,10 @@ def run(prepared: PreparedPlan, *, progress: Progress | None = None) -> Json:
     Returns and raises as :func:`run_campaign`; a check that fails
     ends the campaign as ``needs_attention``.
     """
+    progress = progress or Progress()
+    is_new = not (prepared.root / layout.PLAN_JSON).exists()
+    if is_new and (expected := outlook(prepared.plan)).rounds is None:
+        progress.log(f"the budget is {expected.text}")
     found = checked(prepared, progress=progress)
     if isinstance(found, Failure):
         return {

@@ -14,6 +14,7 @@ from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.dft_port import CellSize, Converges
 
 __all__ = [
+    "ROUNDS",
     "CheckCost",
     "Estimate",
     "attempt_s",
@@ -24,10 +25,15 @@ __all__ = [
 ]
 
 MD_CPU_S_PER_ATOM_STEP = 45e-6
-SURROGATE_CPU_S = 180.0
-ROUNDS = 4
+# Of a batch of strategies: silicon 50 s, compounds with many prototypes 170.
+SURROGATE_CPU_S = 120.0
+#: Rounds after the first fit that a campaign is expected to need, and labels of each.
+ROUNDS = 3
+ROUND_LABELS = 6
 VISITS = 2
 RETRIES = 0.05
+# Atoms of a first label: forced cells have 1 or 2, the others 4 to 16.
+FORCED_ATOMS, USUAL_ATOMS = 2, 8
 IDLE = 0.25  # share of the cores' time lost while one task waits for another
 
 
@@ -44,11 +50,15 @@ class CheckCost:
 class Estimate:
     """Expected cost of a campaign.
 
+    ``dft_calls``, ``wall_minutes``: to its convergence; ``first_fit_calls``,
+    ``first_fit_minutes``: to the first potential that can be validated.
     ``convergence_check``: its share, None without one; ``core_hours``: by stage, and in ``total``;
     ``label_cpu_s``: CPU seconds of one label, by size ("12 atoms").
     """
 
     dft_calls: int
+    first_fit_calls: int
+    first_fit_minutes: float
     convergence_check: CheckCost | None
     core_hours: dict[str, float]
     label_cpu_s: dict[str, float]
@@ -138,37 +148,71 @@ def _atoms_of_the_check(material: Material) -> int:
     )
 
 
-def estimate(plan: Plan) -> Estimate:
-    """What the campaign will cost, roughly.
+def _first_labels_cpu_s(plan: Plan) -> float:
+    """Of the first set: free atoms and dimers, forced small cells, and the rest."""
+    material, dft = plan.material, plan.dft
+    largest = plan.embedding.max_dft_atoms
+    counts = {item.name: item.count for batch in plan.generation.batches for item in batch}
+    alone = min(counts.get("atoms_and_dimers", 0), plan.selection.initial_count)
+    forced = min(counts.get("prototypes", 0), plan.selection.initial_count - alone)
+    rest = plan.selection.initial_count - alone - forced
+    boxed = registry.dft_engine(dft.engine).cpu_s(dft.method, _dimer_box(material))
+    if material.kind == "molecule":
+        return alone * boxed + (forced + rest) * label_cpu_s(
+            material, dft, facts.molecule_atoms(material)
+        )
+    return (
+        alone * boxed
+        + forced * label_cpu_s(material, dft, min(FORCED_ATOMS, largest))
+        + rest * label_cpu_s(material, dft, min(USUAL_ATOMS, largest))
+    )
 
-    Assumes four rounds after the first fit, one small cell (12 atoms, or the molecule) per initial
-    label, cells of ``max_dft_atoms`` for half of the later ones, 5 % repeated calculations, and a
-    quarter of the cores' time waiting.
+
+def _dimer_box(material: Material) -> CellSize:
+    """Two atoms of the composition in a box with 5 Å of room on each side."""
+    counts = {symbol: 2 * part for symbol, part in material.fractions.items()}
+    width_a = 10.0
+    return CellSize(
+        counts, np.diag([width_a + 2 * facts.radius_a(material), width_a, width_a]), (False,) * 3
+    )
+
+
+def estimate(plan: Plan) -> Estimate:
+    """What the campaign will cost, roughly, whatever its budget is.
+
+    Assumes ROUNDS rounds of ROUND_LABELS after the first fit, in cells of the size of MD, 5 %
+    repeated calculations, and a quarter of the cores' time waiting.
     """
     material, dft, elements = plan.material, plan.dft, len(plan.material.elements)
 
     def label(atoms: int) -> float:
         return label_cpu_s(material, dft, atoms)
 
+    def minutes(cpu_s: float) -> float:
+        return cpu_s / 60 / plan.executor.cores / (1 - IDLE)
+
     initial, points = plan.selection.initial_count, plan.validation.calls
-    later = ROUNDS * plan.selection.batch_count
+    later = ROUNDS * ROUND_LABELS
     check = convergence_check(plan) if dft.convergence == "check" else None
     checks, check_hours = (check.calculations, check.core_hours) if check else (0, 0.0)
-    calls = min(
-        plan.budget.dft_calls, checks + math.ceil((initial + later + points) * (1 + RETRIES))
-    )
-    later = max(0, calls - checks - initial - points)
-    largest, small = plan.embedding.max_dft_atoms, min(12, plan.embedding.max_dft_atoms)
+    first_calls = checks + math.ceil((initial + points) * (1 + RETRIES))
+    calls = checks + math.ceil((initial + later + points) * (1 + RETRIES))
+    usual = min(USUAL_ATOMS, plan.embedding.max_dft_atoms)
+    explored = min(plan.exploration.md_atoms, plan.embedding.max_dft_atoms)
     if material.kind == "molecule":
-        largest = small = facts.molecule_atoms(material)
-    dft_s = (initial + points) * label(small) + later * (label(largest) + label(small)) / 2
+        usual = explored = facts.molecule_atoms(material)
+    first_s = _first_labels_cpu_s(plan) + points * label(usual)
+    dft_s = (1 + RETRIES) * (first_s + later * label(explored))
     fits = _fits_cpu_s(plan.training, elements, initial + later)
     md_s = VISITS * _md_cpu_s(plan.exploration)
     generation_s = SURROGATE_CPU_S * max(1, len(plan.generation.batches))
-    total = dft_s + fits + md_s + generation_s + 3600 * check_hours
-    wall_minutes = total / 60 / plan.executor.cores / (1 - IDLE)
+    before = generation_s + 3600 * check_hours
+    total = dft_s + fits + md_s + before
+    wall_minutes = minutes(total)
     return Estimate(
         dft_calls=calls,
+        first_fit_calls=first_calls,
+        first_fit_minutes=round(minutes(before + first_s + fits / ROUNDS), 1),
         convergence_check=check,
         core_hours={
             **({"convergence": round(check_hours, 2)} if check else {}),
@@ -179,9 +223,9 @@ def estimate(plan: Plan) -> Estimate:
             "total": round(total / 3600, 2),
         },
         label_cpu_s={
-            f"{small} atoms": round(label(small), 1),
-            f"{largest} atoms": round(label(largest), 1),
+            f"{usual} atoms": round(label(usual), 1),
+            f"{explored} atoms": round(label(explored), 1),
         },
         wall_minutes=round(wall_minutes, 1),
-        within_budget=wall_minutes <= plan.budget.wall_minutes,
+        within_budget=(wall_minutes <= plan.budget.wall_minutes and calls <= plan.budget.dft_calls),
     )

@@ -15,6 +15,7 @@ from mlip_autopipec.config.derive import derive
 from mlip_autopipec.config.input import parse_user_input
 from mlip_autopipec.config.label_plan import read_plan
 from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.config.sections import BudgetInput
 from mlip_autopipec.config.yaml import (
     is_plan,
     is_untouched,
@@ -77,7 +78,7 @@ def load(path: Path, *, runs_dir: Path, cores: int | None) -> PreparedPlan:
         ) from None
     root = (runs_dir / plan.name).resolve()
     prepared = PreparedPlan(plan, reasons, root, path, begun.question_of(user))
-    return _as_begun(prepared) or with_stored_check(prepared)
+    return _as_begun(prepared, user.budget) or with_stored_check(prepared)
 
 
 def _with_cores(plan: Plan, cores: int | None) -> Plan:
@@ -88,9 +89,11 @@ def _with_cores(plan: Plan, cores: int | None) -> Plan:
     return plan.model_copy(update={"executor": executor})
 
 
-def _as_begun(prepared: PreparedPlan) -> PreparedPlan | None:
+def _as_begun(prepared: PreparedPlan, asked: BudgetInput) -> PreparedPlan | None:
     """The plan that the run folder was begun with, under today's limits; None where nothing was
     begun there, or something else was asked for.
+
+    A limit that is left to the plan stays what it was.
     """
     path = prepared.root / "plan.json"
     stored = read_plan(path) if path.exists() else None
@@ -106,11 +109,13 @@ def _as_begun(prepared: PreparedPlan) -> PreparedPlan | None:
     )
     if not same:
         return None
+    kept = {key: value for key, value in stored.budget if getattr(asked, key) == "auto"}
     limits = {name: getattr(prepared.plan, name) for name in begun.LIMITS}
+    limits["budget"] = limits["budget"].model_copy(update=kept)
     limits_reasons = {
         key: reason
         for key, reason in prepared.reasons.items()
-        if key.partition(".")[0] in begun.LIMITS
+        if key.partition(".")[0] in begun.LIMITS and key.removeprefix("budget.") not in kept
     }
     return replace(
         prepared,

@@ -38,17 +38,29 @@ class Closed(BaseModel):
 
 
 class BudgetInput(Closed):
-    """Limits that end a campaign, whatever it has reached by then."""
+    """Limits that end a campaign, whatever it has reached by then; ``auto``: what the plan expects
+    it to take, and half as much again (twice the time).
+    """
 
-    dft_calls: int = Field(
-        80, description="Largest number of DFT calculations, repairs and validation included."
+    dft_calls: int | Literal["auto"] = Field(
+        "auto",
+        description="Largest number of DFT calculations, repairs and validation included; or auto.",
     )
-    wall_minutes: float = Field(60.0, description="Longest duration in minutes of wall-clock time.")
+    wall_minutes: float | Literal["auto"] = Field(
+        "auto", description="Longest duration in minutes of wall-clock time; or auto."
+    )
+
+    @field_validator("dft_calls", "wall_minutes", mode="before")
+    @classmethod
+    def _number_or_auto(cls, value: Any) -> Any:
+        if isinstance(value, str) and value != "auto":
+            raise bad("neither a number nor 'auto'", "a number, or auto", value=value)
+        return value
 
     @field_validator("dft_calls")
     @classmethod
-    def _enough_calls(cls, value: int) -> int:
-        if not 20 <= value <= 1_000_000:
+    def _enough_calls(cls, value: int | Literal["auto"]) -> int | Literal["auto"]:
+        if value != "auto" and not 20 <= value <= 1_000_000:
             raise bad(
                 "impossible budget",
                 "20 to 1000000 calls (7 are the equation of state, 13 a first fit)",
@@ -57,8 +69,8 @@ class BudgetInput(Closed):
 
     @field_validator("wall_minutes")
     @classmethod
-    def _enough_time(cls, value: float) -> float:
-        if not 1.0 <= value <= 1e6:
+    def _enough_time(cls, value: float | Literal["auto"]) -> float | Literal["auto"]:
+        if value != "auto" and not 1.0 <= value <= 1e6:
             raise bad("impossible budget", "1 to 1e6 minutes")
         return value
 

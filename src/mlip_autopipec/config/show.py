@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mlip_autopipec.config.cost import Estimate
+from mlip_autopipec.config.outlook import outlook
 from mlip_autopipec.config.plan import Plan
 
 __all__ = ["print_plan", "value_at"]
@@ -97,12 +98,14 @@ def print_plan(
     console.print(
         "one label: " + ", ".join(f"{size} {cpu:g} s" for size, cpu in estimate.label_cpu_s.items())
     )
-    fits = "within" if estimate.within_budget else "[bold red]more than[/bold red]"
-    limit = f"{fits} the budget of {plan.budget.wall_minutes:g} minutes"
     console.print(
-        f"wall time on {plan.executor.cores} cores: about {estimate.wall_minutes:.0f} minutes,"
-        f" {limit}"
+        f"wall time on {plan.executor.cores} cores: about {estimate.wall_minutes:.0f} minutes"
     )
+    found = outlook(plan)
+    poor = found.rounds is None or not estimate.within_budget
+    said = f"[bold red]{found.text}[/bold red]" if poor else found.text
+    limits = f"{plan.budget.dft_calls} calls and {plan.budget.wall_minutes:g} minutes"
+    console.print(f"the budget of {limits}: {said}")
 
 
 def _in_order(data: Mapping[str, Any], reasons: Mapping[str, str]) -> list[str]:

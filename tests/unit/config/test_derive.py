@@ -52,7 +52,7 @@ def test_silicon_stays_within_what_two_cores_can_do() -> None:
     assert plan.dft.method.pseudos == {"Si": "Si.upf"}
     assert plan.dft.method.kmesh_shifted
     assert not plan.dft.method.spin_polarized
-    assert plan.selection.initial_count == 23
+    assert plan.selection.initial_count == 22
     assert (plan.embedding.max_dft_atoms, plan.exploration.md_atoms) == (32, 16)
     assert plan.exploration.timestep_fs == 2.0
     assert 5.0 <= plan.training.settings.cutoff_a <= 5.5
@@ -61,7 +61,7 @@ def test_silicon_stays_within_what_two_cores_can_do() -> None:
         "npt-900K",
     ]
     expected = cost.estimate(plan)
-    assert expected.dft_calls <= plan.budget.dft_calls == 80
+    assert expected.dft_calls <= 50 < plan.budget.dft_calls
     assert expected.within_budget
 
 

@@ -25,7 +25,7 @@ def _load(folder: Path, text: str) -> UserInput:
 def test_the_smallest_input_is_one_line(tmp_path: Path) -> None:
     user = _load(tmp_path, "material: Si")
     assert material_of(user).fractions == {"Si": 1.0}
-    assert (user.goal, user.budget.dft_calls, user.pressure_gpa) == ("general", 80, [0.0])
+    assert (user.goal, user.budget.dft_calls, user.pressure_gpa) == ("general", "auto", [0.0])
 
 
 def test_formula_gives_atomic_fractions(tmp_path: Path) -> None:
@@ -90,6 +90,8 @@ WRONG = {
     "material: Si\nbudget: {dft_calls: 0}": ("budget.dft_calls", "(got 0)"),
     "material: Si\nbudget: {wall_minutes: 0}": ("budget.wall_minutes", "1 to 1e6"),
     "material: Si\nbudget: {dft_cals: 9}": ("budget.dft_cals", "did you mean 'dft_calls'"),
+    "material: Si\nbudget: {dft_calls: many}": ("budget.dft_calls", "a number, or auto"),
+    "material: Si\nbudget: {wall_minutes: long}": ("budget.wall_minutes", "a number, or auto"),
     "material: Si\nbudget: 80": ("budget", "mapping"),
     "material: Si\ndft: {convergence: chek}": ("dft.convergence", "did you mean 'check'"),
     "material: Si\ndft: {cutof_ry: 30}": ("dft.cutof_ry", "did you mean 'cutoff_ry'"),

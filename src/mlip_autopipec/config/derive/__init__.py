@@ -14,7 +14,7 @@ from mlip_autopipec.config.derive.exploration import derive_exploration
 from mlip_autopipec.config.derive.generation import derive_generation
 from mlip_autopipec.config.derive.reasons import Reasons, given
 from mlip_autopipec.config.derive.selection import derive_selection
-from mlip_autopipec.config.derive.stop import derive_budget, derive_limits
+from mlip_autopipec.config.derive.stop import UNLIMITED, derive_budget, derive_limits
 from mlip_autopipec.config.derive.surrogate import derive_surrogate
 from mlip_autopipec.config.derive.training import derive_training
 from mlip_autopipec.config.derive.validation import derive_validation
@@ -56,7 +56,7 @@ def derive(user: UserInput, *, cores: int) -> tuple[Plan, dict[str, str]]:
         embedding=embedding,
         validation=validation,
         convergence=derive_limits(why),
-        budget=derive_budget(user, why),
+        budget=UNLIMITED,
         executor=derive_executor(user, cores, why),
     )
-    return plan, why.found
+    return plan.model_copy(update={"budget": derive_budget(user, plan, why)}), why.found

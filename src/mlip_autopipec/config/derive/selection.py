@@ -14,7 +14,7 @@ __all__ = ["derive_selection", "first_labels"]
 # First labels beside atoms and dimers. Silicon's calm kinds held out: 18 labels 8 meV/atom and
 # 113 meV/Å, 22 6 and 97, 31 4 and 90; the later ones are better drawn from MD.
 FIRST_LABELS: dict[Form, int] = {
-    "element": 18,
+    "element": 17,
     "compound": 24,
     "solid_solution": 28,
     "molecule": 24,
@@ -41,14 +41,14 @@ def derive_selection(user: UserInput, material: Material, points: int, why: Reas
     """``points``: DFT calls of the validation."""
     initial, reason = first_labels(user.goal, material, temperatures_k(user))
     calls = user.budget.dft_calls
-    affordable = max(FEWEST_FIRST_LABELS, (calls - points) * 2 // 3)
-    if affordable < initial:
+    if calls != "auto" and (affordable := (calls - points) * 2 // 3) < initial:
         reason = (
             f"two thirds of the {calls} calls that the budget leaves beside the {points} of the"
             f" validation; {initial} would be better"
         )
+        initial = max(FEWEST_FIRST_LABELS, affordable)
     return Selection(
-        initial_count=why.because("selection.initial_count", min(initial, affordable), reason),
+        initial_count=why.because("selection.initial_count", initial, reason),
         batch_count=why.because(
             "selection.batch_count", 4, "large cells cost minutes: train and look again soon"
         ),

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 
-from mlip_autopipec.config.derive.reasons import Reasons, given
+from mlip_autopipec.config import cost
+from mlip_autopipec.config.derive.reasons import Reasons
 from mlip_autopipec.config.input import UserInput
-from mlip_autopipec.config.plan import Budget
+from mlip_autopipec.config.plan import Budget, Plan
 from mlip_autopipec.science.stopping import Limits
 
-__all__ = ["derive_budget", "derive_limits"]
+__all__ = ["UNLIMITED", "derive_budget", "derive_limits", "fitting_budget"]
+
+#: Stands in a plan until its cost is known.
+UNLIMITED = Budget(dft_calls=1_000_000, wall_minutes=1e6)
+
+# Times what is expected: half as many calls again; minutes are known to a factor of two.
+CALLS_MARGIN, MINUTES_MARGIN = 1.5, 2.0
+# Budgets are multiples of this many calls or minutes.
+STEP = 10
 
 
 def derive_limits(why: Reasons) -> Limits:
@@ -20,17 +29,30 @@ def derive_limits(why: Reasons) -> Limits:
     return limits
 
 
-def derive_budget(user: UserInput, why: Reasons) -> Budget:
-    told: Mapping[str, str] = {
-        key: given(user.budget, key) for key in ("dft_calls", "wall_minutes")
-    }
+def fitting_budget(expected: cost.Estimate) -> Budget:
+    """What should do for a campaign of that cost."""
     return Budget(
-        dft_calls=why.because(
-            "budget.dft_calls", user.budget.dft_calls, f"{told['dft_calls']}; may be raised later"
+        dft_calls=STEP * math.ceil(CALLS_MARGIN * expected.dft_calls / STEP),
+        wall_minutes=float(STEP * math.ceil(MINUTES_MARGIN * expected.wall_minutes / STEP)),
+    )
+
+
+def derive_budget(user: UserInput, plan: Plan, why: Reasons) -> Budget:
+    """``plan``: without a limit yet. Each limit is the user's, or follows from what is expected."""
+    expected = cost.estimate(plan)
+    fitting = fitting_budget(expected)
+    calls, minutes = user.budget.dft_calls, user.budget.wall_minutes
+    margins = {
+        "dft_calls": f"auto: {CALLS_MARGIN:g} times the {expected.dft_calls} expected",
+        "wall_minutes": (
+            f"auto: {MINUTES_MARGIN:g} times the {expected.wall_minutes:.0f} minutes expected on"
+            f" {plan.executor.cores} cores"
         ),
-        wall_minutes=why.because(
-            "budget.wall_minutes",
-            user.budget.wall_minutes,
-            f"{told['wall_minutes']}; may be raised later",
-        ),
+    }
+    for name, value in (("dft_calls", calls), ("wall_minutes", minutes)):
+        told = margins[name] if value == "auto" else "given"
+        why.because(f"budget.{name}", value, f"{told}; may be raised later")
+    return Budget(
+        dft_calls=fitting.dft_calls if calls == "auto" else calls,
+        wall_minutes=fitting.wall_minutes if minutes == "auto" else minutes,
     )

@@ -38,7 +38,7 @@ def derive_validation(user: UserInput, material: Material, why: Reasons) -> Vali
         for field, reason in reasons.items():
             why.because(f"{validation.key_of(name)}.{field}", None, reason)
     calls = user.budget.dft_calls
-    if validation.calls + FEWEST_LABELS > calls:
+    if calls != "auto" and validation.calls + FEWEST_LABELS > calls:
         raise InputError(
             f"the properties need up to {validation.calls} DFT calls",
             key="budget.dft_calls",
