@@ -13,7 +13,7 @@ from mlip_autopipec.science.cutout_rules import (
     MIN_CUTOUT_ATOMS,
 )
 
-__all__ = ["DFT_CELL_SIZES", "LABEL_CPU_S", "PAIR_CPU_S", "derive_embedding"]
+__all__ = ["DFT_CELL_SIZES", "LABEL_CPU_S", "PAIR_CPU_S", "derive_embedding", "radii_a"]
 
 # The largest cell whose label is expected to cost at most this is labelled whole, or cut out.
 LABEL_CPU_S = 400.0
@@ -69,7 +69,7 @@ def derive_embedding(
         cutout = given if given >= MIN_CUTOUT_ATOMS else None
     else:
         cutout = next((n for n in CUTOUT_SIZES if seconds(n) <= LABEL_CPU_S), None)
-    core, buffer, environment = _radii_a(cutout or MIN_CUTOUT_ATOMS, material)
+    core, buffer, environment = radii_a(cutout or MIN_CUTOUT_ATOMS, material)
     embedding = Embedding(
         max_dft_atoms=why.because(
             "embedding.max_dft_atoms",
@@ -107,7 +107,7 @@ def _why_none(given: int | None, seconds: Callable[[int], float]) -> str:
     return f"{least}, and such a label takes {seconds(MIN_CUTOUT_ATOMS):.0f} s"
 
 
-def _radii_a(atoms: int, material: Material) -> tuple[float, float, float]:
+def radii_a(atoms: int, material: Material) -> tuple[float, float, float]:
     """Core radius, buffer and environment (Å) of a cutout: core and environment together within
     half the distance of its images.
     """
