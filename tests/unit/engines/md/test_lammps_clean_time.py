@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -220,3 +222,18 @@ def test_what_stays_a_crystal_is_never_counted_as_a_liquid(
     (stopped,) = of_type(lines, "break")
     assert stopped["reason"].startswith("it does not melt at")
     assert (result.clean, result.samples) == (False, 0)
+
+
+def test_nothing_of_a_run_stays_in_shared_memory() -> None:
+    program = (
+        "from mlip_autopipec.engines.md.lammps.library import open_lammps\n"
+        "import os\n"
+        "for _ in range(2):\n"
+        "    lmp = open_lammps()\n"
+        "    lmp.command('units metal')\n"
+        "    lmp.close()\n"
+        "print(f'{os.getpid():x}')\n"
+    )
+    made = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    name = made.stdout.decode().split()[-1]
+    assert not list(Path("/dev/shm").glob(f"mpich_shm_{name}_*"))

