@@ -181,9 +181,8 @@ class _Exploration:
             return _BREAK
         if (hot := self._too_hot()) is not None:
             return hot
-        if not self.melting.liquid:
-            self.melting.watch(step, moment[1])
-        elif self._made(step) // self._every > self.counters.samples + len(self._found):
+        self.melting.watch(step, moment[1])
+        if self._made(step) // self._every > self.counters.samples + len(self._found):
             self._found.append(moment)
         return None
 
@@ -266,14 +265,14 @@ class _Exploration:
         if newest is None or self.counters.step - newest >= every:
             self.trusted.append(self.simulation.frame())
             self.stream.snapshot(self.trusted[-1], self._counters_json())
-        if not self.melting.liquid:
-            before = self._dynamics()
+        if self.job.melt_k is not None:
+            before, solid = self._dynamics(), not self.melting.liquid
             reason = self.melting.advance(self.counters.step, self.simulation.atoms())
             if reason is not None:
                 return reason
             if self._dynamics() != before:
                 self.simulation.drive(self._dynamics())
-            if self.melting.liquid:
+            if solid and self.melting.liquid:
                 self._count_from_here()
         self._progress("running")
         pointer = read_pointer(self.job.pointer)

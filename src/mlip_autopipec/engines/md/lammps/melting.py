@@ -24,7 +24,7 @@ FloatArray = NDArray[np.float64]
 # picosecond.
 LIQUID_RATIO = 0.6
 HEATING_PS = 2.0  # at one temperature, until it is raised
-SETTLING_PS = 5.0  # after cooling, until the cell is called frozen
+SETTLING_PS = 5.0  # in which a liquid's atoms have left their places, else it is frozen
 HOTTER = 1.2  # times the temperature that did not melt it
 HOTTEST = 2.5  # times where heating began: then it does not melt
 # After cooling, before displacements at the condition's own temperature count.
@@ -98,14 +98,16 @@ class Melting:
         return self._heat_k if self.stage == "heating" else self._job.temperature_k
 
     def watch(self, step: int, atoms: Atoms) -> None:
-        """Every few steps while it is not liquid yet."""
+        """Every few steps."""
+        if self._job.melt_k is None:
+            return
         if self.stage == "settling" and self._ps(step) < COOLING_PS:
             return
         self._displacements.add(atoms)
 
     def advance(self, step: int, atoms: Atoms) -> str | None:
-        """Called between short runs while it is not liquid yet; the reason why it never will be, or
-        None.
+        """Called between short runs of a job that melts; the reason why it is no liquid and will
+        not be one, or None.
         """
         moved = self._displacements.ratio(atoms) > LIQUID_RATIO
         if self.stage == "heating":
@@ -116,6 +118,11 @@ class Melting:
                 if self._heat_k > HOTTEST * (self._job.melt_k or 0.0):
                     return f"it does not melt at {self._heat_k / HOTTER:.0f} K"
                 self._enter("heating", step)
+        elif self.stage == "liquid":
+            if self._ps(step) >= SETTLING_PS:
+                if not moved:
+                    return f"it froze at {self._job.temperature_k:.0f} K"
+                self._enter("liquid", step)
         elif moved:
             self._enter("liquid", step)
         elif self._ps(step) >= COOLING_PS + SETTLING_PS:
