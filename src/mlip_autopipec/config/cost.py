@@ -30,6 +30,7 @@ SURROGATE_CPU_S = 120.0
 #: Rounds after the first fit that a campaign is expected to need, and labels of each.
 ROUNDS = 3
 ROUND_LABELS = 6
+# Of MD to every condition.
 VISITS = 2
 RETRIES = 0.05
 # Atoms of a first label: forced cells have 1 or 2, the others 4 to 16.

@@ -38,6 +38,7 @@ FRICTION_PER_FS = 0.01
 LOOK_EVERY = 10
 #: Two atoms are pushed together from this share of their covalent distance to NEAREST_A.
 DIMER_FROM, NEAREST_A, DIMER_POINTS = 0.7, 0.3, 15
+# Their cell: no image is within reach.
 DIMER_BOX_A = 20.0
 #: eV: atoms alone, potential against DFT.
 FREE_ATOM_EV = 0.2

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.config.derive.exploration import MARGIN
 from mlip_autopipec.config.derive.material import temperatures_k
 from mlip_autopipec.config.derive.melting import Melting, melting_of
 from mlip_autopipec.config.derive.reasons import Reasons
@@ -38,8 +39,7 @@ MOST_THERMAL_FRAMES = 8
 # The heating that makes a melt begins so many times above: a small perfect crystal outlives its
 # melting point.
 SUPERHEATED = 1.5
-# Times the highest temperature asked.
-MARGIN = 1.2
+# Frames of liquids that are proposed: two runs of all stages, or the beginning of one.
 MELT_FRAMES = {"many": 24, "few": 2}
 # Dimers of each pair of elements, by the number of elements; of more, one. They are learned like
 # any label, and paid for like one.

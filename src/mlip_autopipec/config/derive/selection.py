@@ -21,6 +21,7 @@ FIRST_LABELS: dict[Form, int] = {
 }
 # For a liquid besides, and for every element after the second.
 LIQUID_LABELS, ELEMENT_LABELS = 6, 6
+# Whatever the budget is: fewer are no fit.
 FEWEST_FIRST_LABELS = 8
 
 

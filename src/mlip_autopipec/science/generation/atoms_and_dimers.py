@@ -24,6 +24,7 @@ __all__ = ["generate"]
 # Distances of a pair, in sums of covalent radii, by how many there are: the wall first, then the
 # bond, then its end.
 CONTACTS = {1: (0.9,), 2: (0.85, 1.25), 3: (0.8, 1.1, 1.6), 4: (0.8, 1.0, 1.25, 1.6)}
+# The ends of these.
 NEAREST, FARTHEST = 0.8, 1.6
 # Beyond, no potential of short range feels the other atom.
 LONGEST_A = 4.8
