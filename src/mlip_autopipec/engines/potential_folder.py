@@ -58,7 +58,12 @@ def calculator_of(folder: Path, otherwise: str | None = None) -> Calculator:
 
 def ensemble_of(folder: Path, otherwise: str | None = None) -> list[Calculator]:
     """Calculators of the resampled fits beside the potential in ``folder``; empty where the trainer
-    that made it makes none. Raises as :func:`calculator_of`.
+    that made it makes none, or did not when it made this one. Raises as :func:`calculator_of`.
     """
     trainer = registry.trainer(maker_of(folder, otherwise))
-    return trainer.ensemble(folder) if isinstance(trainer, Resamples) else []
+    if not isinstance(trainer, Resamples):
+        return []
+    try:
+        return trainer.ensemble(folder)
+    except InputError:  # a folder from before the trainer kept them
+        return []

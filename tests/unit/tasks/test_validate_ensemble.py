@@ -14,6 +14,7 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from test_validate_task import CUBE, PLAN, STRAINS, emt_energy_ev, write_label
 
+from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.files import write_json
 from mlip_autopipec.base.structures import atoms_to_json
 from mlip_autopipec.base.tasks import Outcome, Task, TaskSpec
@@ -24,6 +25,7 @@ from mlip_autopipec.engines.potential_folder import sign
 from mlip_autopipec.science import release_gate
 from mlip_autopipec.science.generation.context import in_a_box
 from mlip_autopipec.science.properties.equation_of_state import strained_cells
+from mlip_autopipec.science.properties.port import PropertyValue
 from mlip_autopipec.science.properties.stored import comparisons
 from mlip_autopipec.science.release_gate import Gate
 from mlip_autopipec.tasks import validate
@@ -45,6 +47,13 @@ class Lost(SimulatedTrainer):
 
     def ensemble(self, potential: Path) -> list[Calculator]:
         return [EMT(), EMT(), Stiffer(EMT(), -1.0)]
+
+
+class Earlier(SimulatedTrainer):
+    """The potential is from before its trainer resampled."""
+
+    def ensemble(self, potential: Path) -> list[Calculator]:
+        raise InputError("no resampled fits", file=potential)
 
 
 def validated(root: Path, trainer: str, *, gate: bool = False) -> Outcome:
@@ -100,16 +109,17 @@ def test_a_member_without_a_value_is_not_steady(tmp_path: Path) -> None:
         assert value.spread == pytest.approx(0.0, abs=1e-9)
 
 
-def test_a_trainer_without_an_ensemble_says_nothing_of_steadiness(tmp_path: Path) -> None:
-    result = result_of(validated(tmp_path, PLAN.training.trainer))
+@pytest.mark.parametrize("trainer", [PLAN.training.trainer, f"{__name__}:Earlier"])
+def test_a_potential_without_an_ensemble_says_nothing_of_steadiness(
+    tmp_path: Path, trainer: str
+) -> None:
+    result = result_of(validated(tmp_path, trainer))
     assert "ensemble" not in result["properties"]["equation_of_state"] and "gate" not in result
     for value in property_values(PLAN, comparisons(result)):
         assert value.spread is None and value.steady is None and value.met
 
 
-def test_steady_is_half_the_tolerance_of_each_kind(tmp_path: Path) -> None:
-    from mlip_autopipec.science.properties.port import PropertyValue
-
+def test_steady_is_half_the_tolerance_of_each_kind() -> None:
     relative = PropertyValue("b", "B", "GPa", 0.05, 100.0, 100.0, spread=2.4)
     assert relative.steady is True and relative.spread_as_error == pytest.approx(0.024)
     assert PropertyValue("b", "B", "GPa", 0.05, 100.0, 100.0, spread=2.6).steady is False

@@ -249,14 +249,15 @@ class LatticeAndBulkModulus(UnderPressure):
 
     def values(self, found: Comparison) -> tuple[PropertyValue, ...]:
         lattice, modulus = (found.value(key) for key in ("lattice_constant_a", "bulk_modulus_gpa"))
+        at = f" at {self.pressure_gpa:g} GPa" if self.pressure_gpa else ""
         return (
             PropertyValue(
-                "lattice_constant_a", "lattice constant", "Å", self.lattice_tolerance, *lattice,
-                digits=4,
+                "lattice_constant_a", f"lattice constant{at}", "Å", self.lattice_tolerance,
+                *lattice, digits=4,
             ),
             PropertyValue(
-                "bulk_modulus_gpa", "bulk modulus", "GPa", self.bulk_modulus_tolerance, *modulus,
-                digits=1,
+                "bulk_modulus_gpa", f"bulk modulus{at}", "GPa", self.bulk_modulus_tolerance,
+                *modulus, digits=1,
             ),
         )  # fmt: skip
 
@@ -266,7 +267,7 @@ class LatticeAndBulkModulus(UnderPressure):
             chart=_chart(found),
             caption=(
                 "Energies at the same cells, Birch-Murnaghan fits (lines) and equilibrium volumes"
-                " (dotted)."
+                " (dotted)." + (" Energies are enthalpies." if self.pressure_gpa else "")
             ),
             notes=found.missing,
         )
