@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from benchmarks.mutants.calculations import CALCULATIONS
 from benchmarks.mutants.decisions import DECISIONS
+from benchmarks.mutants.motion import MOTION
 from benchmarks.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS", "Mutant"]
 
-MUTANTS: tuple[Mutant, ...] = (*CALCULATIONS, *DECISIONS)
+MUTANTS: tuple[Mutant, ...] = (*CALCULATIONS, *MOTION, *DECISIONS)
