@@ -262,6 +262,13 @@ CALCULATIONS = (
         _QE_IN,
     ),
     Mutant(
+        "every insulator is a strong ionic",
+        "science/dft_rules.py",
+        "difference >= IONIC_DIFFERENCE,",
+        "difference >= 0.0,",
+        ("unit/science/test_dft_rules.py",),
+    ),
+    Mutant(
         "crystals lose their symmetry",
         "engines/dft/quantum_espresso/sampling.py",
         "return best if best.points <= plain.points else plain",

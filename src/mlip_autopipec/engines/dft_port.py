@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 
 from mlip_autopipec.base.checks import Check
 from mlip_autopipec.base.labels import Label, LabelJob
@@ -28,6 +29,7 @@ from mlip_autopipec.base.process import Prepared
 from mlip_autopipec.base.section import Section
 from mlip_autopipec.base.tasks import Evidence, Failure
 from mlip_autopipec.base.values import FloatArray, Json
+from mlip_autopipec.science import symmetry
 from mlip_autopipec.science.label_set import LabelSet
 
 __all__ = [
@@ -43,6 +45,9 @@ __all__ = [
     "MethodChoice",
     "Watches",
 ]
+
+
+_SYMPREC_A = 1e-3
 
 
 class DftMethod(Section):
@@ -105,12 +110,14 @@ class MethodChoice:
 @dataclass(frozen=True, slots=True)
 class CellSize:
     """How large a calculation is: atoms by element (fractions of atoms where a composition alone
-    is known), the cell's vectors ((3, 3) Å, rows), and its periodic directions.
+    is known), the cell's vectors ((3, 3) Å, rows), and its periodic directions. ``rotations`` (n,
+    3, 3) of a crystal's symmetry, in its axes; None where nothing is known of it.
     """
 
     counts: Mapping[str, float]
     vectors_a: FloatArray
     periodic: tuple[bool, bool, bool] = (True, True, True)
+    rotations: NDArray[np.integer[Any]] | None = None
 
     @classmethod
     def of(cls, atoms: Atoms) -> CellSize:
@@ -118,7 +125,9 @@ class CellSize:
         for symbol in atoms.get_chemical_symbols():
             counts[symbol] = counts.get(symbol, 0.0) + 1.0
         periodic = (bool(atoms.pbc[0]), bool(atoms.pbc[1]), bool(atoms.pbc[2]))
-        return cls(counts, np.array(atoms.cell.array), periodic)
+        found = symmetry.operations(atoms, _SYMPREC_A) if all(periodic) else None
+        rotations = None if found is None else np.unique(found[0], axis=0)
+        return cls(counts, np.array(atoms.cell.array), periodic, rotations)
 
     @property
     def atoms(self) -> float:

@@ -37,7 +37,7 @@ def test_metals(composition: list[str] | dict[str, float]) -> None:
 )
 def test_semiconductors(composition: list[str] | dict[str, float]) -> None:
     assert not dft.is_metal(composition).value
-    assert dft.kspacing_per_a(composition).value == 0.36
+    assert dft.kspacing_per_a(composition).value in {0.36, 0.54}
     assert dft.kmesh_shifted(composition).value
     # Cold smearing has no unique Fermi energy in a gap.
     assert dft.smearing(composition).value == ("gaussian", 0.01)
@@ -149,3 +149,27 @@ def test_density_cutoff_is_that_of_the_hardest_augmentation_charge() -> None:
     assert dft.rho_cutoff_ry(90.0, needed={"O": 320.0}).value == 360.0
     assert dft.rho_cutoff_ry(40.0, 8.0).value == 320.0
     assert "Fe" in dft.rho_cutoff_ry(90.0, needed=needed).reason
+
+
+@pytest.mark.parametrize(
+    ("composition", "spacing"),
+    [
+        ({"Na": 0.5, "Cl": 0.5}, 0.54),
+        ({"Mg": 0.5, "O": 0.5}, 0.54),
+        ({"Ca": 1, "F": 2}, 0.54),
+        ({"Ba": 1, "Zr": 1, "O": 3}, 0.54),
+        ({"K": 0.5, "Mg": 0.5, "F": 1.5}, 0.54),
+        # Charges that leave an electron over; a metal between; gaps of 1 to 6 eV in PBE.
+        ({"Na": 0.6, "Cl": 0.4}, 0.25),
+        ({"Na": 1.0}, 0.25),
+        ({"Zn": 0.5, "O": 0.5}, 0.36),
+        ({"Al": 0.4, "O": 0.6}, 0.36),
+        ({"Ti": 1, "O": 2}, 0.36),
+        ({"Ga": 0.5, "As": 0.5}, 0.36),
+        ({"Si": 1, "O": 2}, 0.36),
+    ],
+)
+def test_strong_ionics_need_fewer_k_points(composition: dict[str, float], spacing: float) -> None:
+    choice = dft.kspacing_per_a(composition)
+    assert choice.value == spacing
+    assert ("wide gap" in choice.reason) is (spacing == 0.54)

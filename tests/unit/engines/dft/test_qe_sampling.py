@@ -11,8 +11,12 @@ from pw_input_for_tests import CONVENTIONAL, PRIMITIVE, entries, method, rattled
 from scipy.spatial.transform import Rotation
 
 from mlip_autopipec.base.labels import LabelJob
+from mlip_autopipec.engines.dft.quantum_espresso.cost import START_S
+from mlip_autopipec.engines.dft.quantum_espresso.engine import QuantumEspresso
 from mlip_autopipec.engines.dft.quantum_espresso.inputs import sampling_of, write_input
+from mlip_autopipec.engines.dft.quantum_espresso.method import Method
 from mlip_autopipec.engines.dft.quantum_espresso.outputs import Results, turned_back
+from mlip_autopipec.engines.dft_port import CellSize
 
 SIXTY = Atoms(
     "Si2",
@@ -135,3 +139,13 @@ def test_a_crystal_in_odd_axes_is_turned_and_its_label_turned_back() -> None:
     assert turned_back(back, job(atoms)) is back
     strained = job(sheared(atoms))
     assert turned_back(said, strained) is said
+
+
+def test_a_symmetric_cell_costs_less() -> None:
+    engine, found = QuantumEspresso(), Method.of_job(job(PRIMITIVE))
+    moved = displaced(0.05, 0.02, 0.07)
+    crystal, rattled_s = (engine.cpu_s(found, CellSize.of(one)) for one in (PRIMITIVE, moved))
+    # 19 in place of 63 k-points.
+    assert (crystal - START_S) / (rattled_s - START_S) == pytest.approx(19 / 63)
+    slab = Atoms("Si2", [[0, 0, 8], [0, 0, 10.3]], cell=[3, 3, 20], pbc=(True, True, False))
+    assert engine.cpu_s(found, CellSize.of(slab)) > 0

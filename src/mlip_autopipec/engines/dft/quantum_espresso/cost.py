@@ -12,6 +12,7 @@ from ase.data import atomic_numbers
 
 from mlip_autopipec.engines.dft.quantum_espresso.method import Method
 from mlip_autopipec.engines.dft_port import CellSize
+from mlip_autopipec.science import symmetry
 from mlip_autopipec.science.kpoints import choose_grid
 
 __all__ = ["START_S", "cpu_s", "valence_electrons"]
@@ -27,19 +28,29 @@ _BOX_S, _BOX_ELECTRONS, _BOX_VOLUME_A3, _BOX_RY = 37.0, 20, 1138.0, 84.0
 
 
 def cpu_s(method: Method, size: CellSize) -> float:
-    """Expected CPU seconds of one SCF with forces and stress, one core; twice that with spin."""
+    """Expected CPU seconds of one SCF with forces and stress, one core; twice that with spin, which
+    free atoms and pairs have, and less for the k-points that symmetry makes equal.
+    """
     electrons = sum(count * valence_electrons(symbol) for symbol, count in size.counts.items())
-    spin = 2.0 if method.spin_polarized else 1.0
+    few = size.atoms <= 2 and not any(size.periodic)
+    spin = 2.0 if method.spin_polarized or few else 1.0
     if not any(size.periodic):  # plane waves fill the empty space as well
         waves = size.volume_a3 / _BOX_VOLUME_A3 * float((method.cutoff_ry / _BOX_RY) ** 1.5)
         return START_S + _BOX_S * waves * float((electrons / _BOX_ELECTRONS) ** 0.6) * spin
-    grid = choose_grid(
-        size.vectors_a, size.periodic, method.kspacing_per_a, method.kmesh_shifted
-    )  # without symmetry but for time reversal
     bands = float((electrons / _ANCHOR_ELECTRONS) ** 1.4)
     waves = size.volume_a3 / _ANCHOR_VOLUME_A3 * float((method.cutoff_ry / _ANCHOR_RY) ** 1.5)
-    points = len(grid.points()) / _ANCHOR_KPOINTS
+    points = _points(method, size) / _ANCHOR_KPOINTS
     return START_S + _ANCHOR_S * points * bands * waves * spin
+
+
+def _points(method: Method, size: CellSize) -> int:
+    """k-points, by time reversal and the symmetry of the structure where that leaves fewer."""
+    grid = choose_grid(size.vectors_a, size.periodic, method.kspacing_per_a, method.kmesh_shifted)
+    plain = len(grid.points())
+    lattice = symmetry.lattice_rotations(size.vectors_a, 1e-3)
+    if size.rotations is None or lattice is None:
+        return plain
+    return min(plain, len(grid.irreducible(lattice, size.rotations)))
 
 
 def valence_electrons(symbol: str) -> int:
