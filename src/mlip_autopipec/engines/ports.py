@@ -113,7 +113,8 @@ class Trainer(Protocol):
     """Fits potentials.
 
     ``family``: the form of the potential (``ace``), by which MD engines find what evaluates it.
-    ``schema``: the class of its settings.
+    ``schema``: the class of its settings. One that names a ``licence`` (of the programs that it
+    uses) has it in summary and report.
     """
 
     family: str

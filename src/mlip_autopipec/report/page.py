@@ -125,6 +125,11 @@ def _handover(summary: Summary, potential: PotentialRef | None) -> str:
     return (
         "<h2>Files</h2>"
         + table("In this folder", ("file", "content"), rows)
+        + (
+            f"<p>The potential was fitted with programs under this licence: {escape(licence)}.</p>"
+            if (licence := summary.licence)
+            else ""
+        )
         + (f"<h3>Missing, or other than planned</h3><ul>{notes}</ul>" if notes else "")
     )
 

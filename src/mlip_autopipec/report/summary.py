@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib import metadata
 
 from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.engines import registry
 from mlip_autopipec.report.accuracy import errors_by_strategy
 from mlip_autopipec.report.failures import failed_attempts
 from mlip_autopipec.report.findings import Findings
@@ -65,6 +66,7 @@ def summarize(
         potentials=len(found.potentials),
         released=potential.name if potential else None,
         trainer=potential.trainer if potential else None,
+        licence=_licence(potential.trainer) if potential else None,
         test=errors_of(potential, "test"),
         train=errors_of(potential, "train"),
         errors_by_strategy=errors_by_strategy(found.train, predictions),
@@ -122,6 +124,11 @@ def warnings(screen: Screen | None) -> list[str]:
 def _pair(values: Sequence[PropertyValue], key: str) -> Pair:
     found = next((item for item in values if item.key == key), None)
     return Pair(potential=found.potential, dft=found.dft) if found else Pair()
+
+
+def _licence(trainer: str) -> str | None:
+    said = getattr(registry.trainer(trainer), "licence", None)
+    return None if said is None else str(said)
 
 
 def _versions() -> dict[str, str]:

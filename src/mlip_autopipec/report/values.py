@@ -171,6 +171,8 @@ class Summary:
     """The potential of the result folder."""
     trainer: str | None
     """What fitted it."""
+    licence: str | None = None
+    """Of the programs that fitted it; null where the trainer does not say."""
     test: Errors
     """Of the released potential, on structures that were held out."""
     train: Errors

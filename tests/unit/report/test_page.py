@@ -13,6 +13,7 @@ import pytest
 from parsed_page import Page
 from result_examples import campaign, predictions_of, screen, validation
 
+from mlip_autopipec.base.files import read_json
 from mlip_autopipec.report import plots
 from mlip_autopipec.report.findings import Findings
 from mlip_autopipec.report.result_folder import write_result
@@ -53,6 +54,12 @@ def svg_texts(image: dict) -> str:
     return " ".join(
         "".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text")
     )
+
+
+def test_the_licence_of_what_made_the_potential_is_told(page, root):
+    licence = "Academic Software Licence, non-commercial (python-ace)"
+    assert read_json(root / "result/summary.json")["licence"] == licence
+    assert licence in (root / "result/report.html").read_text(encoding="utf-8")
 
 
 def test_every_figure_is_there_inline_and_described(page):

@@ -51,6 +51,7 @@ class _AceTrainer:
 
     name: TrainerName
     family = "ace"
+    licence = "Academic Software Licence, non-commercial (python-ace)"
     schema: type[TrainerSettings]
 
     def files(self) -> Mapping[str, str]:
@@ -145,6 +146,7 @@ class Pacemaker(_AceTrainer):
     """Nonlinear ACE by the `pacemaker` program."""
 
     name: TrainerName = "pacemaker"
+    licence = "Academic Software Licence, non-commercial (python-ace, tensorpotential)"
     schema = PacemakerSettings
 
     def prepare(self, job: TrainJob, folder: Path) -> Prepared:
