@@ -51,9 +51,11 @@ class Potential:
                 raise InputError("no such file in the potential's folder", file=folder / name)
         start()
         from ace_jax.eval import load
+        from ace_jax.eval.model import lean
         from ase.data import chemical_symbols
 
         self._model, meta, _ = load(folder / MODEL)
+        self._quick = lean(self._model)  # the same energies, without what only descriptors need
         self.elements = tuple(chemical_symbols[int(number)] for number in meta["elements"])
         self.cutoff_a = float(meta["rcut"])
         with np.load(folder / GUARD) as guard:
@@ -76,7 +78,7 @@ class Potential:
         zi = np.broadcast_to(wide.species[:, None], wide.index.shape)
         zj = wide.species[wide.index]
         evaluate, describe = _compiled()
-        found = evaluate(self._model, wide.vectors, zi, zj, wide.index, wide.real, wide.species)
+        found = evaluate(self._quick, wide.vectors, zi, zj, wide.index, wide.real, wide.species)
         energy, forces, virial = (np.asarray(value) for value in found)
         # A padded atom still has its reference energy and its empty environment.
         energy_ev = float(energy) - (
