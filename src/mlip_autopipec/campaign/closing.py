@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from mlip_autopipec.base.tasks import PERSON
+from mlip_autopipec.base.tasks import PERSON, EndState
 from mlip_autopipec.campaign.auditing import AUDIT, hit_rate
 from mlip_autopipec.campaign.budget import room
 from mlip_autopipec.campaign.commands import CancelTask, Command, EndCampaign, PlanTask
+from mlip_autopipec.campaign.exploring import explore, harvest
 from mlip_autopipec.campaign.state import CampaignState
+from mlip_autopipec.campaign.stopping import verdict
 from mlip_autopipec.campaign.training import final_training
 from mlip_autopipec.campaign.validating import validate
 from mlip_autopipec.config.plan import Plan
 
-__all__ = ["close", "closing_reason", "trouble"]
+__all__ = ["close", "closing_reason", "end", "trouble"]
 
 # Purposes of labels that are given up when the campaign closes; validation is owed.
 SPARED = ("train", AUDIT)
@@ -59,31 +61,67 @@ def closing_reason(plan: Plan, state: CampaignState, elapsed_s: float) -> str | 
             f"wall time: {elapsed_s / 60:.0f} of {plan.budget.wall_minutes:g} minutes used before"
             " the last fit"
         )
-    wants_labels = bool(state.pending_candidates()) and not state.active("harvest")
+    wants_labels = bool(state.unlabelled("harvest")) and not state.active("harvest")
     open_labels = any(not record.ended for record in state.of_kind("label"))
     if wants_labels and not open_labels and room(plan, state) <= 0 and not state.active("train"):
         return f"DFT calls: {state.dft_calls} of {plan.budget.dft_calls} used"
     return None
 
 
-def close(plan: Plan, state: CampaignState, reason: str) -> list[Command]:
-    """End what explores, fit what was labelled, validate, end.
+def close(
+    plan: Plan,
+    state: CampaignState,
+    reason: str,
+    elapsed_s: float,
+    how: EndState = "budget_exhausted",
+) -> list[Command]:
+    """End what looks for more, fit what was labelled, judge that potential like any other, end.
 
-    Called again until nothing is left to do.
+    Called again until nothing is left to do. The verdict may still be that it has converged.
     """
-    commands: list[Command] = [
+    stop: list[Command] = [
         CancelTask(record.task.id, reason)
         for record in state.active()
-        if record.task.kind in ("generate", "select", "explore", "harvest")
+        if record.task.kind in ("generate", "select")
         or (record.task.kind == "label" and record.status == "queued" and record.purpose in SPARED)
     ]
-    if state.active("label") or state.active("train") or commands:
+    if stop or state.active("label") or state.active("train"):
+        return [*stop, *_cancelled_md(state, reason)]
+    late = elapsed_s >= plan.budget.wall_minutes * 60
+    tasks = final_training(plan, state)
+    if late:
+        stop = _cancelled_md(state, reason)
+    elif not tasks:
+        tasks = [*explore(plan, state), *harvest(plan, state, closing=True)]
+    moving = not late and _moving(state)
+    if not tasks and not moving:
+        tasks = [*validate(plan, state, closing=True), *hit_rate(plan, state)]
+    commands = [*stop, *(PlanTask(task) for task in tasks if task.id not in state.tasks)]
+    if commands or moving or any(record.task.kind != "explore" for record in state.active()):
         return commands
-    tasks = final_training(plan, state) or [
-        *validate(plan, state, closing=True),
-        *hit_rate(plan, state),
+    found = verdict(plan, state)
+    if found.converged:
+        return end(state, "converged", "; ".join(found.reasons))
+    return end(state, how, "; ".join([reason, *found.reasons]))
+
+
+def _moving(state: CampaignState) -> bool:
+    """Whether MD runs, or is about to, that does not wait for a potential that will not come."""
+    return any(
+        record.status == "queued" or not record.attempts[-1].waiting
+        for record in state.active("explore")
+    )
+
+
+def _cancelled_md(state: CampaignState, reason: str) -> list[Command]:
+    """MD under a potential that is about to be replaced."""
+    return [CancelTask(record.task.id, reason) for record in state.active("explore")]
+
+
+def end(state: CampaignState, how: EndState, reason: str) -> list[Command]:
+    """Cancel what is left, and end."""
+    why = reason if how == "budget_exhausted" else how
+    return [
+        *(CancelTask(record.task.id, why) for record in state.active()),
+        EndCampaign(how, reason),
     ]
-    commands += [PlanTask(task) for task in tasks if task.id not in state.tasks]
-    if not commands and not state.active():
-        return [EndCampaign("budget_exhausted", reason)]
-    return commands

@@ -1,4 +1,4 @@
-"""More of the generated candidates: another batch, when MD meets nothing new or a core is idle."""
+"""More of the generated candidates: another batch, when nothing else is left to learn."""
 
 from __future__ import annotations
 
@@ -11,32 +11,11 @@ from mlip_autopipec.campaign.schedule import PRIORITY
 from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.config.plan import Plan
 
-__all__ = ["fill", "widen"]
-
-
-def fill(plan: Plan, state: CampaignState) -> list[Task]:
-    """:func:`widen` for a core that would stand idle while a large label runs; asked for while
-    errors are too large.
-
-    A cutout takes minutes, a small cell seconds. One batch for each potential, so that the budget
-    is spent on what the next one still lacks.
-    """
-    current = state.current
-    if current is None or current.trainer != plan.training.trainer or state.with_status("queued"):
-        return []
-    if (
-        state.active("train")
-        or state.of_kind("select")[-1].order > state.of_kind("train")[-1].order
-    ):
-        return []
-    labelling = any(record.purpose == "train" for record in state.active("label"))
-    return widen(plan, state) if labelling and state.cores_in_use < plan.executor.cores else []
+__all__ = ["widen"]
 
 
 def widen(plan: Plan, state: CampaignState) -> list[Task]:
-    """Another batch of generated candidates, by ``selection.later_method``: asked for when MD meets
-    nothing new.
-    """
+    """Another batch of generated candidates, by ``selection.later_method``."""
     labelled = tuple(record.task.id for record in state.labels("train") if record.status == "done")
     count = min(plan.selection.batch_count, room(plan, state))
     pool_is_empty = any(

@@ -9,7 +9,7 @@ too; what it did not know has a default.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 from mlip_autopipec.base.labels import LabelJob
@@ -205,28 +205,34 @@ class TrainPayload:
 
 @dataclass(frozen=True, slots=True)
 class ExplorePayload:
-    """MD at a condition, the ``visit``-th there, counted from 0."""
+    """MD at a condition, the ``visit``-th there, counted from 0.
+
+    ``serve``: go on moving until a newer potential is in force, and make the run under that one.
+    """
 
     condition: Condition
     visit: int
     seed: int
+    serve: bool = False
 
     def to_json(self) -> Json:
         condition = self.condition.model_dump(mode="json")
-        return {"condition": condition, "visit": self.visit, "seed": self.seed}
+        data: Json = {"condition": condition, "visit": self.visit, "seed": self.seed}
+        return {**data, "serve": True} if self.serve else data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         condition = Condition.model_validate(data["condition"])
-        return cls(condition, data["visit"], int(data["seed"]))
+        return cls(condition, data["visit"], int(data["seed"]), bool(data.get("serve", False)))
 
 
 @dataclass(frozen=True, slots=True)
 class HarvestPayload:
-    """Cut at most ``count`` small cells out of frames that MD streamed.
+    """Choose at most ``count`` unknown cells out of what MD met, and some by chance.
 
-    ``files``: the frames; ``potential``: folder of the one that judges them; both relative to the
-    run folder.
+    ``files``: frames on which MD broke, relative to the run folder; ``visits``: ids of the ended MD
+    tasks whose frames are judged; ``potential``: folder of the one that judges them; ``on_policy``:
+    condition -> how many frames are drawn there by chance, whatever the potential says of them.
     """
 
     batch: int
@@ -234,15 +240,20 @@ class HarvestPayload:
     potential: str
     count: int
     seed: int
+    visits: tuple[str, ...] = ()
+    on_policy: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> Json:
-        return {
+        data: Json = {
             "batch": self.batch,
             "files": list(self.files),
             "potential": self.potential,
             "count": self.count,
             "seed": self.seed,
         }
+        if self.visits:
+            data |= {"visits": list(self.visits), "on_policy": dict(self.on_policy)}
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -252,6 +263,8 @@ class HarvestPayload:
             data["potential"],
             int(data["count"]),
             int(data["seed"]),
+            tuple(data.get("visits", ())),
+            dict(data.get("on_policy", {})),
         )
 
 

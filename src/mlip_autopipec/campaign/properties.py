@@ -27,6 +27,7 @@ from mlip_autopipec.science.properties.port import (
 
 __all__ = [
     "compared",
+    "gate_of",
     "labels_of",
     "next_questions",
     "owed",
@@ -113,6 +114,21 @@ def compared(state: CampaignState, potential: PotentialRef) -> Mapping[str, Comp
     """Each property by a potential and by DFT, as far as that was validated."""
     result = validation_of(state, potential)
     return {} if result is None else stored.comparisons(result)
+
+
+def gate_of(state: CampaignState, potential: PotentialRef) -> tuple[bool, str] | None:
+    """Whether a potential passed the release gate, and why in words; None where it was not
+    tried.
+    """
+    for record in reversed(state.of_kind("validate")):
+        asked = record.asked(ValidatePayload)
+        if record.status != "done" or asked.potential != potential.folder:
+            continue
+        gate = record.result.get("gate")
+        if gate is not None:
+            told = [item["text"] for item in gate["checks"] if item["passed"] == gate["passed"]]
+            return bool(gate["passed"]), "; ".join(told)
+    return None
 
 
 def property_values(plan: Plan, found: Mapping[str, Comparison]) -> tuple[PropertyValue, ...]:

@@ -26,6 +26,7 @@ __all__ = [
     "SkippedFrame",
     "StartFound",
     "TrainResult",
+    "VisitJudged",
 ]
 
 
@@ -145,24 +146,58 @@ class SkippedFrame:
 
 
 @dataclass(frozen=True, slots=True)
+class VisitJudged:
+    """What a visit of MD showed, by the potential of the harvest that judged it.
+
+    ``complete``: it made its whole run under ``potential``, its own, without a break. ``unknown``:
+    frames of ``frames`` with an atom whose predicted force error is above the limit;
+    ``force_error_ev_per_a``: root mean square of the predicted errors of all atoms;
+    ``worst_ev_per_a``: the largest of them. None where the potential predicts none.
+    """
+
+    visit: str
+    condition: str
+    potential: str
+    complete: bool
+    frames: int
+    unknown: int
+    force_error_ev_per_a: float | None = None
+    worst_ev_per_a: float | None = None
+
+    def to_json(self) -> Json:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
 class HarvestResult:
-    """Cells for DFT: ``cutouts`` of them cut out of a frame, ``whole`` of them frames."""
+    """Cells for DFT: ``cutouts`` of them cut out of a frame, ``whole`` of them frames.
+
+    ``explored``: each visit that was judged.
+    """
 
     stored_candidates: tuple[Json, ...]
     cutouts: int = 0
     whole: int = 0
     skipped: tuple[SkippedFrame, ...] = ()
+    explored: tuple[VisitJudged, ...] = ()
 
     def to_json(self) -> Json:
-        return {
+        data: Json = {
             "candidates": list(self.stored_candidates),
             "cutouts": self.cutouts,
             "whole": self.whole,
             "skipped": [skipped.to_json() for skipped in self.skipped],
         }
+        if self.explored:
+            data["explored"] = [judged.to_json() for judged in self.explored]
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        skipped = tuple(SkippedFrame(**item) for item in data.get("skipped", ()))
-        whole = data.get("whole", 0)
-        return cls(tuple(data["candidates"]), data.get("cutouts", 0), whole, skipped)
+        return cls(
+            tuple(data["candidates"]),
+            data.get("cutouts", 0),
+            data.get("whole", 0),
+            tuple(SkippedFrame(**item) for item in data.get("skipped", ())),
+            tuple(VisitJudged(**item) for item in data.get("explored", ())),
+        )

@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 from mlip_autopipec.base.labels import PotentialRef
-from mlip_autopipec.campaign.exploring import passed
-from mlip_autopipec.campaign.properties import compared, property_values
+from mlip_autopipec.campaign.exploring import explored
+from mlip_autopipec.campaign.judging import errors_at
+from mlip_autopipec.campaign.properties import compared, gate_of, property_values
 from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.config.plan import Plan
-from mlip_autopipec.science.predictions import errors_of
-from mlip_autopipec.science.stopping import ConditionProgress, Round, Verdict, judge
+from mlip_autopipec.science.stopping import ConditionProgress, Progress, Verdict, judge
 
 __all__ = ["verdict"]
 
 
-def verdict(plan: Plan, state: CampaignState) -> Verdict:
-    """The verdict of :mod:`mlip_autopipec.science.stopping` on the potentials of the released
-    kind.
+def verdict(plan: Plan, state: CampaignState, potential: PotentialRef | None = None) -> Verdict:
+    """The verdict on ``potential``; the one in force where none is named. Only the released trainer
+    can converge.
     """
-    released = [
-        potential for potential in state.potentials if potential.trainer == plan.training.trainer
-    ]
+    asked = potential or state.current
+    if asked is None or asked.trainer != plan.training.trainer:
+        return judge(Progress(None, ()), plan.convergence)
     conditions = [
-        ConditionProgress(c.name, bool(released) and passed(plan, state, c))
+        ConditionProgress(
+            c.name,
+            explored(plan, state, c, asked.name),
+            asked=c.role == "asked",
+            errors=errors_at(asked, c.name),
+        )
         for c in plan.exploration.conditions
     ]
-    rounds = [_round(plan, state, potential) for potential in released]
-    return judge(rounds, conditions, plan.convergence)
-
-
-def _round(plan: Plan, state: CampaignState, potential: PotentialRef) -> Round:
-    test = errors_of(potential, "test")
-    return Round(
-        potential.name,
-        test.force_rmse_mev_per_a,
-        test.energy_rmse_mev_per_atom,
-        errors_of(potential, "previous_test").force_rmse_mev_per_a,
-        property_values(plan, compared(state, potential)),
-    )
+    properties = property_values(plan, compared(state, asked))
+    progress = Progress(asked.name, conditions, properties, gate_of(state, asked))
+    return judge(progress, plan.convergence)

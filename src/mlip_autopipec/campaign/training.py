@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlip_autopipec.base.tasks import Task
-from mlip_autopipec.campaign.exploring import unpassed_conditions
+from mlip_autopipec.campaign.exploring import unexplored_conditions
 from mlip_autopipec.campaign.payloads import TrainPayload
 from mlip_autopipec.campaign.schedule import PRIORITY
 from mlip_autopipec.campaign.state import CampaignState
@@ -49,12 +49,12 @@ def _first_set_ended(state: CampaignState) -> bool:
 
 
 def _final_trainer_owed(plan: Plan, state: CampaignState) -> bool:
-    """All conditions are clean under the fast potential, so the released kind is due even without
-    new labels.
+    """All conditions are explored under the fast potential, so the released kind is due even
+    without new labels.
     """
     if not state.potentials or any(p.trainer == plan.training.trainer for p in state.potentials):
         return False
-    return not unpassed_conditions(plan, state)
+    return not unexplored_conditions(plan, state)
 
 
 def training_task(plan: Plan, state: CampaignState, labels: list[str], *, final: bool) -> Task:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from mlip_autopipec.base.labels import LabelJob, PotentialRef
 from mlip_autopipec.base.tasks import Task
 from mlip_autopipec.campaign.labels import label_task
-from mlip_autopipec.campaign.payloads import ValidatePayload
+from mlip_autopipec.campaign.payloads import LabelPayload, ValidatePayload
 from mlip_autopipec.campaign.properties import labels_of, next_questions, owed, source_of
 from mlip_autopipec.campaign.schedule import (
     PRIORITY,
@@ -18,6 +18,7 @@ from mlip_autopipec.campaign.schedule import (
     PRIORITY_VALIDATION_LABEL,
 )
 from mlip_autopipec.campaign.state import CampaignState
+from mlip_autopipec.campaign.stopping import verdict
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.science.properties.port import Question
 
@@ -45,10 +46,11 @@ def _label_task(plan: Plan, name: str, question: Question) -> Task:
 
 
 def validate(plan: Plan, state: CampaignState, *, closing: bool = False) -> list[Task]:
-    """Compare the last two potentials with what DFT says of every property, once all its labels
-    have ended.
+    """Compare the potential in force with what DFT says of every property, once all its labels have
+    ended; and try it at the release gate once nothing else is missing.
 
-    ``closing``: with the labels there are, also when others were still to be planned.
+    ``closing``: with the labels there are, also when others were still to be planned, and the gate
+    in any case.
     """
     points = state.labels("validate")
     if not state.potentials or not points or not all(record.ended for record in points):
@@ -65,14 +67,32 @@ def validate(plan: Plan, state: CampaignState, *, closing: bool = False) -> list
     source = next((record for record in sources if record is not None), None)
     if source is None:
         return []
-    return [
-        _validation_task(potential, labels, source.task.id) for potential in state.potentials[-2:]
-    ]
+    potential = state.potentials[-1]
+    gate = closing or verdict(plan, state, potential).gate_alone_is_missing
+    return [_validation_task(plan, state, potential, labels, source.task.id, gate=gate)]
 
 
 def _validation_task(
-    potential: PotentialRef, labels: dict[str, tuple[str, ...]], source: str
+    plan: Plan,
+    state: CampaignState,
+    potential: PotentialRef,
+    labels: dict[str, tuple[str, ...]],
+    source: str,
+    *,
+    gate: bool,
 ) -> Task:
-    payload = ValidatePayload(potential.folder, labels, source).to_json()
-    needs = (*(task_id for ids in labels.values() for task_id in ids), source)
+    atoms = _isolated_atoms(state) if gate else ()
+    payload = ValidatePayload(potential.folder, labels, source, gate=gate, atoms=atoms).to_json()
+    needs = (*(task_id for ids in labels.values() for task_id in ids), source, *atoms)
     return Task("validate", payload, needs, priority=PRIORITY["validate"])
+
+
+def _isolated_atoms(state: CampaignState) -> tuple[str, ...]:
+    """Ids of finished labels of single atoms in empty space."""
+    return tuple(
+        record.task.id
+        for record in state.labels("train")
+        if record.status == "done"
+        and len(record.asked(LabelPayload).numbers) == 1
+        and not record.asked(LabelPayload).candidate.atoms.pbc.any()
+    )

@@ -344,10 +344,11 @@ class Rules(Section):
     ``failed_visits`` of MD at one condition are the last. Every ``cold_every``-th fit of the
     released trainer starts from scratch; ``backlog_batches`` x ``min_new_labels`` new labels are
     fitted though others are on their way. ``audited_share`` of the first labels, at most
-    ``most_audited``, are made of structures that the screen rejected.
+    ``most_audited``, are made of structures that the screen rejected. ``on_policy_per_visit``
+    frames are drawn by chance at each asked condition whose errors are not yet small for sure.
     """
 
-    exploration_share: Annotated[float, Field(gt=0, lt=1)] = 0.75
+    exploration_share: Annotated[float, Field(gt=0, lt=1)] = 0.85
     quarantined_share: Annotated[float, Field(gt=0, le=1)] = 0.3
     fewest_judged: Count = 8
     failed_fits: Count = 2
@@ -356,6 +357,7 @@ class Rules(Section):
     backlog_batches: Positive = 2.0
     audited_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     most_audited: Annotated[int, Field(ge=0)] = 3
+    on_policy_per_visit: Count = 3
 
 
 class Budget(Section):
@@ -393,5 +395,6 @@ class Plan(Section):
         Plans from before there was a section ``rules`` went by its defaults, and keep their hash;
         so do those from before trainers had settings of their own.
         """
-        left_out = {"budget", "executor", *(("rules",) if self.rules == Rules() else ())}
+        usual = self.rules in (Rules(), Rules(exploration_share=0.75))  # the latter to version 3
+        left_out = {"budget", "executor", *(("rules",) if usual else ())}
         return content_hash(in_first_form(self.model_dump(mode="json", exclude=left_out)))

@@ -172,8 +172,8 @@ class TrainingInput(Closed):
     trainer: str | None = Field(
         None,
         description=(
-            "Who makes the released potential: a name (pacemaker, linear), or module:Class; by"
-            " default chosen for the material."
+            "Who makes the released potential: auto (the default: chosen for the material), a name"
+            " (linear, pacemaker), or module:Class."
         ),
     )
 

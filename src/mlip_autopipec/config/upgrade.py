@@ -108,6 +108,8 @@ def _dft_codes_own_their_method(plan: Json) -> Json:
 
 #: What a plan says of MD since version 4: a run of a fixed time, of which frames are kept.
 _TIMES_OF_A_RUN = ("run_ps", "equilibration_ps", "sample_every_ps")
+_OF_JUDGEMENT = ("on_policy_labels", "unknown_share", "unknown_factor")
+_OF_RULES = ("on_policy_per_visit",)
 _MOST_CANDIDATES = 12  # the default of version 3, which plans written by hand left out
 
 
@@ -124,11 +126,15 @@ def _runs_have_a_fixed_time(plan: Json) -> Json:
 
 def _in_third_form(plan: Json) -> Json:
     """A plan as version 3 wrote it, where one of that version was its origin."""
-    exploration = plan["exploration"]
-    if "max_ps" not in exploration:
+    if "max_ps" not in plan["exploration"]:
         return plan
-    kept = {key: exploration[key] for key in exploration if key not in _TIMES_OF_A_RUN}
-    return {**plan, "version": 3, "exploration": kept}
+    older = {"exploration": _TIMES_OF_A_RUN, "convergence": _OF_JUDGEMENT, "rules": _OF_RULES}
+    sections = {
+        name: {key: value for key, value in plan[name].items() if key not in new}
+        for name, new in older.items()
+        if name in plan
+    }
+    return {**plan, "version": 3, **sections}
 
 
 _STEPS: dict[int, Callable[[Json], Json]] = {

@@ -19,13 +19,15 @@ from mlip_autopipec.campaign.events import (
 )
 from mlip_autopipec.campaign.labelled import labelled_structures
 from mlip_autopipec.campaign.properties import validation_of
+from mlip_autopipec.campaign.releasing import released as best
 from mlip_autopipec.campaign.results import GenerateResult
 from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.campaign.stopping import verdict
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.report import status
 from mlip_autopipec.report.failures import failure_rows
-from mlip_autopipec.report.rows import ConditionRow, FailureRow, Screen
+from mlip_autopipec.report.reached import conditions_reached
+from mlip_autopipec.report.rows import ConditionReached, ConditionRow, FailureRow, Screen
 from mlip_autopipec.report.timeline import TimelineRow, timeline
 from mlip_autopipec.science.stopping import Verdict
 
@@ -43,7 +45,8 @@ class Findings:
     ``published_at``: potential -> seconds since the epoch. ``validation``: result of the released
     one's ``validate`` task. ``train``, ``validate``, ``audit``: labelled structures by purpose.
     ``gamma``: potential -> extrapolation grades met in MD (no unit). ``core_hours`` by kind of
-    task. ``checks``: the stop rules. ``ground_state``: conventional cell for the MD example.
+    task. ``reached``: each condition under the released potential. ``checks``: the stop rules.
+    ``ground_state``: conventional cell for the MD example.
     ``versions``: of programs beside the packages of this interpreter.
     """
 
@@ -67,6 +70,7 @@ class Findings:
     timeline: tuple[TimelineRow, ...] = ()
     core_hours: Mapping[str, float] = field(default_factory=dict)
     conditions: tuple[ConditionRow, ...] = ()
+    reached: tuple[ConditionReached, ...] = ()
     checks: Verdict | None = None
     ground_state: Atoms | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -87,7 +91,7 @@ class Findings:
 
 def findings(plan: Plan, state: CampaignState, history: History, wall_s: float) -> Findings:
     """Everything that is known of the campaign."""
-    released = _released(plan, state)
+    released = best(plan, state)
     generated = _generated(state)
     return Findings(
         end_state=state.end.end_state if state.end else None,
@@ -110,7 +114,8 @@ def findings(plan: Plan, state: CampaignState, history: History, wall_s: float) 
         timeline=timeline(state, history),
         core_hours=status.core_hours(state),
         conditions=status.conditions(plan, state),
-        checks=verdict(plan, state),
+        reached=conditions_reached(plan, state, released),
+        checks=verdict(plan, state, released),
         ground_state=generated[0].ground_state if generated else None,
     )
 
@@ -122,14 +127,6 @@ def _generated(state: CampaignState) -> list[GenerateResult]:
         for record in state.of_kind("generate")
         if record.status == "done"
     ]
-
-
-def _released(plan: Plan, state: CampaignState) -> PotentialRef | None:
-    """The newest potential of the released kind, else the newest of any."""
-    kind = [
-        potential for potential in state.potentials if potential.trainer == plan.training.trainer
-    ]
-    return kind[-1] if kind else state.current
 
 
 def _screen(plan: Plan, state: CampaignState) -> Screen | None:

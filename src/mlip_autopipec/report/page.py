@@ -145,7 +145,7 @@ def _exploration(data: PageData) -> str:
         ]
         for item in data.found.conditions
     ]
-    heads = ("condition", "state", "clean, ps", "in all, ps", "γ max", "last potential")
+    heads = ("condition", "state", "run, ps", "in all, ps", "γ max", "last potential")
     cutouts = [
         (len(item.core), len(item.atoms))
         for _, item in data.found.labelled
@@ -153,9 +153,10 @@ def _exploration(data: PageData) -> str:
     ]
     return (
         "<h2>Exploration</h2>"
-        "<p>MD runs on while DFT and training work. A structure whose extrapolation "
-        "grade γ passes γ select asks to be "
-        "labelled; above γ break the run goes back to its last trusted frame and waits.</p>"
+        "<p>MD makes a run of fixed length at each condition under each potential. Frames with an "
+        "atom whose predicted force error is above the limit are labelled, a diverse few, and "
+        "others by chance. With an extrapolation grade above γ break the run goes back to its last "
+        "trusted frame and waits for a better potential.</p>"
         + (table("Conditions", heads, rows) or '<p class="missing">No MD was run.</p>')
         + figure(
             "Extrapolation grades",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -11,12 +10,11 @@ from mlip_autopipec.report import plots
 from mlip_autopipec.report.findings import Findings
 from mlip_autopipec.report.html import details, figure, table
 from mlip_autopipec.report.properties import shown_properties
-from mlip_autopipec.report.rows import (
-    Target,
-)
+from mlip_autopipec.report.rows import ConditionReached
 from mlip_autopipec.report.status import potential_rows
 from mlip_autopipec.report.values import Summary
 from mlip_autopipec.report.words import number, off
+from mlip_autopipec.science.judgement import JudgedErrors
 from mlip_autopipec.science.predictions import Errors, Predictions
 from mlip_autopipec.science.properties.port import PropertyValue, Shown
 
@@ -61,13 +59,25 @@ def accuracy(data: PageData) -> str:
     errors = [["training", *_errors(summary.train)], ["held out", *_errors(summary.test)]]
     return (
         "<h2>Accuracy</h2>"
-        "<p>Held-out structures share no parent with training ones; they are random "
-        "picks of what was proposed, or "
-        "frames of MD, while what a selector chose (most melts and glasses among it) is "
-        "always learned. Errors are "
+        "<p>Held-out structures share no parent with those that the potential (or, where a fit "
+        "cross-validates, the fit that predicts them) had learned. Errors are "
         "root mean squares over whole cells (energies) and over components on unmasked "
         "atoms (forces), against our own "
-        "DFT.</p>"
+        "DFT; in brackets the ends of the interval that holds the true figure in nine of ten "
+        "cases.</p>"
+        + table(
+            "At the conditions of MD: structures drawn there by chance, not learned",
+            ("condition", "role", "explored", "structures", "energy, meV/atom", "forces, meV/Å"),
+            [_condition(item) for item in summary.conditions],
+        )
+        + table(
+            "By kind of structure, not learned",
+            ("kind", "structures", "energy, meV/atom", "forces, meV/Å"),
+            [
+                [escape(item.name), str(item.n), *_with_interval(item)]
+                for item in summary.cross_validation
+            ],
+        )
         + (
             table("RMSE of the released potential", heads, errors, numbers_from=1)
             if summary.released
@@ -84,8 +94,8 @@ def accuracy(data: PageData) -> str:
             "Learning curve",
             plots.learning_curve(
                 rows,
-                _limit(summary.targets, "energy_rmse_mev_per_atom"),
-                _limit(summary.targets, "force_rmse_mev_per_a"),
+                data.plan.convergence.energy_rmse_mev_per_atom,
+                data.plan.convergence.force_rmse_mev_per_a,
             ),
             "no potential was trained",
             "Errors against the number of labels. The test set grows too, so a rise may mean "
@@ -109,8 +119,34 @@ def _errors(errors: Errors) -> list[str]:
     return [number(value, UNKNOWN) for value in values]
 
 
-def _limit(targets: Sequence[Target], key: str) -> float | None:
-    return next((item.limit for item in targets if item.key == key), None)
+def _condition(item: ConditionReached) -> list[str]:
+    explored = f"{'yes' if item.explored else 'no'} ({item.unknown} of {item.frames} unknown)"
+    return [
+        escape(item.name),
+        item.role,
+        explored if item.frames else "not visited",
+        str(item.n),
+        *_with_interval(item),
+    ]
+
+
+def _with_interval(item: JudgedErrors) -> list[str]:
+    values = (
+        (
+            item.energy_rmse_mev_per_atom,
+            item.energy_rmse_mev_per_atom_low,
+            item.energy_rmse_mev_per_atom_high,
+        ),
+        (
+            item.force_rmse_mev_per_a,
+            item.force_rmse_mev_per_a_low,
+            item.force_rmse_mev_per_a_high,
+        ),
+    )
+    return [
+        UNKNOWN if value is None else f"{number(value)} ({number(low)} to {number(high)})"
+        for value, low, high in values
+    ]
 
 
 def _properties(data: PageData) -> str:

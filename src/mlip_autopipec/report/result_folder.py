@@ -89,7 +89,9 @@ def _copy_potential(
 def _write_data(
     out: Path, plan: Plan, found: Findings, predictions: Predictions | None, notes: list[str]
 ) -> None:
-    held_out = {row.name for row in predictions.test} if predictions else set()
+    # A fit that cross-validates predicts what it learned, too.
+    learned = {row.name for row in predictions.train} if predictions else set()
+    held_out = {row.name for row in predictions.test} - learned if predictions else set()
     weight = plan.embedding.energy_weight
     frames = training_frames(found.train, found.validate, held_out, weight, audit=found.audit)
     if frames:

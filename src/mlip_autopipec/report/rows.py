@@ -8,9 +8,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mlip_autopipec.science.hit_rate import HitRate
+from mlip_autopipec.science.judgement import JudgedErrors
 from mlip_autopipec.science.predictions import Errors
 
 __all__ = [
+    "ConditionReached",
     "ConditionRow",
     "Cure",
     "FailureRow",
@@ -105,15 +107,33 @@ class ConditionRow:
     name: str
     """Ensemble and temperature."""
     state: str
-    """``clean``, ``not visited``, ``visited``, or the status of the running visit."""
+    """``explored``, ``not visited``, ``visited``, or the status of the running visit."""
     clean_ps: float | None = None
-    """Of the newest visit: time since MD last met something unknown."""
+    """Of the newest visit: its run under one potential, so far."""
     ps: float | None = None
     """Of the newest visit: time in all."""
     gamma_max: float | None = None
     """Of the newest visit: largest extrapolation grade (no unit)."""
     potential: str | None = None
     """The potential that MD used last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionReached(JudgedErrors):
+    """A condition of MD under the released potential, and its errors on structures that were drawn
+    there by chance and had not been learned.
+    """
+
+    role: str = "asked"
+    """``asked``; ``margin`` around it; ``check`` of it all in a large cell."""
+    explored: bool = False
+    """Whether MD made its whole run and met hardly anything unknown."""
+    frames: int = 0
+    """Decorrelated frames of that run that were judged."""
+    unknown: int = 0
+    """Of these: with an atom whose predicted error is above the limit."""
+    predicted_force_error_mev_per_a: float | None = None
+    """Root mean square of the predicted errors of force components over all atoms and frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from mlip_autopipec.base.labels import PotentialRef
 from mlip_autopipec.base.tasks import TaskKind
 from mlip_autopipec.campaign.auditing import AUDIT, hit_rate_of
 from mlip_autopipec.campaign.events import AttemptPlanned, Event, PotentialPublished
-from mlip_autopipec.campaign.exploring import passed, visits
+from mlip_autopipec.campaign.exploring import explored, visits
 from mlip_autopipec.campaign.payloads import LabelPayload
 from mlip_autopipec.campaign.properties import validation_of
 from mlip_autopipec.campaign.state import Attempt, CampaignState, TaskRecord
@@ -88,8 +88,12 @@ def line(shown: Status) -> str:
     """The progress line of a campaign."""
     budget, tasks = shown.budget, shown.tasks
     running = ", ".join(item.detail for item in tasks.running) or "nothing"
-    force = shown.potentials[-1].test.force_rmse_mev_per_a if shown.potentials else None
-    errors = "" if force is None else f" | held out {force:.0f} meV/Å"
+    known = [
+        item.value
+        for item in shown.targets
+        if item.value is not None and item.key.startswith("force_rmse_mev_per_a_high")
+    ]
+    errors = f" | at most {max(known):.0f} meV/Å off in MD" if known else ""
     left_s = max(0.0, (budget.wall_minutes or 0.0) * 60 - shown.wall_s)
     return (
         f"{shown.phase} | DFT {budget.dft_calls_used}/{budget.dft_calls} calls | queue"
@@ -169,8 +173,8 @@ def conditions(plan: Plan, state: CampaignState) -> tuple[ConditionRow, ...]:
 def _condition(plan: Plan, state: CampaignState, condition: Condition) -> ConditionRow:
     records = visits(state, condition)
     newest = records[-1] if records else None
-    if passed(plan, state, condition):
-        word = "clean"
+    if explored(plan, state, condition):
+        word = "explored"
     elif newest is None:
         word = "not visited"
     else:

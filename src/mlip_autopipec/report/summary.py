@@ -6,6 +6,7 @@ import platform
 from collections.abc import Sequence
 from importlib import metadata
 
+from mlip_autopipec.campaign.judging import kinds_of
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines import registry
 from mlip_autopipec.report.accuracy import errors_by_strategy
@@ -70,6 +71,8 @@ def summarize(
         test=errors_of(potential, "test"),
         train=errors_of(potential, "train"),
         errors_by_strategy=errors_by_strategy(found.train, predictions),
+        conditions=found.reached,
+        cross_validation=kinds_of(potential),
         properties=values,
         lattice_constant_a=_pair(values, "lattice_constant_a"),
         bulk_modulus_gpa=_pair(values, "bulk_modulus_gpa"),

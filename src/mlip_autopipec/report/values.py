@@ -15,6 +15,7 @@ from typing import Any, Literal
 from mlip_autopipec.base.errors import CampaignStateError
 from mlip_autopipec.base.typed import from_json, to_json
 from mlip_autopipec.report.rows import (
+    ConditionReached,
     ConditionRow,
     FailureRow,
     LabelCounts,
@@ -27,6 +28,7 @@ from mlip_autopipec.report.rows import (
     TimedText,
 )
 from mlip_autopipec.science.hit_rate import HitRate
+from mlip_autopipec.science.judgement import JudgedErrors
 from mlip_autopipec.science.predictions import Errors
 from mlip_autopipec.science.properties.port import PropertyValue
 from mlip_autopipec.science.stopping import Verdict
@@ -179,6 +181,10 @@ class Summary:
     """The same on structures that it was fitted to."""
     errors_by_strategy: tuple[StrategyErrors, ...]
     """The same by kind of structure."""
+    conditions: tuple[ConditionReached, ...] = ()
+    """Every condition of MD: whether it is explored, and the errors there."""
+    cross_validation: tuple[JudgedErrors, ...] = ()
+    """Errors by kind of structure, each predicted by a fit that had not learned its group."""
     properties: tuple[PropertyValue, ...]
     """Every number of the validation of the released potential."""
     lattice_constant_a: Pair

@@ -118,7 +118,10 @@ def task_words(record: TaskRecord) -> str:
                 item.name for item in record.asked(GeneratePayload).strategies
             )
         case "harvest":
-            return f"cut {len(record.asked(HarvestPayload).files)} frames"
+            asked = record.asked(HarvestPayload)
+            visits = plural(len(asked.visits), "visit", "visits")
+            frames = plural(len(asked.files), "frame", "frames")
+            return f"judge {visits} of MD" if asked.visits else f"cut {frames}"
         case "validate":
             return f"validate {record.asked(ValidatePayload).potential.rpartition('/')[2]}"
         case "hit_rate":

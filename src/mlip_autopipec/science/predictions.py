@@ -76,13 +76,8 @@ class Errors:
         return cls(**{key: data[key] for key in cls.__slots__ if key in data})
 
 
-def errors_of(
-    potential: PotentialRef | None, split: Literal["train", "test", "previous_test"]
-) -> Errors:
-    """Errors that were measured with a fit; empty where they were not.
-
-    ``previous_test``: of the potential before, on the held-out set of this one.
-    """
+def errors_of(potential: PotentialRef | None, split: Literal["train", "test"]) -> Errors:
+    """Errors that were measured with a fit; empty where they were not."""
     metrics = potential.metrics.get(split) if potential else None
     return Errors.from_json(metrics or {})
 

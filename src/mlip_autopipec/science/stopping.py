@@ -1,9 +1,10 @@
 """When to stop: the conditions of convergence, each with the reason why it holds or does not.
 
-A campaign has converged when, over the last rounds, MD met nothing new at every condition asked
-for, the held-out errors stand still and are small enough, and every property asked for stands still
-and agrees with DFT. What is not known counts as not met: a campaign never converges on missing
-numbers.
+A campaign has converged when its potential has explored every condition, its errors on structures
+that its own MD brought up are small enough with their whole interval, every property that was asked
+for agrees with DFT and is steady under resampling of the labels, and it passes the release gate.
+Improvement is no reason to go on, and standing still no reason to stop. What is not known counts as
+not met: a campaign never converges on missing numbers.
 
 A criterion is a function of :class:`Progress` and :class:`Limits`, and a line of ``CRITERIA``; the
 number that it needs is a field of :class:`Limits`, which is the section ``convergence`` of a plan.
@@ -11,103 +12,103 @@ number that it needs is a field of :class:`Limits`, which is the section ``conve
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from mlip_autopipec.base.section import Count, Positive, Section
 from mlip_autopipec.base.values import Json
+from mlip_autopipec.science.judgement import JudgedErrors
 from mlip_autopipec.science.properties.port import PropertyValue
 
 __all__ = [
     "CRITERIA",
+    "EARLIER",
+    "RELEASE_GATE",
     "Check",
     "ConditionProgress",
     "Criterion",
     "Limits",
     "Progress",
-    "Round",
     "Verdict",
     "judge",
-    "relative_change",
 ]
+
+RELEASE_GATE = "release_gate"
+#: Fields of :class:`Limits` that only plans of before version 4 have.
+EARLIER = ("force_rmse_change", "property_change", "rounds")
 
 
 class Limits(Section):
-    """When the loop may stop, each number with its reason. Changes are relative (0.05 is 5 %).
+    """When the loop may stop, each number with its reason."""
 
-    ``rounds``: how many potentials in a row are looked at; 2 means the newest against the one
-    before.
-    """
-
-    force_rmse_change: Positive = Field(
-        default=0.15, description="few held-out labels scatter this much"
-    )
     energy_rmse_mev_per_atom: Positive = Field(
-        default=5.0, description="held out; a fifth of kT at 300 K"
+        default=5.0,
+        description="at each asked condition, upper end of the interval; a fifth of kT at 300 K",
     )
     force_rmse_mev_per_a: Positive = Field(
-        default=100.0, description="held out; a tenth of thermal forces"
+        default=90.0,
+        description="at each asked condition, upper end of the interval; a tenth of thermal forces",
     )
-    property_change: Positive = Field(
-        default=0.01, description="relative change of each property between rounds"
+    on_policy_labels: Count = Field(
+        default=6,
+        description="drawn by chance from MD at each asked condition: fewer leave a factor of two",
     )
-    rounds: Count = Field(default=2, description="in a row that must satisfy all of this")
+    unknown_share: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.01,
+        description="of MD frames that may hold an unknown atom",
+    )
+    unknown_factor: Positive = Field(
+        default=2.0,
+        description=(
+            "times the force target: an atom is unknown when its predicted error is larger; of a"
+            " potential that is just on target a twentieth of the atoms are"
+        ),
+    )
+    # What plans of before version 4 went by: read, kept for their hash, and without effect.
+    force_rmse_change: Positive | None = None
+    property_change: Positive | None = None
+    rounds: Count | None = None
+
+    @model_serializer(mode="wrap")
+    def _only_what_counts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What earlier plans alone have is left out of others."""
+        data: dict[str, Any] = handler(self)
+        return {key: data[key] for key in data if key not in EARLIER or data[key] is not None}
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
-    """One potential: held-out RMSE (meV/Å, meV/atom), its predecessor's force RMSE *on the same
-    test set*, properties.
+class ConditionProgress:
+    """What MD at one condition came to under the potential that is judged.
 
-    ``properties``: a value for every number that is asked for, known or not.
-    Only the same test set makes the two comparable: the set grows, and harder structures raise the
-    error of both.
+    ``errors``: on structures drawn there, None where none was; ``asked``: whether the errors count.
     """
 
-    potential: str
-    force_rmse_mev_per_a: float | None
-    energy_rmse_mev_per_atom: float | None
-    previous_force_rmse_mev_per_a: float | None = None
-    properties: tuple[PropertyValue, ...] = ()
+    name: str
+    explored: bool
+    asked: bool = True
+    errors: JudgedErrors | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What there is to judge of one potential.
+
+    ``properties``: a value for every number that is asked for, known or not. ``gate``: whether it
+    passed the release gate, and why in words; None where it was not tried.
+    """
+
+    potential: str | None
+    conditions: Sequence[ConditionProgress]
+    properties: Sequence[PropertyValue] = ()
+    gate: tuple[bool, str] | None = None
 
     @property
     def by_key(self) -> list[PropertyValue]:
         """The properties in the order in which checks name them."""
         return sorted(self.properties, key=lambda value: value.key)
-
-
-@dataclass(frozen=True, slots=True)
-class ConditionProgress:
-    """MD at one condition: clean when it ran for the time asked for with gamma below
-    gamma_select.
-    """
-
-    name: str
-    clean: bool
-    potential: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What there is to judge: the last rounds, oldest first, as many as are looked at, and the MD
-    conditions of the newest potential.
-    """
-
-    recent: Sequence[Round]
-    conditions: Sequence[ConditionProgress]
-
-    @property
-    def newest(self) -> tuple[Round, ...]:
-        """The newest round; nothing before the first potential."""
-        return tuple(self.recent[-1:])
-
-    @property
-    def steps(self) -> Iterator[tuple[Round, Round]]:
-        """Each round with the one before."""
-        return itertools.pairwise(self.recent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,11 @@ class Verdict:
         """Why not yet; when converged, why."""
         return tuple(check.text for check in self.checks if check.met == self.converged)
 
+    @property
+    def gate_alone_is_missing(self) -> bool:
+        """Whether all is met but for the release gate, which was not tried or not passed."""
+        return all(check.met == (check.kind != RELEASE_GATE) for check in self.checks)
+
     def to_json(self) -> Json:
         return {"converged": self.converged, "checks": [asdict(check) for check in self.checks]}
 
@@ -147,13 +153,11 @@ Found = tuple[str, bool, str]
 Criterion = Callable[[Progress, Limits], list[Found]]
 
 
-def judge(
-    history: Sequence[Round], conditions: Sequence[ConditionProgress], limits: Limits
-) -> Verdict:
-    """Judge rounds (oldest first) and the MD conditions of the newest potential against
-    ``limits``.
-    """
-    progress = Progress(list(history)[-limits.rounds :], conditions)
+def judge(progress: Progress, limits: Limits) -> Verdict:
+    """Judge a potential against ``limits``; without one nothing is met."""
+    if progress.potential is None:
+        nothing = Check("exploration", "potential", False, "there is no potential yet")
+        return Verdict(False, (nothing,))
     checks = tuple(
         Check(kind, *found)
         for kind, criterion in CRITERIA.items()
@@ -162,102 +166,63 @@ def judge(
     return Verdict(all(check.met for check in checks), checks)
 
 
-def relative_change(old: float, new: float) -> float:
-    """|new - old| / |old|; infinite when something moved away from zero."""
-    if old == new:
-        return 0.0
-    return abs(new - old) / abs(old) if old else float("inf")
-
-
-def _rounds(progress: Progress, limits: Limits) -> list[Found]:
-    seen = len(progress.recent)
-    text = f"{seen} of {limits.rounds} rounds to look back on"
-    return [("rounds", seen >= max(limits.rounds, 1), text)]
-
-
 def _exploration(progress: Progress, limits: Limits) -> list[Found]:
     found = []
     for item in progress.conditions:
-        by = f" with {item.potential}" if item.potential else ""
-        state = "met nothing new for the time asked for" if item.clean else "has not yet run clean"
-        found.append((item.name, item.clean, f"MD at {item.name} {state}{by}"))
+        state = "met nothing unknown" if item.explored else "is not explored"
+        found.append((item.name, item.explored, f"MD at {item.name} {state}"))
     return found
 
 
 def _error_size(progress: Progress, limits: Limits) -> list[Found]:
-    return [
-        _below(name, value, limit, unit)
-        for newest in progress.newest
-        for name, value, limit, unit in (
-            ("force", newest.force_rmse_mev_per_a, limits.force_rmse_mev_per_a, "meV/Å"),
-            (
-                "energy",
-                newest.energy_rmse_mev_per_atom,
-                limits.energy_rmse_mev_per_atom,
-                "meV/atom",
-            ),
-        )
-    ]
-
-
-def _below(name: str, value: float | None, limit: float, unit: str) -> Found:
-    label = f"held-out {name} RMSE"
-    if value is None:
-        return name, False, f"{label} is not known (no held-out structures)"
-    met = value <= limit
-    return (
-        name,
-        met,
-        f"{label} {value:.2f} {unit}, {'within' if met else 'above'} {limit:g} {unit}",
-    )
-
-
-def _error_change(progress: Progress, limits: Limits) -> list[Found]:
-    found: list[Found] = []
-    for _, current in progress.steps:
-        name = current.potential
-        old, new = current.previous_force_rmse_mev_per_a, current.force_rmse_mev_per_a
-        if old is None or new is None:
-            text = f"held-out force RMSE of {name} has nothing to be compared with"
-            found.append((name, False, text))
+    found = []
+    for item in progress.conditions:
+        if not item.asked:
             continue
-        change = relative_change(old, new)
-        text = f"held-out force RMSE moved by {change:.1%} to {new:.2f} meV/Å with {name}"
-        found.append(_moved(name, change, limits.force_rmse_change, text))
+        errors = item.errors
+        n = errors.n if errors else 0
+        if errors is None or n < limits.on_policy_labels:
+            text = f"{n} of {limits.on_policy_labels} structures drawn from MD at {item.name}"
+            found.append((f"{item.name} labels", False, text))
+            continue
+        found += [
+            _below(item.name, *numbers)
+            for numbers in (
+                (
+                    "force",
+                    errors.force_rmse_mev_per_a,
+                    errors.force_rmse_mev_per_a_high,
+                    limits.force_rmse_mev_per_a,
+                    "meV/Å",
+                ),
+                (
+                    "energy",
+                    errors.energy_rmse_mev_per_atom,
+                    errors.energy_rmse_mev_per_atom_high,
+                    limits.energy_rmse_mev_per_atom,
+                    "meV/atom",
+                ),
+            )
+        ]
     return found
 
 
-def _property_change(progress: Progress, limits: Limits) -> list[Found]:
-    """Of numbers, not of errors: those have a bound and may move below it."""
-    return [
-        _property_moved(previous, current, item, limits)
-        for previous, current in progress.steps
-        for item in current.by_key
-        if item.kind == "relative"
-    ]
-
-
-def _property_moved(previous: Round, current: Round, item: PropertyValue, limits: Limits) -> Found:
-    before = {value.key: value.potential for value in previous.properties}
-    old, new = before.get(item.key), item.potential
-    if old is None or new is None:
-        missing = previous.potential if old is None else current.potential
-        return item.key, False, f"{item.key} is not known for {missing}"
-    change = relative_change(old, new)
-    text = f"{item.key} moved by {change:.2%} from {previous.potential} to {current.potential}"
-    return _moved(item.key, change, limits.property_change, text)
-
-
-def _moved(name: str, change: float, limit: float, text: str) -> Found:
-    met = change < limit
-    return name, met, f"{text}, {'less than' if met else 'not less than'} {limit:.0%}"
+def _below(
+    condition: str, name: str, value: float | None, high: float | None, limit: float, unit: str
+) -> Found:
+    label = f"{name} RMSE at {condition}"
+    if value is None or high is None:
+        return f"{condition} {name}", False, f"{label} is not known"
+    met = high <= limit
+    word = "within" if met else "not within"
+    text = f"{label} {value:.2f} (up to {high:.2f}) {unit}, {word} {limit:g} {unit}"
+    return f"{condition} {name}", met, text
 
 
 def _property_error(progress: Progress, limits: Limits) -> list[Found]:
     return [
-        (item.key, item.met is True, _against_dft(item, newest.potential))
-        for newest in progress.newest
-        for item in newest.by_key
+        (item.key, item.met is True, _against_dft(item, progress.potential or ""))
+        for item in progress.by_key
     ]
 
 
@@ -282,12 +247,29 @@ def _against_dft(item: PropertyValue, potential: str) -> str:
     return f"{item.key} {item.potential:.4f} against DFT {item.dft:.4f}: {off} off, {word} {limit}"
 
 
+def _property_spread(progress: Progress, limits: Limits) -> list[Found]:
+    """Of properties whose trainer fits resampled labels; a spread below half the tolerance."""
+    found = []
+    for item in progress.by_key:
+        if item.steady is not None and item.spread is not None:
+            word = "steady" if item.steady else "not steady"
+            text = f"{item.key} {word}: {item.spread:.4g} {item.unit} between resampled fits"
+            found.append((item.key, item.steady, text))
+    return found
+
+
+def _release_gate(progress: Progress, limits: Limits) -> list[Found]:
+    if progress.gate is None:
+        return [("release", False, "the release gate was not tried")]
+    passed, words = progress.gate
+    return [("release", passed, words)]
+
+
 CRITERIA: Mapping[str, Criterion] = {
-    "rounds": _rounds,
     "exploration": _exploration,
     "error_size": _error_size,
-    "error_change": _error_change,
-    "property_change": _property_change,
     "property_error": _property_error,
+    "property_spread": _property_spread,
+    RELEASE_GATE: _release_gate,
 }
 """Kind of check -> what makes it, in the order in which a person reads them."""

@@ -80,6 +80,7 @@ def _gate(
         max(one.temperature_k for one in plan.exploration.conditions if one.role == "asked"),
         plan.exploration.timestep_fs,
         alone,
+        ps=plan.exploration.run_ps,
         seed=plan.seed,
     )
 

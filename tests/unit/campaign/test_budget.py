@@ -9,7 +9,7 @@ from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.testing import simulated_plan
 
 PLAN = simulated_plan(budget={"dft_calls": 30, "wall_minutes": 60})
-VALIDATION = 7  # cells of the equation of state
+VALIDATION = PLAN.validation.calls  # cells of the equation of state, at most
 
 
 def planned(state: CampaignState, purpose: str, number: int) -> Task:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from mlip_autopipec.base.structures import Candidate, Provenance, atoms_from_jso
 from mlip_autopipec.base.tasks import Failure, Outcome
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.campaign import labels
+from mlip_autopipec.campaign.budget import room
 from mlip_autopipec.campaign.commands import PlanTask
 from mlip_autopipec.campaign.decide import decide
 from mlip_autopipec.campaign.events import (
@@ -66,14 +68,15 @@ def test_a_frame_that_md_streams_again_is_labelled_once() -> None:
     class Forgetful(World):
         """MD that was killed and continued: the same frames under other files and seeds."""
 
-        def candidate(self, record: TaskRecord, i: int) -> Json:
+        def candidate(self, record: TaskRecord, i: int, **parameters: Any) -> Json:
             if record.task.kind != "harvest":
                 return super().candidate(record, i)
             atoms = bulk("Cu", cubic=True)
             atoms.positions[0, 0] += 0.3 + 0.001 * i
             parent = f"attempt-{record.order}.json"
             return Candidate(
-                atoms, Provenance("md_frame", "md", parent=parent, seed=record.order)
+                atoms,
+                Provenance("md_frame", "md", parameters, parent=parent, seed=record.order),
             ).to_json()
 
     state = Forgetful(plan_for_tests()).run()
@@ -226,53 +229,6 @@ def test_md_that_waits_for_what_never_comes_is_no_dead_end() -> None:
     assert len(state.potentials) > 1 and not list(state.running())
 
 
-class CutoutsTakeLong(SleepyWorld):
-    """Labels of what MD met end after everything else, and the first potentials err by ``error``
-    meV/Å.
-    """
-
-    error: float | None = 500.0
-
-    def asleep(self, record: TaskRecord) -> bool:
-        candidate = record.task.payload.get("candidate") or {}
-        return super().asleep(record) or candidate.get("core") is not None
-
-    def answer(self, record: TaskRecord) -> Json:
-        found = super().answer(record)
-        if record.task.kind == "train" and len(self.state.potentials) < 5:
-            found["metrics"]["test"] = {
-                "energy_rmse_mev_per_atom": 1.0,
-                "force_rmse_mev_per_a": self.error,
-            }
-        return found
-
-
-def test_small_cells_are_labelled_on_idle_cores_beside_a_cutout_while_errors_are_large() -> None:
-    def batches_beside_cutouts(world: World) -> Counter[str]:
-        assert world.run().end.end_state == "converged"  # type: ignore[union-attr]
-        state, batches = CampaignState(), Counter[str]()
-        for event in world.log:
-            cutouts = [
-                r
-                for r, _ in state.running()
-                if r.task.payload.get("candidate", {}).get("core") is not None
-            ]
-            if isinstance(event, TaskPlanned) and event.task.kind == "select" and cutouts:
-                assert not state.with_status("queued")
-                batches[state.current.name] += 1  # type: ignore[union-attr]
-            state.apply(event)
-        return batches
-
-    found = batches_beside_cutouts(CutoutsTakeLong(plan_for_tests()))
-    assert found and set(found.values()) == {1}, "one batch for each potential"
-    unjudged = CutoutsTakeLong(plan_for_tests())
-    unjudged.error = None  # nothing but masked cells was held out
-    assert batches_beside_cutouts(unjudged)
-    calm = CutoutsTakeLong(plan_for_tests())
-    calm.error = 1.0
-    assert not batches_beside_cutouts(calm), "where errors are small no label is spent"
-
-
 def test_each_set_is_picked_by_its_method_of_the_plan() -> None:
     selection = {
         "initial_count": 8,
@@ -357,7 +313,8 @@ def test_what_the_budget_left_unlabelled_is_labelled_when_it_is_raised() -> None
     world = World(plan_for_tests())
     while not world.state.of_kind("select") or not world.state.of_kind("select")[0].ended:
         world.run(rounds=1, to_the_end=False)
-    state, owed = world.state, world.plan.validation.calls
+    state = world.state
+    owed = world.plan.budget.dft_calls - room(world.plan, state)
     assert planned(owed + 3, state) == ["g0", "g1", "g2"]
     for task in labels.selected_labels(world.plan, state)[:3]:
         world.record(TaskPlanned(task))

@@ -152,7 +152,7 @@ class CopperWorld(World):
         for name in record.task.payload["labels"]:
             values = Found(dict.fromkeys(KEYS[name], 100.0))
             found[name] = Comparison(values, values).to_json()
-        return {"properties": found}
+        return {"properties": found, **self.gate(record)}
 
 
 def test_each_property_is_asked_for_what_it_needs_and_no_more() -> None:

@@ -33,9 +33,11 @@ from mlip_autopipec.campaign.events import (
     TaskCancelled,
     TaskPlanned,
 )
+from mlip_autopipec.campaign.results import VisitJudged
 from mlip_autopipec.campaign.schedule import startable
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.science.judgement import JudgedErrors
 from mlip_autopipec.testing import SimulatedDft, simulated_plan
 
 Answer = Callable[[TaskRecord], Outcome | None]
@@ -113,28 +115,33 @@ class World:
 
     def finish(self, record: TaskRecord) -> None:
         self.elapsed_s += self.minutes * 60
-        if record.task.kind == "explore":
-            self.stream(record)
         outcome = self.fail(record) or Outcome(self.answer(record))
         self.record(judge_attempt(self.plan, record, outcome, SimulatedDft().repair))
 
-    def stream(self, record: TaskRecord) -> None:
+    @property
+    def knows_all(self) -> bool:
+        """Whether the potential in force meets nothing unknown any more."""
         current = self.state.current
         assert current is not None
-        if int(current.name) < self.unknown_until:
-            attempt = record.attempts[-1].number
-            for number in range(4):
-                where = (record.task.id, attempt, number, f"c{number}.json")
-                self.record(MdStreamed(*where, gamma=5.0, step=1, potential=current.name))
+        return int(current.name) >= self.unknown_until
+
+    def stream(self, record: TaskRecord) -> None:
+        """MD breaks on a frame and streams it."""
+        current, attempt = self.state.current, record.attempts[-1].number
+        assert current is not None
+        where = (record.task.id, attempt, 0, f"broken-{len(self.log)}.json")
+        self.record(MdStreamed(*where, gamma=50.0, step=1, potential=current.name))
 
     def answer(self, record: TaskRecord) -> Json:
         payload: Json = record.task.payload
         match record.task.kind:
             case "generate":
                 return {"ground_state": atoms_to_json(bulk("Cu", cubic=True)), "accepted": 20}
-            case "select" | "harvest":
+            case "select":
                 count = payload["count"]
                 return {"candidates": [self.candidate(record, i) for i in range(count)], "of": 20}
+            case "harvest":
+                return self.harvested(record)
             case "label":
                 n = len(payload["candidate"]["atoms"]["numbers"])
                 return Label(-1.0 * n, np.zeros((n, 3)), np.zeros(6), "hash", 5, 1.0).to_json()
@@ -143,25 +150,81 @@ class World:
                 return {
                     "trainer": payload["trainer"],
                     "labels": len(payload["labels"]),
-                    "metrics": {"test": test, "train": test, "previous_test": test},
+                    "metrics": {"test": test, "train": test, "conditions": self.errors(record)},
                 }
             case "explore":
                 current = self.state.current
                 assert current is not None
-                return {"clean": int(current.name) >= self.unknown_until, "potential": current.name}
-            case _:
+                return {"clean": True, "potential": current.name, "samples": 40}
+            case "validate":
                 pair = {"potential": 1.0, "dft": 1.0}
-                return {"lattice_constant_a": pair, "bulk_modulus_gpa": pair, "eos": {}}
+                found: Json = {"lattice_constant_a": pair, "bulk_modulus_gpa": pair, "eos": {}}
+                return {**found, **self.gate(record)}
+            case _:
+                return {}
 
-    def candidate(self, record: TaskRecord, i: int) -> Json:
+    def gate(self, record: TaskRecord) -> Json:
+        """The part of a validation that was asked to try the release gate."""
+        if not record.task.payload.get("gate"):
+            return {}
+        checks = [{"name": "motion", "passed": True, "text": "no explosion"}]
+        return {"gate": {"passed": True, "checks": checks}}
+
+    def errors(self, record: TaskRecord) -> list[Json]:
+        """What a fit says of each condition that one of its labels was drawn from."""
+        drawn: dict[str, int] = {}
+        for name in record.task.payload["labels"]:
+            candidate = self.state.tasks[name].task.payload["candidate"]
+            parameters = candidate["provenance"]["parameters"]
+            if parameters.get("picked") == "on_policy":
+                drawn[parameters["condition"]] = drawn.get(parameters["condition"], 0) + 1
+        return [self.errors_at(name, n) for name, n in drawn.items()]
+
+    def errors_at(self, condition: str, n: int) -> Json:
+        return JudgedErrors(
+            name=condition,
+            n=n,
+            energy_rmse_mev_per_atom=1.0,
+            energy_rmse_mev_per_atom_low=0.8,
+            energy_rmse_mev_per_atom_high=1.5,
+            force_rmse_mev_per_a=20.0,
+            force_rmse_mev_per_a_low=18.0,
+            force_rmse_mev_per_a_high=25.0,
+        ).to_json()
+
+    def harvested(self, record: TaskRecord) -> Json:
+        """Every frame that was asked for by chance, and unknown ones while there are such."""
+        payload: Json = record.task.payload
+        unknown = 0 if self.knows_all and not payload["files"] else payload["count"]
+        parameters: list[Json] = [
+            {"picked": "on_policy", "condition": name}
+            for name, count in payload.get("on_policy", {}).items()
+            for _ in range(count)
+        ]
+        parameters += [{"picked": "unknown"}] * unknown
+        potential = payload["potential"].rpartition("/")[2]
+        explored = [
+            VisitJudged(
+                visit=name,
+                condition=self.state.tasks[name].task.payload["condition"]["name"],
+                potential=potential,
+                complete=self.state.tasks[name].result["potential"] == potential,
+                frames=40,
+                unknown=0 if self.knows_all else 5,
+            ).to_json()
+            for name in payload.get("visits", [])
+        ]
+        candidates = [self.candidate(record, i, **values) for i, values in enumerate(parameters)]
+        return {"candidates": candidates, "explored": explored}
+
+    def candidate(self, record: TaskRecord, i: int, **parameters: Any) -> Json:
         atoms = bulk("Cu", cubic=True)
         atoms.positions[0, 0] += 0.001 * (i + 1) + 0.01 * record.order
-        core = (0,) if record.task.kind == "harvest" else None
-        return Candidate(atoms, Provenance("rattle", f"g{i}"), core=core).to_json()
+        return Candidate(atoms, Provenance("rattle", f"g{i}", parameters=parameters)).to_json()
 
 
 class SleepyWorld(World):
-    """MD that meets something unknown streams it and waits for the next potential, as the real
+    """MD breaks under potentials that do not know enough, and waits for the next, as the real
     engine does.
     """
 
@@ -175,7 +238,7 @@ class SleepyWorld(World):
             return
         if attempt.potential not in (None, current.name):
             self.record(MdSwapped(task, attempt.number, 0, attempt.potential, current.name, step=2))
-        if int(current.name) >= self.unknown_until:
+        if self.knows_all:
             super().finish(record)
             return
         self.stream(record)

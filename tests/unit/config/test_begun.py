@@ -153,7 +153,17 @@ def test_a_plan_from_before_md_ran_for_a_fixed_time_is_read_and_keeps_its_hash()
         if key not in ("run_ps", "equilibration_ps", "sample_every_ps")
     }
     before = {"clean_ps": 8.0, "max_ps": 40.0, "gamma_select": 4.0}
-    old = {**today, "version": 3, "exploration": {**exploration, **before}}
+    convergence = {"energy_rmse_mev_per_atom": 5.0, "force_rmse_mev_per_a": 100.0}
+    convergence |= {"force_rmse_change": 0.15, "property_change": 0.01, "rounds": 2}
+    rules = {**today["rules"], "exploration_share": 0.75}
+    del rules["on_policy_per_visit"]
+    old = {
+        **today,
+        "version": 3,
+        "exploration": {**exploration, **before},
+        "convergence": convergence,
+        "rules": rules,
+    }
     plan = Plan.model_validate(upgrade.upgraded(old, "plan.json"))
     assert plan.exploration.run_ps == 8.0, "what was to be clean in a row"
     again = Plan.model_validate(upgrade.upgraded(plan.model_dump(mode="json"), "plan.json"))
@@ -161,6 +171,7 @@ def test_a_plan_from_before_md_ran_for_a_fixed_time_is_read_and_keeps_its_hash()
     stored = {**old["exploration"], "max_candidates_per_potential": 12}
     left_out = ("budget", "executor", "rules")
     identity = {key: value for key, value in old.items() if key not in left_out}
+    assert plan.convergence.force_rmse_mev_per_a == 100.0
     assert plan.hash == content_hash({**identity, "exploration": stored})
     assert plan.hash != simulated_plan().hash
 

@@ -96,7 +96,7 @@ def test_plans_can_be_carried_out(keys: dict[str, Any]) -> None:
     assert all(plan.generation.batches)
     assert plan.exploration.gamma_break > plan.exploration.gamma_select > 1
     assert plan.selection.initial_count + plan.validation.calls < plan.budget.dft_calls
-    assert plan.training.settings.warm_iterations < plan.training.settings.max_iterations
+    assert (plan.training.trainer, plan.training.fast_settings) == ("linear", None)
     assert plan.exploration.equilibration_ps < plan.exploration.run_ps
     assert 20 * plan.exploration.sample_every_ps < plan.exploration.run_ps
     names = [condition.name for condition in plan.exploration.conditions]

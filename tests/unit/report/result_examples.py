@@ -24,13 +24,20 @@ from mlip_autopipec.base.values import Json
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines import registry
 from mlip_autopipec.report.findings import Findings
-from mlip_autopipec.report.rows import ConditionRow, Cure, FailureRow, Screen
+from mlip_autopipec.report.rows import (
+    ConditionReached,
+    ConditionRow,
+    Cure,
+    FailureRow,
+    Screen,
+)
 from mlip_autopipec.report.timeline import TimelineRow
 from mlip_autopipec.science.hit_rate import HitRate
+from mlip_autopipec.science.judgement import JudgedErrors
 from mlip_autopipec.science.predictions import Predicted, Predictions, prediction
 from mlip_autopipec.science.properties.equation_of_state import strained_cells
 from mlip_autopipec.science.properties.port import PropertyValue
-from mlip_autopipec.science.stopping import ConditionProgress, Limits, Round, judge
+from mlip_autopipec.science.stopping import ConditionProgress, Limits, Progress, judge
 from mlip_autopipec.testing import GradedEmt, SimulatedTrainer
 
 
@@ -118,6 +125,20 @@ def metrics(energy: float, force: float) -> Json:
     return {"energy_rmse_mev_per_atom": energy, "force_rmse_mev_per_a": force, "n_structures": 3}
 
 
+def judged(name: str, energy: float, force: float) -> JudgedErrors:
+    """Errors with intervals of a third to either side."""
+    return JudgedErrors(
+        name=name,
+        n=6,
+        energy_rmse_mev_per_atom=energy,
+        energy_rmse_mev_per_atom_low=energy / 1.5,
+        energy_rmse_mev_per_atom_high=energy * 1.5,
+        force_rmse_mev_per_a=force,
+        force_rmse_mev_per_a_low=force / 1.2,
+        force_rmse_mev_per_a_high=force * 1.2,
+    )
+
+
 def screen(**changes: Any) -> Screen:
     """What the surrogate's screen was worth; ``changes`` of its hit rate."""
     found = HitRate(
@@ -163,6 +184,8 @@ def campaign(root: Path, **changes: Any) -> Findings:
             "train": metrics(energy / 2, force / 2),
             "test": metrics(energy, force),
             "gamma_train_max": 1.0,
+            "conditions": [judged("300K", energy, force).to_json()],
+            "kinds": [judged("rattle", energy, force).to_json()],
         }
         potentials.append(
             PotentialRef(
@@ -180,10 +203,14 @@ def campaign(root: Path, **changes: Any) -> Findings:
                 test=predictions_of(whole[6:], 0.06),
             ).to_json(),
         )
+    reached = judged("300K", 3.2, 71.5)
+    conditions = (
+        ConditionProgress("300K", True, errors=reached),
+        ConditionProgress("900K", False),
+    )
     verdict = judge(
-        [Round("001-abc", 71.5, 3.2, 73.0, (LATTICE,))],
-        [ConditionProgress("300K", True), ConditionProgress("900K", False)],
-        Limits(force_rmse_change=0.05, energy_rmse_mev_per_atom=5.0, force_rmse_mev_per_a=100.0),
+        Progress("001-abc", conditions, (LATTICE,), (True, "passed the release gate")),
+        Limits(energy_rmse_mev_per_atom=5.0, force_rmse_mev_per_a=100.0),
     )
     rng = np.random.default_rng(1)
     values: Json = {
@@ -232,7 +259,7 @@ def campaign(root: Path, **changes: Any) -> Findings:
         "conditions": (
             ConditionRow(
                 name="300K",
-                state="clean",
+                state="explored",
                 clean_ps=2.0,
                 ps=4.5,
                 gamma_max=2.9,
@@ -246,6 +273,10 @@ def campaign(root: Path, **changes: Any) -> Findings:
                 gamma_max=14.0,
                 potential="001-abc",
             ),
+        ),
+        "reached": (
+            ConditionReached(**reached.to_json(), explored=True, frames=40),
+            ConditionReached(name="900K", n=0, frames=40, unknown=7),
         ),
         "checks": verdict,
         "ground_state": bulk("Cu", cubic=True),

@@ -124,9 +124,11 @@ def test_a_cure_that_worked_is_on_the_page(tmp_path, stored_run):
 
 def test_targets_are_on_the_page_with_what_the_newest_potential_reaches(tmp_path, stored_run):
     run = load(stored_run)
-    said = {item["name"]: item for item in read_json(stored_run / "result/summary.json")["targets"]}
+    told = read_json(stored_run / "result/summary.json")["targets"]
+    # Those of the properties: its errors at conditions that log does not know.
+    said = {item["name"]: item for item in told if "DFT" in item["name"]}
     text = page(written(tmp_path, run))
-    assert len(said) == 4
+    assert len(said) == 2
     for name, item in said.items():
         _, reached, limit, met = row(text, name)
         assert reached == f"{item['value']:.3g} {item['unit']}"
@@ -204,7 +206,8 @@ def test_a_run_that_has_just_begun_has_a_page(tmp_path, stored_run):
     text = page(written(tmp_path, begun))
     assert "Si  running  phase generating" in text
     assert "0 of 80" in text
-    assert row(text, "held-out force RMSE")[1:] == ["- meV/Å", "at most 100 meV/Å", "not known"]
+    told = row(text, "force RMSE at npt-900K, at most")
+    assert told[1:] == ["- meV/Å", "at most 100 meV/Å", "not known"]
 
 
 def test_a_status_of_version_one_still_has_its_page(stored_run):

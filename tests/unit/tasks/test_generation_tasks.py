@@ -79,9 +79,7 @@ def _plan(symbol: str = "Cu", **surrogate: Any) -> Plan:
         ),
         embedding=Embedding(max_dft_atoms=32, core_radius_a=3, buffer_a=3, environment_a=5),
         validation=Validation.model_validate({"eos_strains": [0.0]}),
-        convergence=Limits(
-            force_rmse_change=0.05, energy_rmse_mev_per_atom=5, force_rmse_mev_per_a=100
-        ),
+        convergence=Limits(energy_rmse_mev_per_atom=5, force_rmse_mev_per_a=100),
         budget=Budget(dft_calls=50, wall_minutes=60),
         executor=ExecutorPlan(cores=2),
     )

@@ -4,6 +4,8 @@ and thinned.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,10 +18,11 @@ from ase.calculators.emt import EMT
 from ase.neighborlist import neighbor_list
 
 from mlip_autopipec.base.files import write_json
-from mlip_autopipec.base.structures import Candidate, Provenance
+from mlip_autopipec.base.structures import Candidate, Provenance, atoms_to_json
 from mlip_autopipec.base.tasks import Task, TaskSpec
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.config.plan import Plan
+from mlip_autopipec.engines.ports import MdResult
 from mlip_autopipec.engines.potential_folder import sign
 from mlip_autopipec.tasks import harvest
 from mlip_autopipec.testing import simulated_plan
@@ -126,8 +129,11 @@ def test_large_frames_are_cut_with_a_core_around_the_strange_atom(tmp_path: Path
     parent, centre = frame(1), best.provenance.parameters["centre"]
     grades = ShortSighted()
     grades.calculate(parent)
-    assert grades.results["gamma"][centre] == pytest.approx(best.gamma_max)
-    assert best.gamma_max == pytest.approx(grades.results["gamma"].max())
+    found, select = grades.results["gamma"], plan_of().exploration.gamma_select
+    assert found[centre] == pytest.approx(found.max())
+    told = best.provenance.parameters["error_of_limit"]
+    assert told == pytest.approx(found.max() / select, abs=1e-4)
+    assert best.gamma_max == 8.0, "what the stream said of the frame"
 
 
 def test_small_frames_are_kept_whole(tmp_path: Path) -> None:
@@ -165,7 +171,7 @@ def test_the_count_is_kept_the_strangest_comes_first_and_copies_go(tmp_path: Pat
     ]
     result = harvested(tmp_path, frames, count=3)
     groups = [item["provenance"]["group"] for item in result["candidates"]]
-    grades = [item["gamma_max"] for item in result["candidates"]]
+    grades = [item["provenance"]["parameters"]["error_of_limit"] for item in result["candidates"]]
     assert len(groups) == 3
     assert grades[0] == max(grades)
     assert len({"md-300K-0-0", "md-300K-0-1"} & set(groups)) == 1
@@ -199,3 +205,136 @@ def test_a_potential_without_grades_is_a_failure(tmp_path: Path) -> None:
     )
     assert outcome.failure is not None
     assert outcome.failure.kind == "no_extrapolation_grade"
+
+
+# --- visits: frames that a potential judges, and frames drawn by chance
+
+
+class Calibrated(ShortSightedTrainer):
+    """A trainer whose potentials know their error: 60 meV/Å for every 0.1 Å out of place."""
+
+    def force_errors(self, potential: Path, structures: Sequence[Atoms]) -> list[np.ndarray]:
+        assert potential.name == "003-abc"
+        errors = []
+        for atoms in structures:
+            calculator = ShortSighted()
+            calculator.calculate(atoms)
+            errors.append(0.06 * calculator.results["gamma"])
+        return errors
+
+
+HOT = {"name": "npt-900K", "ensemble": "npt", "temperature_k": 900.0}
+
+
+def visited(
+    root: Path, frames: list[Atoms], *, clean: bool = True, potential: str = "003-abc"
+) -> dict[str, str]:
+    """An ended visit as MD leaves it; a line of an earlier potential comes first, a torn one
+    last.
+    """
+    folder = root / "tasks/explore-9/attempt-1"
+    payload = {"condition": HOT, "visit": 0, "seed": 5}
+    write_json(folder / "spec.json", {"payload": payload})
+    result = MdResult(potential, clean, samples=len(frames)).to_json()
+    write_json(folder / "outcome.json", {"result": result, "failure": None})
+    lines = [
+        {
+            "atoms": atoms_to_json(atoms),
+            "step": 125 * number,
+            "ps": 0.25 * number,
+            "potential": name,
+            "gamma_max": 1.5,
+            "group": "md-of-this-visit",
+        }
+        for number, (name, atoms) in enumerate(
+            [("002-older", frame(99, jolt=2.0)), *((potential, atoms) for atoms in frames)]
+        )
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines) + '{"atoms": {"numb'
+    (folder / "samples.jsonl").write_text(text)
+    return {"explore-9": "tasks/explore-9/attempt-1"}
+
+
+def judged(
+    root: Path, inputs: dict[str, str], *, count: int = 0, chance: int = 0, trainer: str = ""
+) -> Json:
+    start = Candidate(bulk("Cu", "fcc", 3.61, cubic=True), Provenance("prototypes", "fcc"))
+    write_json(root / "tasks/generate-1/attempt-1/start.json", [start.to_json()])
+    sign(root / POTENTIAL, f"{__name__}:{trainer or 'Calibrated'}", ["Cu"])
+    payload = {
+        "batch": 0,
+        "files": [],
+        "potential": POTENTIAL,
+        "count": count,
+        "seed": 7,
+        "visits": ["explore-9"],
+        "on_policy": {"npt-900K": chance},
+    }
+    task = Task("harvest", payload, tuple(inputs))
+    outcome = harvest.run(TaskSpec(task, 1, str(root), payload, inputs), plan_of(), root)
+    assert outcome.result is not None, outcome.failure
+    return outcome.result
+
+
+# An atom is unknown from 0.2 eV/Å on: twice the target.
+CALM = [frame(seed, repeat=2, jolt=0.1) for seed in range(6)]
+STRANGE = [frame(seed, repeat=2, jolt=0.6) for seed in (11, 12, 13)]
+
+
+def test_frames_with_a_predicted_error_above_the_target_are_counted_and_labelled(
+    tmp_path: Path,
+) -> None:
+    result = judged(tmp_path, visited(tmp_path, [*CALM, *STRANGE]), count=2)
+    (told,) = result["explored"]
+    assert (told["frames"], told["unknown"]) == (9, 3)
+    assert told["complete"] is True
+    assert told["condition"] == "npt-900K"
+    assert told["worst_ev_per_a"] > 0.2 > told["force_error_ev_per_a"]
+    found = [Candidate.from_json(item) for item in result["candidates"]]
+    assert len(found) == 2
+    strange = [atoms.positions for atoms in STRANGE]
+    for candidate in found:
+        assert any(np.allclose(candidate.atoms.positions, known) for known in strange)
+        assert candidate.core is None
+        assert candidate.provenance.group == "md-of-this-visit"
+        assert candidate.provenance.potential == "003-abc"
+        assert candidate.provenance.parameters["picked"] == "unknown"
+
+
+def test_frames_are_drawn_by_chance_whatever_the_potential_says_of_them(tmp_path: Path) -> None:
+    result = judged(tmp_path, visited(tmp_path, [*CALM, *STRANGE]), chance=4)
+    found = [Candidate.from_json(item) for item in result["candidates"]]
+    assert len(found) == 4
+    parameters = [item.provenance.parameters for item in found]
+    assert {item["picked"] for item in parameters} == {"on_policy"}
+    assert {item["condition"] for item in parameters} == {"npt-900K"}
+    assert len({item["step"] for item in parameters}) == 4
+    again = judged(tmp_path, visited(tmp_path, [*CALM, *STRANGE]), chance=4)
+    assert again["candidates"] == result["candidates"]
+
+
+def test_a_frame_that_was_drawn_and_is_unknown_is_labelled_once_as_drawn(tmp_path: Path) -> None:
+    result = judged(tmp_path, visited(tmp_path, STRANGE), chance=3, count=3)
+    picked = [item["provenance"]["parameters"]["picked"] for item in result["candidates"]]
+    assert picked == ["on_policy"] * 3
+
+
+@pytest.mark.parametrize(("clean", "potential"), [(False, "003-abc"), (True, "002-older")])
+def test_a_run_that_broke_or_is_of_another_potential_is_not_complete(
+    tmp_path: Path, clean: bool, potential: str
+) -> None:
+    result = judged(tmp_path, visited(tmp_path, CALM, clean=clean, potential=potential))
+    (told,) = result["explored"]
+    assert told["complete"] is False
+    assert told["potential"] == "003-abc", "the one that judged"
+
+
+def test_where_no_errors_are_predicted_the_grade_judges(tmp_path: Path) -> None:
+    result = judged(tmp_path, visited(tmp_path, CALM), trainer="ShortSightedTrainer")
+    limit = plan_of().exploration.gamma_select
+    unknown = 0
+    for atoms in CALM:
+        calculator = ShortSighted()
+        calculator.calculate(atoms)
+        unknown += calculator.results["gamma"].max() > limit
+    assert result["explored"][0]["unknown"] == unknown

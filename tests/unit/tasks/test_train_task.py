@@ -18,7 +18,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 from mlip_autopipec.base.files import write_json
-from mlip_autopipec.base.labels import Label
+from mlip_autopipec.base.labels import Label, LabelledStructure
 from mlip_autopipec.base.process import Prepared
 from mlip_autopipec.base.structures import Candidate, Provenance
 from mlip_autopipec.base.tasks import Failure, Task, TaskSpec
@@ -26,8 +26,13 @@ from mlip_autopipec.campaign.payloads import LabelPayload
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import Trained, TrainJob
 from mlip_autopipec.engines.potential_folder import maker_of
-from mlip_autopipec.science.predictions import Predicted, Predictions
+from mlip_autopipec.science.predictions import Predicted, Predictions, prediction
 from mlip_autopipec.tasks import train
+
+
+def by_dft(item: LabelledStructure) -> Predicted:
+    """A prediction without any error."""
+    return prediction(item, item.label.energy_ev, item.label.forces)
 
 
 @dataclass
@@ -36,12 +41,18 @@ class Recorder:
 
     jobs: list[TrainJob] = field(default_factory=list)
     result: Failure | None = None
+    told: tuple[LabelledStructure, ...] = ()
 
     def prepare(self, job: TrainJob, folder: Path) -> Prepared:
         self.jobs.append(job)
         return Prepared({}, (sys.executable, "-c", "pass"))
 
     def parse(self, job: TrainJob, folder: Path, exit_code: int) -> Trained | Failure:
+        rows = Predictions(
+            tuple(by_dft(item) for item in job.train),
+            tuple(by_dft(item) for item in self.told or job.test),
+        )
+        write_json(folder / "potential" / "predictions.json", rows.to_json())
         return self.result or Trained(
             folder / "potential", {"trainer": "recorder", "code": exit_code}
         )
@@ -78,6 +89,7 @@ def spec(
     *,
     methods: tuple[str, ...] = ("m",),
     picked: Mapping[int, str] = MappingProxyType({}),
+    drawn: range = range(0),
     **payload: Any,
 ) -> TaskSpec:
     """Label folders as workers leave them; labels are EMT energies, 1 meV/atom and 0.01 eV/Å
@@ -100,7 +112,14 @@ def spec(
         candidate = Candidate(
             atoms,
             Provenance(
-                "rattle", f"g{number}", {"picked": picked[number]} if number in picked else {}
+                "rattle",
+                f"g{number}",
+                {"picked": "on_policy", "condition": "npt-300K"}
+                if number in drawn
+                else {"picked": picked[number]}
+                if number in picked
+                else {},
+                potential="001" if number in drawn else None,
             ),
             forced=number < 2,
             core=(0, 1) if number == 3 else None,
@@ -127,7 +146,9 @@ def test_every_label_reaches_the_job_once(recorder: Recorder, tmp_path: Path) ->
     assert outcome.failure is None
     assert outcome.result is not None
     assert outcome.result["labels"] == 12
-    assert outcome.result["metrics"]["previous_test"] is None
+    metrics = outcome.result["metrics"]
+    assert metrics["conditions"] == metrics["when_asked"] == []
+    assert [row["name"] for row in metrics["kinds"]] == ["rattle"]
     assert maker_of(tmp_path / "attempt/potential") == "linear"
     (job,) = recorder.jobs
     names = [item.name for item in (*job.train, *job.test)]
@@ -171,12 +192,9 @@ def test_each_trainer_has_its_own_settings(recorder: Recorder, tmp_path: Path) -
     assert recorder.jobs[0].settings == "slow settings"
 
 
-def test_the_previous_potential_is_judged_on_the_same_held_out_set(
-    recorder: Recorder, tmp_path: Path
-) -> None:
-    previous = tmp_path / "potentials" / "001"
-    tested = Predicted(
-        name="label-7",
+def predicted(name: str) -> Predicted:
+    return Predicted(
+        name=name,
         n_atoms=1,
         masked=False,
         energy_dft_ev_per_atom=0.0,
@@ -184,18 +202,64 @@ def test_the_previous_potential_is_judged_on_the_same_held_out_set(
         forces_dft_ev_per_a=[0.0] * 3,
         forces_potential_ev_per_a=[0.0] * 3,
     )
+
+
+def earlier(root: Path, *learned: str) -> dict[str, str]:
+    """A potential that was fitted to these labels, but for the last, which was held out."""
+    previous = root / "potentials" / "001"
+    rows = [predicted(name) for name in learned]
     write_json(previous / "metrics.json", {"trainer": "recorder"})
-    (previous / "predictions.json").write_text(json.dumps(Predictions(test=(tested,)).to_json()))
-    given = spec(tmp_path, previous="potentials/001", warm_start="potentials/001")
-    outcome = train.run(given, PLAN, tmp_path / "attempt")
+    told = Predictions(train=tuple(rows[:-1]), test=tuple(rows[-1:]))
+    (previous / "predictions.json").write_text(json.dumps(told.to_json()))
+    return {"previous": "potentials/001", "warm_start": "potentials/001"}
+
+
+def test_what_was_held_out_stays_so(recorder: Recorder, tmp_path: Path) -> None:
+    given = spec(tmp_path, **earlier(tmp_path, "label-7"))
+    train.run(given, PLAN, tmp_path / "attempt")
     (job,) = recorder.jobs
-    assert job.warm_start == previous
+    assert job.warm_start == tmp_path / "potentials/001"
     assert "label-7" in {item.name for item in job.test}
+
+
+def test_new_labels_are_predicted_by_the_potential_that_asked_before_they_are_learned(
+    recorder: Recorder, tmp_path: Path
+) -> None:
+    given = spec(tmp_path, drawn=range(6, 12), **earlier(tmp_path, "label-6", "label-7"))
+    outcome = train.run(given, PLAN, tmp_path / "attempt")
     assert outcome.result is not None
-    found = outcome.result["metrics"]["previous_test"]
-    assert found["n_structures"] == len(job.test)
+    (found,) = outcome.result["metrics"]["when_asked"]
+    assert (found["name"], found["n"]) == ("npt-300K", 4), "two of the six had been learned"
     assert found["force_rmse_mev_per_a"] == pytest.approx(10.0, rel=1e-3)
     assert found["energy_rmse_mev_per_atom"] == pytest.approx(1.0, rel=1e-3)
+    assert outcome.result["metrics"]["conditions"] == [found], "all that is known of it"
+    again = tmp_path / "potentials" / "002"
+    (tmp_path / "attempt/potential").rename(again)
+    write_json(again / "metrics.json", {"trainer": "recorder"})
+    given = spec(tmp_path, 14, drawn=range(6, 14), previous="potentials/002")
+    outcome = train.run(given, PLAN, tmp_path / "attempt-2")
+    assert outcome.result is not None
+    (found,) = outcome.result["metrics"]["when_asked"]
+    assert found["n"] == 4 + 2, "what earlier potentials predicted is kept"
+
+
+def test_a_trainer_that_predicts_its_errors_learns_every_label_and_judges_itself(
+    recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Recorder, "force_errors", lambda *args: [], raising=False)
+    given = spec(tmp_path, drawn=range(6, 12), **earlier(tmp_path, "label-0", "label-1"))
+    atoms = bulk("Cu", cubic=True)
+    label = Label(-1.0, np.zeros((4, 3)), None, "m", 1, 0.0)
+    provenance = Provenance("md", "g", {"picked": "on_policy", "condition": "npt-300K"})
+    recorder.told = (LabelledStructure("label-8", atoms, label, provenance),)
+    outcome = train.run(given, PLAN, tmp_path / "attempt")
+    (job,) = recorder.jobs
+    assert len(job.train) == 12 and job.test == ()
+    assert outcome.result is not None
+    (found,) = outcome.result["metrics"]["conditions"]
+    assert (found["n"], found["force_rmse_mev_per_a"]) == (1, 0.0), "its own, cross-validated"
+    (asked,) = outcome.result["metrics"]["when_asked"]
+    assert asked["n"] == 6
 
 
 def test_two_methods_do_not_meet(recorder: Recorder, tmp_path: Path) -> None:

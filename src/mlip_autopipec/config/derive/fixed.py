@@ -58,5 +58,8 @@ FIXED: dict[str, str] = {
     ),
     "rules.audited_share": "of the first labels, of what the screen rejected: is it right?",
     "rules.most_audited": "of these: they are never learned, so they only cost",
+    "rules.on_policy_per_visit": (
+        "drawn by chance at each asked condition, until its errors are small for sure"
+    ),
     "executor.name": "processes on this machine",
 }

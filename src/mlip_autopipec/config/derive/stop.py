@@ -8,7 +8,7 @@ from mlip_autopipec.config import cost
 from mlip_autopipec.config.derive.reasons import Reasons
 from mlip_autopipec.config.input import UserInput
 from mlip_autopipec.config.plan import Budget, Plan
-from mlip_autopipec.science.stopping import Limits
+from mlip_autopipec.science.stopping import EARLIER, Limits
 
 __all__ = ["UNLIMITED", "derive_budget", "derive_limits", "fitting_budget"]
 
@@ -25,6 +25,8 @@ def derive_limits(why: Reasons) -> Limits:
     """Those of every criterion; no material changes them."""
     limits = Limits()
     for name, field in Limits.model_fields.items():
+        if name in EARLIER:
+            continue
         why.because(f"convergence.{name}", getattr(limits, name), field.description or "")
     return limits
 

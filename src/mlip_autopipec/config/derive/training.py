@@ -12,7 +12,9 @@ from mlip_autopipec.engines.ports import TrainerFacts
 
 __all__ = ["derive_training"]
 
-FAST, RELEASED = registry.FAST_TRAINER, registry.DEFAULT_TRAINER
+FAST = registry.FAST_TRAINER
+#: What the user says who leaves the choice to the plan.
+AUTO = "auto"
 
 
 def derive_training(user: UserInput, material: Material, why: Reasons) -> Training:
@@ -55,16 +57,11 @@ def _only_quick(trainer: str, fast_trainer: str) -> bool:
 def _trainers(user: UserInput, material: Material, why: Reasons) -> tuple[str, str]:
     """The trainer of the released potential and that of the first rounds."""
     asked = user.training.trainer
-    if asked is not None:
+    if asked not in (None, AUTO):
         trainer = why.because("training.trainer", asked, "given")
         if registry.trainer(asked).family == registry.trainer(FAST).family:
             return trainer, FAST
         reason = f"the quick {FAST} fits are potentials of another form"
         return trainer, why.because("training.fast_trainer", asked, reason)
-    if material.kind == "molecule":
-        reason = (
-            "the non-linear fit has as many functions for each element as the rarest carries, in a"
-            " molecule a handful"
-        )
-        return why.because("training.trainer", FAST, reason), FAST
-    return RELEASED, FAST
+    reason = "seconds, so that it fits every round; it learns stress and predicts its own errors"
+    return why.because("training.trainer", FAST, reason), FAST
