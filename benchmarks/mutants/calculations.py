@@ -130,15 +130,15 @@ CALCULATIONS = (
     Mutant(
         "errors that nobody knows count as small",
         "science/stopping.py",
-        'return name, False, f"{label} is not known',
-        'return name, True, f"{label} is not known',
+        'return f"{condition} {name}", False, f"{label} is not known"',
+        'return f"{condition} {name}", True, f"{label} is not known"',
         ("unit/science/test_stopping.py",),
     ),
     Mutant(
-        "a property that moved by more than asked counts as standing still",
+        "the error itself is judged instead of the upper end of its interval",
         "science/stopping.py",
-        "met = change < limit",
-        "met = change > limit",
+        "met = high <= limit",
+        "met = value <= limit",
         ("unit/science/test_stopping.py",),
     ),
     Mutant(
@@ -349,8 +349,8 @@ CALCULATIONS = (
     Mutant(
         "frames that the potential knows by now are cut out",
         "tasks/harvest.py",
-        "if gamma.max() <= plan.exploration.gamma_select:",
-        "if gamma.max() <= -1.0:",
+        "float(errors.max()) <= 1.0:",
+        "float(errors.max()) <= -1.0:",
         ("unit/tasks/test_harvest.py",),
     ),
     Mutant(

@@ -12,10 +12,10 @@ _PAGES = ("unit/report",)
 DECISIONS = (
     # --- campaign
     Mutant(
-        "a clean MD run counts for a potential that did not make it",
+        "what one potential explored counts for every other",
         "campaign/exploring.py",
-        "result.clean and result.potential in recent",
-        "result.clean",
+        "if item.condition == condition.name and item.potential == name",
+        "if item.condition == condition.name",
         ("unit/campaign/test_exploring.py",),
     ),
     Mutant(
@@ -183,10 +183,10 @@ DECISIONS = (
     ),
     Mutant(
         "the result is of the fast fit, not of the released kind",
-        "report/findings.py",
-        "potential.trainer == plan.training.trainer",
-        "potential.trainer != plan.training.trainer",
-        _PAGES,
+        "campaign/releasing.py",
+        "if item.trainer == plan.training.trainer",
+        "if item.trainer != plan.training.trainer",
+        ("unit/campaign/test_verdict.py",),
     ),
     Mutant(
         "a status of version 1 loses its failures",
