@@ -113,8 +113,9 @@ def test_break_rewinds_waits_and_resumes_with_the_next_potential(
     assert broke["gamma"] > 2.6
     assert broke["potential"] == "narrow"
     assert any(line["type"] == "progress" and line["state"] == "waiting" for line in happened)
-    (offending,) = (line for line in happened if line["type"] == "candidate")
+    before, offending = (line for line in happened if line["type"] == "candidate")
     assert offending["gamma"] == broke["gamma"]
+    assert offending["step"] - before["step"] == 50, "100 fs on the way to it"
     data = json.loads((tmp_path / offending["file"]).read_text())
     atoms = Candidate.from_json(data).atoms
     assert is_sane(atoms)

@@ -184,14 +184,15 @@ class MdEngineContract:
         assert order == ["break", "swap", "resume"]
         (stopped,) = self.of(folder, "break")
         assert stopped["gamma"] > job.gamma_break and stopped["potential"] == name
-        (found,) = self.of(folder, "candidate")
+        *_, found = self.of(folder, "candidate")
         data = read_json(folder / found["file"])
         candidate = Candidate.from_json(data)
         assert found["potential"] == candidate.provenance.potential == name
         assert found["gamma"] > 0
         assert len(data["gamma"]) == len(candidate.atoms) == len(job.start)
         assert (result.clean, result.breaks, result.swaps) == (True, 1, 1)
-        assert result.candidates == 1, "what broke it is worth a calculation"
+        told = len(self.of(folder, "candidate"))
+        assert result.candidates == told >= 1, "what broke it is worth a calculation"
         assert abs(result.clean_ps - job.run_ps) < 1e-6, "the whole run under the next potential"
         last = self.samples(folder)[-result.samples :]
         assert {line["potential"] for line in last} == {result.potential}

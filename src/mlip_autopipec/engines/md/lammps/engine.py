@@ -43,6 +43,7 @@ TRUSTED_EVERY_FS = 100.0
 REWIND_FS = 200.0
 TRUSTED_KEPT = 8
 RECENT_KEPT = 20
+ON_THE_WAY_FS = 100.0
 MAX_TEMPERATURE_RATIO = 10.0
 POLL_S = 0.5
 _BREAK = "gamma above the limit"
@@ -325,14 +326,15 @@ class _Exploration:
         return True
 
     def _stream_offending(self) -> None:
-        """The frame that broke the run becomes a candidate, or the last one before it with atoms
-        well apart.
+        """What broke the run becomes a candidate, or the last frame before it with atoms well
+        apart; and one on the way there, which teaches more than what has gone too far.
         """
-        for step, atoms, gamma in reversed(self._recent):
-            if is_sane(atoms):
-                self.counters.candidates += 1
-                self.stream.candidate(atoms, gamma, step, self.pointer.name)
-                return
+        sane = [item for item in self._recent if is_sane(item[1])]
+        apart = ON_THE_WAY_FS / self.job.timestep_fs
+        earlier = [item for item in sane if sane[-1][0] - item[0] >= apart]
+        for step, atoms, gamma in [*earlier[-1:], *sane[-1:]]:
+            self.counters.candidates += 1
+            self.stream.candidate(atoms, gamma, step, self.pointer.name)
 
     def _rewind(self) -> Frame:
         """The newest trusted frame some 100 fs before the break, else the start.
