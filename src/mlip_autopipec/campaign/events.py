@@ -213,7 +213,7 @@ class MdProgressed(_Md):
     ps: float | None = None
     """Time of MD so far."""
     clean_ps: float | None = None
-    """Of this: since MD last met something unknown."""
+    """Of this: the part of its run that it made under the potential in force."""
     gamma_max: float | None = None
     """Largest extrapolation grade since the line of progress before; 0: none was evaluated."""
     potential: str | None = None

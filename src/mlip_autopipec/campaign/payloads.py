@@ -170,8 +170,9 @@ class LabelPayload:
 class TrainPayload:
     """A fit of labels (ids of their tasks).
 
-    ``warm_start``: the potential to start from; ``previous``: the one to be judged on the same
-    held-out set; both folders relative to the run folder, None where there is none.
+    ``warm_start``: the potential to start from; ``previous``: the one in force, which
+    predicts new labels before they are learned; both folders relative to the run folder, None where
+    there is none.
     """
 
     round: int

@@ -211,9 +211,9 @@ class Exploration(Section):
     """MD with the potential: at each condition ``equilibration_ps``, then ``run_ps`` under one
     potential, of which a frame is kept every ``sample_every_ps``.
 
-    ``md_atoms``: of the cell, at most, where a condition gives no number. ``gamma_select``: atoms
-    above it are what a cutout is made around. The last three fields are those of plans from before
-    MD ran for a fixed time (version 3).
+    ``md_atoms``: of the cell, at most, where a condition gives no number. ``gamma_select``: an atom
+    is unknown above it, where the trainer predicts no errors. The last three fields are those of
+    plans from before MD ran for a fixed time (version 3).
     """
 
     engine: str = registry.DEFAULT_MD

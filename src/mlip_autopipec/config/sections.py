@@ -172,8 +172,8 @@ class TrainingInput(Closed):
     trainer: str | None = Field(
         None,
         description=(
-            "Who makes the released potential: auto (the default: chosen for the material), a name"
-            " (linear, pacemaker), or module:Class."
+            "Who makes the released potential: auto (the default: linear), a name (linear,"
+            " pacemaker, ace), or module:Class."
         ),
     )
 

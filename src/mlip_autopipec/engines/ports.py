@@ -72,8 +72,8 @@ class TrainerSettings(Section):
 
 @dataclass(frozen=True, slots=True)
 class TrainJob:
-    """A fit. ``train`` and ``test`` are disjoint by group; force weights follow ``core`` (None:
-    every atom).
+    """A fit. ``train`` and ``test`` are disjoint by group, and ``test`` is empty for a trainer that
+    predicts its errors; force weights follow ``core`` (None: every atom).
 
     ``settings``: of the trainer's own ``schema``. ``masked_energy_weight``: weight of the energy of
     a masked cell relative to a whole one (0: ignored). ``warm_start``: folder of an earlier
@@ -135,7 +135,8 @@ class Trainer(Protocol):
         """Name -> what it is, in a few words, for every file that makes the potential.
 
         Beside them each potential folder has ``metrics.json`` and ``predictions.json`` (``train``
-        and ``test``: rows as in :mod:`mlip_autopipec.science.predictions`).
+        and ``test``: rows as in :mod:`mlip_autopipec.science.predictions`; where ``job.test`` was
+        empty, ``test`` has each label as predicted by a fit without its group).
         """
         ...
 

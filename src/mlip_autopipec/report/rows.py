@@ -167,7 +167,7 @@ class PotentialRow:
     labels: int
     """Labelled structures at hand for the fit, those held out included."""
     test: Errors = field(default_factory=Errors)
-    """On structures that were held out."""
+    """On structures that were held out, or predicted by a fit without their group."""
     train: Errors = field(default_factory=Errors)
     """On structures that it was fitted to."""
     published_at: float | None = None
@@ -219,7 +219,7 @@ class StrategyErrors:
     strategy: str
     """The strategy that proposed the structures."""
     split: Literal["train", "test"]
-    """``train``: fitted to; ``test``: held out."""
+    """``train``: fitted to; ``test``: held out, or predicted by a fit without their group."""
     n_structures: int
     """Structures of that kind."""
     energy_rmse_mev_per_atom: float | None

@@ -176,7 +176,9 @@ class Summary:
     licence: str | None = None
     """Of the programs that fitted it; null where the trainer does not say."""
     test: Errors
-    """Of the released potential, on structures that were held out."""
+    """Of the released potential, on structures that were held out, or predicted by a fit without
+    their group.
+    """
     train: Errors
     """The same on structures that it was fitted to."""
     errors_by_strategy: tuple[StrategyErrors, ...]

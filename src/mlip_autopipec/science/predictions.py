@@ -33,8 +33,8 @@ class Predicted:
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """The content of ``predictions.json``: what a potential was fitted to, and what was held
-    out.
+    """The content of ``predictions.json``: what a potential was fitted to, and what was held out
+    (or, where its trainer cross-validates, every label by a fit without its group).
     """
 
     train: tuple[Predicted, ...] = ()

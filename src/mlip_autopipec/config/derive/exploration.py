@@ -177,7 +177,9 @@ def derive_exploration(
             "exploration.sample_every_ps", 0.25, "some vibrations: frames that differ"
         ),
         gamma_select=why.because(
-            "exploration.gamma_select", 4.0, "atoms above it are what a cutout is made around"
+            "exploration.gamma_select",
+            4.0,
+            "an atom is unknown above it, where the trainer predicts no errors",
         ),
         gamma_break=why.because(
             "exploration.gamma_break", 12.0, "beyond it forces cannot be trusted: rewind and wait"

@@ -26,12 +26,12 @@ FIXED: dict[str, str] = {
         "farthest from what is known; d_optimal may gain at large forces, not near equilibrium"
     ),
     "selection.random_fraction": (
-        "of each batch, by chance: other picks are weak near equilibrium and never held out"
+        "of each batch, by chance: other picks are weak near equilibrium"
     ),
     "training.fast_trainer": "a linear fit costs seconds; it steers the first rounds",
-    "training.trainer": "the non-linear ACE fit that is released",
+    "training.trainer": "who fits the released potential",
     "training.fast_rounds": "rounds that the fast trainer serves",
-    "training.held_out_fraction": "of the labels, whole families, never fitted",
+    "training.held_out_fraction": "of the labels, by group, where the trainer has no folds",
     "training.min_new_labels": "fewer do not pay for a new fit",
     "training.walltime_s": "one fit; then it counts as failed",
     "training.cores": "the other cores keep labelling",

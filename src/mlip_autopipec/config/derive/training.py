@@ -42,7 +42,7 @@ def derive_training(user: UserInput, material: Material, why: Reasons) -> Traini
             "held_out_fraction": why.because(
                 "training.held_out_fraction",
                 0.15,
-                "by group; a tenth of so few labels is too few to judge by",
+                "by group; of trainers that do not cross-validate: others are given every label",
             ),
             **sections,
         }

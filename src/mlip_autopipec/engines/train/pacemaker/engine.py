@@ -1,5 +1,5 @@
-"""The trainers of this folder behind the Trainer port: `linear` (seconds), `pacemaker` (minutes,
-more accurate).
+"""The trainers of this folder behind the Trainer port: `linear` (seconds; knows its errors),
+`pacemaker` (minutes, non-linear).
 """
 
 from __future__ import annotations
