@@ -108,7 +108,7 @@ def _dft_codes_own_their_method(plan: Json) -> Json:
 
 #: What a plan says of MD since version 4: a run of a fixed time, of which frames are kept.
 _TIMES_OF_A_RUN = ("run_ps", "equilibration_ps", "sample_every_ps")
-_OF_JUDGEMENT = ("on_policy_labels", "unknown_share", "unknown_factor")
+_OF_JUDGEMENT = ("on_policy_labels", "unknown_share", "unknown_factor", "margin_factor")
 _OF_RULES = ("on_policy_per_visit",)
 _MOST_CANDIDATES = 12  # the default of version 3, which plans written by hand left out
 

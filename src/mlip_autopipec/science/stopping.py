@@ -67,6 +67,13 @@ class Limits(Section):
             " potential that is just on target a twentieth of the atoms are"
         ),
     )
+    margin_factor: Positive = Field(
+        default=2.0,
+        description=(
+            "times that limit at margins around what is asked: there it has to hold, not to be as"
+            " accurate"
+        ),
+    )
     # What plans of before version 4 went by: read, kept for their hash, and without effect.
     force_rmse_change: Positive | None = None
     property_change: Positive | None = None

@@ -95,7 +95,9 @@ def _harvested(spec: TaskSpec, plan: Plan) -> HarvestResult:
     visits = [read_visit(spec, name) for name in asked.visits]
     explored = []
     for visit in visits:
-        told, unknown = judged(visit, context.judge, _limit_ev_per_a(plan), context.potential)
+        allowed = plan.convergence.margin_factor if visit.condition.role == "margin" else 1.0
+        limit = _limit_ev_per_a(plan)
+        told, unknown = judged(visit, context.judge, limit, context.potential, allowed)
         explored.append(told)
         unknown.sort(key=lambda pair: -float(pair[1].max()))
         for item, errors in unknown[:MOST_OF_A_VISIT]:

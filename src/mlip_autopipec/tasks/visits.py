@@ -120,12 +120,13 @@ def _lines(file: Path) -> list[dict[str, Any]]:
 
 
 def judged(
-    visit: Visit, judge: Judge, limit_ev_per_a: float, name: str
+    visit: Visit, judge: Judge, limit_ev_per_a: float, name: str, allowed: float = 1.0
 ) -> tuple[VisitJudged, list[tuple[Frame, FloatArray]]]:
     """The visit by the potential ``name``, and its unknown frames with their errors in units of the
     target.
 
-    Of a large cell a part of the frames is judged, evenly over the run.
+    ``allowed``: from that many limits on an atom is unknown. Of a large cell a part of the frames
+    is judged, evenly over the run.
     """
     frames = _part(visit.frames)
     errors = judge([frame.atoms for frame in frames])
@@ -133,7 +134,7 @@ def judged(
     unknown = [
         (frame, values)
         for frame, values, top in zip(frames, errors, worst, strict=True)
-        if not top <= 1.0
+        if not top <= allowed
     ]
     everyone = np.concatenate(errors) if errors else np.zeros(0)
     told = VisitJudged(

@@ -301,6 +301,16 @@ def test_frames_with_a_predicted_error_above_the_target_are_counted_and_labelled
         assert candidate.provenance.parameters["picked"] == "unknown"
 
 
+def test_at_a_margin_twice_the_error_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(HOT, "role", "margin")
+    result = judged(tmp_path, visited(tmp_path, [*CALM, *STRANGE]), count=2)
+    (told,) = result["explored"]
+    assert told["worst_ev_per_a"] < 2 * 0.2
+    assert (told["unknown"], result["candidates"]) == (0, [])
+
+
 def test_frames_are_drawn_by_chance_whatever_the_potential_says_of_them(tmp_path: Path) -> None:
     result = judged(tmp_path, visited(tmp_path, [*CALM, *STRANGE]), chance=4)
     found = [Candidate.from_json(item) for item in result["candidates"]]
