@@ -184,9 +184,16 @@ DECISIONS = (
     Mutant(
         "the result is of the fast fit, not of the released kind",
         "campaign/releasing.py",
-        "if item.trainer == plan.training.trainer",
-        "if item.trainer != plan.training.trainer",
+        "if item.trainer in may_be_released(plan, state)",
+        "if item.trainer not in may_be_released(plan, state)",
         ("unit/campaign/test_verdict.py",),
+    ),
+    Mutant(
+        "nothing stands in for a released trainer that fails",
+        "campaign/fallback.py",
+        "return failed and training.trainer != training.fast_trainer",
+        "return False",
+        ("unit/campaign/test_fallback.py",),
     ),
     Mutant(
         "a status of version 1 loses its failures",

@@ -7,6 +7,7 @@ from mlip_autopipec.campaign.auditing import AUDIT, hit_rate
 from mlip_autopipec.campaign.budget import room
 from mlip_autopipec.campaign.commands import CancelTask, Command, EndCampaign, PlanTask
 from mlip_autopipec.campaign.exploring import explore, harvest
+from mlip_autopipec.campaign.payloads import TrainPayload
 from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.campaign.stopping import verdict
 from mlip_autopipec.campaign.training import final_training
@@ -40,16 +41,25 @@ def trouble(plan: Plan, state: CampaignState) -> str | None:
         records = state.of_kind(kind)  # type: ignore[arg-type]
         if records and all(record.status == "quarantined" for record in records):
             return f"{kind} failed: {records[-1].failures[-1].message}"
-    trainings = state.of_kind("train")
-    most = plan.rules.failed_fits
-    if len(trainings) >= most and all(r.status == "quarantined" for r in trainings[-most:]):
-        return f"training failed {most} times in a row: {trainings[-1].failures[-1].message}"
-    if (
-        trainings
-        and not state.potentials
-        and all(record.status == "quarantined" for record in trainings)
-    ):
-        return f"training failed: {trainings[-1].failures[-1].message}"
+    return _no_fit(plan, state)
+
+
+def _no_fit(plan: Plan, state: CampaignState) -> str | None:
+    """Why no potential can be fitted any more, or None. For the released trainer the fast one can
+    stand in, so that only failures of that one count.
+    """
+    if state.active("train"):
+        return None
+    failed = []
+    for record in reversed(state.of_kind("train")):
+        if record.status != "quarantined":
+            break
+        if record.asked(TrainPayload).trainer == plan.training.fast_trainer:
+            failed.append(record)
+    if len(failed) >= plan.rules.failed_fits:
+        return f"training failed {len(failed)} times in a row: {failed[0].failures[-1].message}"
+    if failed and not state.potentials:
+        return f"training failed: {failed[0].failures[-1].message}"
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from mlip_autopipec.base.labels import PotentialRef
+from mlip_autopipec.campaign.fallback import may_be_released
 from mlip_autopipec.campaign.judging import errors_at
 from mlip_autopipec.campaign.properties import gate_of
 from mlip_autopipec.campaign.state import CampaignState
@@ -17,10 +18,10 @@ CLEARLY = 1.1
 
 
 def released(plan: Plan, state: CampaignState) -> PotentialRef | None:
-    """Of the potentials of the released trainer (else of all) that did not fail the gate (else of
-    all): the newest whose errors are not clearly above the smallest.
+    """Of the potentials of the released trainer, or what stands in for it (else of all), that did
+    not fail the gate (else of all): the newest whose errors are not clearly above the smallest.
     """
-    kind = [item for item in state.potentials if item.trainer == plan.training.trainer]
+    kind = [item for item in state.potentials if item.trainer in may_be_released(plan, state)]
     kind = kind or list(state.potentials)
     passing = [item for item in kind if (gate_of(state, item) or (True, ""))[0]] or kind
     if not passing:

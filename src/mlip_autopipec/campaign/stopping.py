@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlip_autopipec.base.labels import PotentialRef
 from mlip_autopipec.campaign.exploring import explored
+from mlip_autopipec.campaign.fallback import may_be_released
 from mlip_autopipec.campaign.judging import errors_at
 from mlip_autopipec.campaign.properties import compared, gate_of, property_values
 from mlip_autopipec.campaign.state import CampaignState
@@ -15,10 +16,10 @@ __all__ = ["verdict"]
 
 def verdict(plan: Plan, state: CampaignState, potential: PotentialRef | None = None) -> Verdict:
     """The verdict on ``potential``; the one in force where none is named. Only the released trainer
-    can converge.
+    can converge, or the one that stands in for it.
     """
     asked = potential or state.current
-    if asked is None or asked.trainer != plan.training.trainer:
+    if asked is None or asked.trainer not in may_be_released(plan, state):
         return judge(Progress(None, ()), plan.convergence)
     conditions = [
         ConditionProgress(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlip_autopipec.base.tasks import Task
 from mlip_autopipec.campaign.exploring import unexplored_conditions
+from mlip_autopipec.campaign.fallback import fallback_due, given_up, may_be_released, standing_in
 from mlip_autopipec.campaign.payloads import TrainPayload
 from mlip_autopipec.campaign.schedule import PRIORITY
 from mlip_autopipec.campaign.state import CampaignState
@@ -18,8 +19,8 @@ def done_labels(state: CampaignState) -> list[str]:
 
 
 def train(plan: Plan, state: CampaignState) -> list[Task]:
-    """A fit is due when a batch of labels is complete, or when all fast rounds are clean and the
-    real fit is owed.
+    """A fit is due when a batch of labels is complete, when all fast rounds are clean and the real
+    fit is owed, or when the real fit failed and the fast trainer has to stand in.
     """
     if state.active("train") or not _first_set_ended(state):
         return []
@@ -30,13 +31,15 @@ def train(plan: Plan, state: CampaignState) -> list[Task]:
     still_coming = bool(state.active("harvest")) or any(
         not record.ended for record in state.labels("train")
     )
+    if fallback_due(plan, state):
+        return [training_task(plan, state, labels, plan.training.fast_trainer)]
     owed = _final_trainer_owed(plan, state)
     due = (
         owed
         or (new > 0 and not still_coming)
         or new >= plan.rules.backlog_batches * plan.training.min_new_labels
     )
-    return [training_task(plan, state, labels, final=owed)] if due else []
+    return [training_task(plan, state, labels, _next_trainer(plan, state, owed))] if due else []
 
 
 def _first_set_ended(state: CampaignState) -> bool:
@@ -54,17 +57,22 @@ def _final_trainer_owed(plan: Plan, state: CampaignState) -> bool:
     """
     if not state.potentials or any(p.trainer == plan.training.trainer for p in state.potentials):
         return False
-    return not unexplored_conditions(plan, state)
+    return not standing_in(plan, state) and not unexplored_conditions(plan, state)
 
 
-def training_task(plan: Plan, state: CampaignState, labels: list[str], *, final: bool) -> Task:
+def _next_trainer(plan: Plan, state: CampaignState, final: bool) -> str:
+    training = plan.training
+    early = not final and len(state.of_kind("train")) < training.fast_rounds
+    return training.fast_trainer if early or given_up(plan, state) else training.trainer
+
+
+def training_task(plan: Plan, state: CampaignState, labels: list[str], trainer: str) -> Task:
     """A fit of all labels.
 
     Warm from the last potential of the same trainer, but for every ``rules.cold_every``-th fit.
     """
     number = len(state.of_kind("train"))
     training = plan.training
-    trainer = training.trainer if final or number >= training.fast_rounds else training.fast_trainer
     same = [potential for potential in state.potentials if potential.trainer == trainer]
     warm = bool(same) and trainer == training.trainer and len(same) % plan.rules.cold_every != 0
     current = state.current
@@ -87,10 +95,12 @@ def final_training(plan: Plan, state: CampaignState) -> list[Task]:
     """
     labels = done_labels(state)
     current = state.current
-    learned = current is not None and current.trainer == plan.training.trainer
+    if labels and fallback_due(plan, state):
+        return [training_task(plan, state, labels, plan.training.fast_trainer)]
+    learned = current is not None and current.trainer in may_be_released(plan, state)
     if not labels or (learned and not set(labels) - state.trained_labels()):
         return []
     failed = [record for record in state.of_kind("train") if record.status == "quarantined"]
     if failed and list(failed[-1].asked(TrainPayload).labels) == labels:
         return []
-    return [training_task(plan, state, labels, final=True)]
+    return [training_task(plan, state, labels, _next_trainer(plan, state, final=True))]

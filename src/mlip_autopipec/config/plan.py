@@ -340,10 +340,10 @@ class Rules(Section):
 
     ``exploration_share`` of the wall budget is for labels and MD; what is left is for the last fit,
     its validation and the report. ``quarantined_share``: with more of the labels given up than
-    this, once ``fewest_judged`` have ended, a person has to look. ``failed_fits`` in a row and
-    ``failed_visits`` of MD at one condition are the last. Every ``cold_every``-th fit of the
-    released trainer starts from scratch; ``backlog_batches`` x ``min_new_labels`` new labels are
-    fitted though others are on their way. ``audited_share`` of the first labels, at most
+    this, once ``fewest_judged`` have ended, a person has to look. ``failed_fits`` in a row by one
+    trainer and ``failed_visits`` of MD at one condition are the last. Every ``cold_every``-th fit
+    of the released trainer starts from scratch; ``backlog_batches`` x ``min_new_labels`` new labels
+    are fitted though others are on their way. ``audited_share`` of the first labels, at most
     ``most_audited``, are made of structures that the screen rejected. ``on_policy_per_visit``
     frames are drawn by chance at each asked condition whose errors are not yet small for sure.
     """

@@ -26,6 +26,7 @@ from mlip_autopipec.campaign.stopping import verdict
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.report import status
 from mlip_autopipec.report.failures import failure_rows
+from mlip_autopipec.report.fits import failed_fits
 from mlip_autopipec.report.reached import conditions_reached
 from mlip_autopipec.report.rows import ConditionReached, ConditionRow, FailureRow, Screen
 from mlip_autopipec.report.timeline import TimelineRow, timeline
@@ -46,7 +47,7 @@ class Findings:
     one's ``validate`` task. ``train``, ``validate``, ``audit``: labelled structures by purpose.
     ``gamma``: potential -> extrapolation grades met in MD (no unit). ``core_hours`` by kind of
     task. ``reached``: each condition under the released potential. ``checks``: the stop rules.
-    ``ground_state``: conventional cell for the MD example.
+    ``ground_state``: conventional cell for the MD example. ``failed_fits``: a line for each.
     ``versions``: of programs beside the packages of this interpreter.
     """
 
@@ -66,6 +67,7 @@ class Findings:
     audit: tuple[LabelledStructure, ...] = ()
     screen: Screen | None = None
     failures: tuple[FailureRow, ...] = ()
+    failed_fits: tuple[str, ...] = ()
     gamma: Mapping[str, Sequence[float]] = field(default_factory=dict)
     timeline: tuple[TimelineRow, ...] = ()
     core_hours: Mapping[str, float] = field(default_factory=dict)
@@ -110,6 +112,7 @@ def findings(plan: Plan, state: CampaignState, history: History, wall_s: float) 
         audit=tuple(labelled_structures(state, AUDIT)),
         screen=_screen(plan, state),
         failures=failure_rows(state),
+        failed_fits=failed_fits(plan, state),
         gamma=_gamma(history),
         timeline=timeline(state, history),
         core_hours=status.core_hours(state),

@@ -21,6 +21,7 @@ from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import METRICS, PREDICTIONS, WritesExamples
 from mlip_autopipec.engines.potential_folder import sign
 from mlip_autopipec.report.findings import Findings, History, findings
+from mlip_autopipec.report.fits import left_out
 from mlip_autopipec.report.summary import summarize, warnings
 from mlip_autopipec.report.training_file import training_frames
 from mlip_autopipec.report.values import Summary, to_json
@@ -50,7 +51,11 @@ def write_result(root: Path, plan: Plan, found: Findings) -> Summary:
         shutil.rmtree(leftover)
     staging = Path(tempfile.mkdtemp(prefix=".result-", dir=root))
     try:
-        notes = warnings(found.screen)
+        notes = [
+            *warnings(found.screen),
+            *found.failed_fits,
+            *left_out(found.potential, found.train),
+        ]
         predictions = _copy_potential(root, found.potential, staging, notes)
         _write_data(staging, plan, found, predictions, notes)
         _write_examples(root, staging, plan, found, notes)

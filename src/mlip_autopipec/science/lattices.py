@@ -46,14 +46,23 @@ def bare(atoms: Atoms) -> Atoms:
 
 def fully_periodic(atoms: Atoms, reach_a: float) -> Atoms:
     """A slab or wire as a fully periodic cell with its vacuum, in which no atom comes within
-    ``reach_a`` of an image across a free direction; what is periodic in all directions or in none
-    is returned as it is.
+    ``reach_a`` of an image across a free direction, and a left-handed cell as a right-handed one of
+    the same lattice; what is neither is returned as it is.
 
-    Programs that know no mixed periodicity give the same energies and forces for it. The cell
-    grows where its vacuum is thinner than that; positions (Å) stay.
+    Programs that know no mixed periodicity, or no left-handed cell, give the same energies and
+    forces for it. The cell grows where its vacuum is thinner than that; positions (Å) stay.
     """
-    if atoms.pbc.all() or not atoms.pbc.any():
+    if not atoms.pbc.any():
         return atoms
+    boxed = atoms if atoms.pbc.all() else _with_vacuum(atoms, reach_a)
+    if np.linalg.det(boxed.cell.array) >= 0:
+        return boxed
+    turned = bare(boxed)
+    turned.set_cell(boxed.cell.array[[1, 0, 2]])
+    return turned
+
+
+def _with_vacuum(atoms: Atoms, reach_a: float) -> Atoms:
     boxed = bare(atoms)
     boxed.set_cell(atoms.cell.complete())
     for axis in np.flatnonzero(~atoms.pbc):

@@ -253,6 +253,16 @@ def test_a_label_without_stress_is_written_without_one():
     assert "stress" not in frame.calc.results
 
 
+def test_what_was_not_learned_and_which_fits_failed_is_told(tmp_path):
+    lost = "the fit of 8 labels by pacemaker failed (no); linear stands in for it"
+    found = campaign(tmp_path, failed_fits=(lost,))
+    found.potential.metrics["set_aside"] = {"label-2": "the energy is not finite"}
+    told = {lost, "label label-2 (rattle) was not learned: the energy is not finite"}
+    assert told <= set(write_result(tmp_path, lammps_plan(), found).notes)
+    page = (tmp_path / "result/report.html").read_text()
+    assert all(line in page for line in told)
+
+
 def test_a_run_without_a_potential_still_reports(tmp_path):
     summary = write_result(
         tmp_path, simulated_plan(), Findings("needs_attention", "no pw.x", 3.0, 0)

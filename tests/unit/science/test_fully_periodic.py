@@ -71,3 +71,22 @@ def test_a_wire_grows_in_both_free_directions() -> None:
 def test_crystals_and_molecules_are_left_alone() -> None:
     for atoms in (bulk("Cu"), molecule("H2O")):
         assert fully_periodic(atoms, REACH_A) is atoms
+
+
+@pytest.mark.parametrize("periodic", [(True, True, True), (True, True, False)])
+def test_a_left_handed_cell_becomes_a_right_handed_one_of_the_same_lattice(
+    periodic: tuple[bool, bool, bool],
+) -> None:
+    cell = fcc111("Cu", (2, 3, 3), vacuum=8.0)
+    cell.rattle(0.05, seed=3)
+    cell.set_cell(cell.cell.array[[1, 0, 2]])
+    cell.pbc = periodic
+    assert np.linalg.det(cell.cell.array) < 0
+    turned = fully_periodic(cell, REACH_A)
+    assert np.linalg.det(turned.cell.array) > 0 and turned.pbc.all()
+    found = []
+    for atoms in (cell.copy(), turned):
+        atoms.calc = EMT()
+        found.append((atoms.get_potential_energy(), atoms.get_forces()))
+    assert found[0][0] == pytest.approx(found[1][0], abs=1e-9)
+    np.testing.assert_allclose(found[0][1], found[1][1], atol=1e-9)

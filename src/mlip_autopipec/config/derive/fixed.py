@@ -50,7 +50,9 @@ FIXED: dict[str, str] = {
         "of the labels given up: with more, settings are wrong rather than structures"
     ),
     "rules.fewest_judged": "ended labels before that share is judged: fewer say little of it",
-    "rules.failed_fits": "in a row, then a person has to look: the third would end like the others",
+    "rules.failed_fits": (
+        "in a row, then the fast trainer stands in for the released one, or a person has to look"
+    ),
     "rules.failed_visits": "of MD at one condition, then it is given up there",
     "rules.cold_every": "fits one starts from scratch, lest warm starts keep an early minimum",
     "rules.backlog_batches": (

@@ -24,6 +24,8 @@ from mlip_autopipec.engines.train.pacemaker.design import (
     refusal,
 )
 from mlip_autopipec.engines.train.pacemaker.engine import LinearAce
+from mlip_autopipec.engines.train.pacemaker.fit_nonlinear import refusals
+from mlip_autopipec.engines.train.pacemaker.inputs import settings_of
 from mlip_autopipec.engines.train.pacemaker.posterior import Posterior, calibrate
 from mlip_autopipec.engines.train.pacemaker.regression import (
     Hyperparameters,
@@ -265,6 +267,30 @@ def test_a_label_that_cannot_be_used_is_set_aside_by_name(tmp_path: Path) -> Non
     trained = fitted(job([*items[2:], broken, foreign]), tmp_path)
     assert set(trained.metrics["set_aside"]) == {"broken", "foreign"}
     assert trained.metrics["train"]["n_structures"] == 8
+
+
+def test_a_left_handed_cell_is_learned_like_any_other(tmp_path: Path) -> None:
+    items = [copper(seed) for seed in range(10)]
+    left = items[0].atoms.copy()
+    left.set_cell(left.cell.array[[1, 0, 2]])
+    trained = fitted(job([*items[1:], replace(items[0], atoms=left)]), tmp_path)
+    assert trained.metrics["set_aside"] == {}
+    energies = []
+    for atoms in (left.copy(), items[0].atoms.copy()):
+        atoms.calc = LinearAce().calculator(trained.folder)
+        energies.append(atoms.get_potential_energy())
+    assert energies[0] == pytest.approx(energies[1], abs=1e-6)
+
+
+def test_what_pacemaker_would_end_with_is_set_aside_by_name() -> None:
+    mixed = copper(1)
+    mixed.atoms.pbc = (True, True, False)
+    foreign = copper(2)
+    foreign.atoms.symbols[0] = "Au"  # not an element of the fit
+    settings = settings_of(job([copper(0)]), "linear")
+    found = refusals(settings, [copper(0), mixed, foreign])
+    assert found["s1"] == "ValueError: Only fully periodic or non-periodic cell are supported"
+    assert set(found) == {"s1", "s2"}
 
 
 def test_masked_forces_do_not_matter(tmp_path: Path) -> None:

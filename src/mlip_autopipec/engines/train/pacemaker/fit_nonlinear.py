@@ -13,15 +13,17 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mlip_autopipec.base.labels import LabelledStructure
 from mlip_autopipec.engines.train.pacemaker.config import YAML, find_program
-from mlip_autopipec.engines.train.pacemaker.data import FitRows, to_dataframe
+from mlip_autopipec.engines.train.pacemaker.data import FitRows, bare, to_dataframe
 from mlip_autopipec.engines.train.pacemaker.inputs import FitSettings, pacemaker_input
 from mlip_autopipec.engines.train.pacemaker.potential import without_core_repulsion
 
-__all__ = ["fit_nonlinear", "thread_environment"]
+__all__ = ["fit_nonlinear", "refusals", "thread_environment"]
 
 INPUT, DATA, START, OUTPUT = "input.yaml", "train.pckl.gzip", "start.yaml", "output_potential.yaml"
 
@@ -48,6 +50,22 @@ def _die_with_parent() -> None:
     """No orphan goes on fitting when this process is killed (Linux prctl(2), PR_SET_PDEATHSIG)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def refusals(settings: FitSettings, items: Sequence[LabelledStructure]) -> dict[str, str]:
+    """Name -> reason of the structures whose neighbours python-ace does not list: one of them would
+    end the fit of all.
+    """
+    from pyace.atomicenvironment import aseatoms_to_atomicenvironment
+
+    numbers = {element: number for number, element in enumerate(settings.elements)}
+    refused = {}
+    for item in items:
+        try:
+            aseatoms_to_atomicenvironment(bare(item.atoms), settings.cutoff_a, numbers)
+        except Exception as error:  # python-ace raises what it likes
+            refused[item.name] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return refused
 
 
 def fit_nonlinear(settings: FitSettings, rows: FitRows, folder: Path) -> Any:

@@ -115,8 +115,8 @@ def job_text(job: TrainJob, settings: FitSettings) -> str:
 
 
 def read_job(path: Path) -> tuple[FitSettings, list[LabelledStructure], list[LabelledStructure]]:
-    """Inverse of :func:`job_text`, but for slabs and wires, which come as fully periodic cells:
-    python-ace knows no mixed periodicity.
+    """Inverse of :func:`job_text`, but for slabs, wires and left-handed cells, which come as fully
+    periodic, right-handed ones: python-ace knows no others.
     """
     data = read_json(path)
     settings = data["settings"]
@@ -129,14 +129,11 @@ def read_job(path: Path) -> tuple[FitSettings, list[LabelledStructure], list[Lab
 
 def _fittable(data: Json, cutoff_a: float) -> LabelledStructure:
     item = LabelledStructure.from_json(data)
+    atoms = fully_periodic(item.atoms, cutoff_a)
     if item.atoms.pbc.all():
-        return item
+        return replace(item, atoms=atoms)
     # The stress of a cell with vacuum says nothing of the cell that it becomes here.
-    return replace(
-        item,
-        atoms=fully_periodic(item.atoms, cutoff_a),
-        label=replace(item.label, stress=None),
-    )
+    return replace(item, atoms=atoms, label=replace(item.label, stress=None))
 
 
 def pacemaker_input(settings: FitSettings, *, data: str, start: str | None) -> str:

@@ -160,7 +160,7 @@ def load_calculator(potential: Path, coefficients: FloatArray | None = None) -> 
             properties: Any = ("energy",),
             system_changes: Any = all_changes,
         ) -> None:
-            if atoms is not None:  # python-ace knows no mixed periodicity
+            if atoms is not None:  # python-ace knows no others
                 atoms = fully_periodic(atoms, float(self.basis.cutoffmax))
             super().calculate(atoms, properties, system_changes)
             shifts = np.array([references[symbol] for symbol in self.atoms.get_chemical_symbols()])

@@ -32,7 +32,7 @@ from mlip_autopipec.engines.train.pacemaker.data import (
 from mlip_autopipec.engines.train.pacemaker.design import refusal
 from mlip_autopipec.engines.train.pacemaker.evaluate import predict
 from mlip_autopipec.engines.train.pacemaker.fit_linear import fit_linear
-from mlip_autopipec.engines.train.pacemaker.fit_nonlinear import fit_nonlinear
+from mlip_autopipec.engines.train.pacemaker.fit_nonlinear import fit_nonlinear, refusals
 from mlip_autopipec.engines.train.pacemaker.inputs import FitSettings, read_job
 from mlip_autopipec.engines.train.pacemaker.posterior import Posterior
 from mlip_autopipec.engines.train.pacemaker.potential import (
@@ -72,8 +72,10 @@ def fit(
     if settings.trainer != "linear":
         # A free atom is the reference itself; without a neighbour it teaches nothing.
         bound = [item for item in items if not is_free_atom(item, settings.cutoff_a)]
+        refused = refusals(settings, bound)
+        bound = [item for item in bound if item.name not in refused]
         rows = fit_rows(bound, references, settings.masked_energy_weight)
-        return Fitted(fit_nonlinear(settings, rows, folder))
+        return Fitted(fit_nonlinear(settings, rows, folder), set_aside=refused)
     made = fit_linear(settings, items, references)
     return Fitted(
         made.configuration,
