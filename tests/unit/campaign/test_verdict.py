@@ -113,11 +113,13 @@ def test_the_newest_is_handed_out_unless_an_earlier_one_is_clearly_better() -> N
     state.potentials = [potential("000"), potential("001")]
     assert released(plan, state).name == "001", "nothing is known of either"
     state.potentials = [
-        potential("000", *errors(force=50.0)),
-        potential("001", *errors(force=54.0)),
+        potential("000", *errors(force=20.0)),
+        potential("001", *errors(force=90.0)),
     ]
+    assert released(plan, state).name == "001", "both within the targets of 100 meV/Å"
+    state.potentials[1] = potential("001", *errors(force=108.0))
     assert released(plan, state).name == "001", "by chance"
-    state.potentials[1] = potential("001", *errors(force=80.0))
+    state.potentials[1] = potential("001", *errors(force=150.0))
     assert released(plan, state).name == "000"
     state.potentials.append(potential("002", *errors()[1:]))
     assert released(plan, state).name == "000", "an error that is not known is no small one"
@@ -129,7 +131,19 @@ def test_what_fails_the_gate_is_not_handed_out_where_there_is_another() -> None:
     gated(state, "001", passed=False)
     assert released(plan, state).name == "000"
     gated(state, "000", passed=False)
-    assert released(plan, state).name == "001", "all fail: the better one, and the report says so"
+    assert released(plan, state).name == "001", "all fail: the newest, and the report says so"
+
+
+def test_a_converged_campaign_hands_out_the_potential_that_converged() -> None:
+    plan = plan_for_tests()
+    state = World(plan).run()
+    assert state.end is not None and state.end.end_state == "converged"
+    last = state.potentials[-1]
+    assert released(plan, state) == last
+    better = [{**row, "force_rmse_mev_per_a_high": 1.0} for row in last.metrics["conditions"]]
+    earlier = replace(state.potentials[0], trainer=last.trainer, metrics={"conditions": better})
+    state.potentials[0] = earlier
+    assert released(plan, state) == last, "an earlier one with smaller errors was not explored"
 
 
 def test_a_quick_potential_is_handed_out_only_where_no_other_was_made() -> None:
