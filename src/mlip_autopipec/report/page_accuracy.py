@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
+from mlip_autopipec.base.labels import PotentialRef
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.report import plots
 from mlip_autopipec.report.findings import Findings
@@ -70,6 +71,7 @@ def accuracy(data: PageData) -> str:
             ("condition", "role", "explored", "structures", "energy, meV/atom", "forces, meV/Å"),
             [_condition(item) for item in summary.conditions],
         )
+        + _limited_by(found.potential)
         + table(
             "By kind of structure, not learned",
             ("kind", "structures", "energy, meV/atom", "forces, meV/Å"),
@@ -117,6 +119,21 @@ def accuracy(data: PageData) -> str:
 def _errors(errors: Errors) -> list[str]:
     values = (errors.n_structures, errors.energy_rmse_mev_per_atom, errors.force_rmse_mev_per_a)
     return [number(value, UNKNOWN) for value in values]
+
+
+def _limited_by(potential: PotentialRef | None) -> str:
+    """What would make the potential better, where its trainer says so."""
+    limits = potential.metrics.get("limits") if potential else None
+    words = _LIMITS.get((limits or {}).get("limited_by", ""))
+    return f"<p>{words}</p>" if words else ""
+
+
+_LIMITS = {
+    "data": "Data limit this potential: most of its error is on what it has not learned, and more"
+    " labels would lower it.",
+    "capacity": "Capacity limits this potential: most of its error stays on what it has learned."
+    " More functions or a non-linear form would lower it; more labels would not.",
+}
 
 
 def _condition(item: ConditionReached) -> list[str]:

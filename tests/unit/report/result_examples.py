@@ -184,6 +184,7 @@ def campaign(root: Path, **changes: Any) -> Findings:
             "train": metrics(energy / 2, force / 2),
             "test": metrics(energy, force),
             "gamma_train_max": 1.0,
+            "limits": {"limited_by": "capacity"},
             "conditions": [judged("300K", energy, force).to_json()],
             "kinds": [judged("rattle", energy, force).to_json()],
         }

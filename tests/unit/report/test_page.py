@@ -106,6 +106,7 @@ def test_numbers_of_the_run_are_on_the_page(page):
         "mixing_beta=0.3",
         "iterations <stopping>",
         "MD at 900K is not explored",
+        "Capacity limits this potential",
         "300K asked yes (0 of 40 unknown) 6 3.2 (2.13 to 4.8) 71.5 (59.6 to 85.8)",
         "900K asked no (7 of 40 unknown) 0 not known not known",
         "rattle 6 3.2 (2.13 to 4.8) 71.5 (59.6 to 85.8)",
