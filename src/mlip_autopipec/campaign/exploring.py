@@ -77,7 +77,7 @@ def explore(plan: Plan, state: CampaignState) -> list[Task]:
     free = limit - len(state.active("explore")) + asleep
     if free <= 0:
         return []
-    serve = bool(state.active("train"))
+    serve = state.current.name if state.active("train") else None
     if serve:
         if state.active("explore"):
             return []
@@ -103,7 +103,7 @@ def _to_visit(plan: Plan, state: CampaignState, condition: Condition) -> bool:
 
 
 def _visit(
-    plan: Plan, state: CampaignState, condition: Condition, crystal: str, serve: bool
+    plan: Plan, state: CampaignState, condition: Condition, crystal: str, serve: str | None
 ) -> Task:
     number = len(visits(state, condition))
     index = [item.name for item in plan.exploration.conditions].index(condition.name)

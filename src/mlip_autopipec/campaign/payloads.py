@@ -208,23 +208,24 @@ class TrainPayload:
 class ExplorePayload:
     """MD at a condition, the ``visit``-th there, counted from 0.
 
-    ``serve``: go on moving until a newer potential is in force, and make the run under that one.
+    ``serve``: the potential that a fit is about to replace: go on moving until it is, and make the
+    run under the next.
     """
 
     condition: Condition
     visit: int
     seed: int
-    serve: bool = False
+    serve: str | None = None
 
     def to_json(self) -> Json:
         condition = self.condition.model_dump(mode="json")
         data: Json = {"condition": condition, "visit": self.visit, "seed": self.seed}
-        return {**data, "serve": True} if self.serve else data
+        return {**data, "serve": self.serve} if self.serve else data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         condition = Condition.model_validate(data["condition"])
-        return cls(condition, data["visit"], int(data["seed"]), bool(data.get("serve", False)))
+        return cls(condition, data["visit"], int(data["seed"]), data.get("serve"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ __all__ = ["run"]
 MELTING_FACTOR = 2.0
 # Of a run in a large cell: it has as many environments in that time as a small one in many runs.
 CHECK_SHARE = 0.3
+# A fit that has brought no potential by then has failed: MD that serves holds a core.
+LONGEST_SERVICE_S = 600.0
 
 
 def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
@@ -35,6 +37,9 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     asked = ExplorePayload.from_json(spec.payload)
     condition, settings = asked.condition, plan.exploration
     starts = _starts(spec)
+    pointer = layout.pointer_file(Path(spec.root))
+    # A quick fit may have ended before MD has begun: then nothing is left to wait for.
+    serve = asked.serve is not None and read_json(pointer)["name"] == asked.serve
     start = exploring_cell(
         starts,
         condition.start,
@@ -56,10 +61,10 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
         sample_every_ps=settings.sample_every_ps,
         gamma_break=settings.gamma_break,
         gamma_every=settings.gamma_every,
-        wait_s=settings.wait_s,
+        wait_s=min(settings.wait_s, LONGEST_SERVICE_S) if serve else settings.wait_s,
         seed=asked.seed,
-        pointer=layout.pointer_file(Path(spec.root)),
-        serve=bool(spec.payload.get("serve", False)),
+        pointer=pointer,
+        serve=serve,
         cell_motion=cell_motion(starts[0], start, condition.start),
         melt_k=MELTING_FACTOR * condition.temperature_k if condition.start == "melt" else None,
     )

@@ -155,7 +155,7 @@ def test_beside_a_fit_md_moves_on_until_the_new_potential_is_there() -> None:
     judge(state)
     state.apply(TaskPlanned(Task("train", {"labels": ["a"], "round": 1})))
     (task,) = explore(PLAN, state)
-    assert task.payload["serve"] is True
+    assert task.payload["serve"] == "000", "the potential that is about to be replaced"
     assert names([task]) == [HOT.name]
     state.apply(TaskPlanned(task))
     assert not explore(PLAN, state), "one is enough"

@@ -128,9 +128,17 @@ def test_each_start_of_a_condition_reaches_the_md(campaign):
 
 
 def test_md_that_is_to_serve_is_told_so(campaign):
-    run, engine, _ = campaign
-    run(serve=True)
+    run, engine, root = campaign
+    write_json(root / "potentials/current.json", {"name": "003-abc"})
+    run(serve="003-abc")
     assert engine.job.serve
+
+
+def test_md_that_comes_too_late_to_serve_waits_for_nobody(campaign):
+    run, engine, root = campaign
+    write_json(root / "potentials/current.json", {"name": "004-def"})
+    run(serve="003-abc")
+    assert not engine.job.serve, "the potential it was to wait for is in force"
 
 
 def test_failure_of_the_engine_is_a_value(campaign):
