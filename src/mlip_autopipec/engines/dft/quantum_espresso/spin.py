@@ -18,6 +18,11 @@ from mlip_autopipec.science import dft_rules
 
 __all__ = ["is_free_atom", "occupations_and_spin", "unpaired"]
 
+# Of the moments of its atoms that a free pair starts from. From all of it a hydrogen molecule stays
+# a triplet, 10 eV too high, for no electron of the other spin is there to begin with; from half it
+# finds the singlet, and four silicon pairs end as they did (moments of 2, 4, 1.6 and 2).
+PAIR_SHARE = 0.5
+
 
 def occupations_and_spin(
     atoms: Atoms, method: Method, z_valence: Mapping[str, float]
@@ -27,9 +32,9 @@ def occupations_and_spin(
     A free atom has the multiplicity of its ground state, and whole electrons in its levels: smeared
     over the three p levels oxygen's is 0.37 eV too high. Where s competes with d or f levels they
     are smeared, and what that adds to the energy is taken out again (:func:`outputs.parse_folder`).
-    A free pair starts from the moments of its atoms, parallel, and finds its own. What else has an
-    odd number of electrons, and a gap or no periodicity, is a doublet; in a metal the bands share
-    the odd electron.
+    A free pair starts from half the moments of its atoms, parallel, and finds its own. What else
+    has an odd number of electrons, and a gap or no periodicity, is a doublet; in a metal the bands
+    share the odd electron.
     """
     species = sorted(set(atoms.get_chemical_symbols()))
     free = not any(atoms.pbc)
@@ -74,8 +79,11 @@ def _free_atoms(
         found = {"occupations": "fixed"}
     if not any(moments.values()):
         return found
-    fixed = {"tot_magnetization": moments[species[0]]} if alone else {}
-    return found | _started(species, moments, z_valence) | fixed
+    if alone:
+        fixed = {"tot_magnetization": moments[species[0]]}
+        return found | _started(species, moments, z_valence) | fixed
+    halved = {symbol: PAIR_SHARE * moment for symbol, moment in moments.items()}
+    return found | _started(species, halved, z_valence)
 
 
 def _smeared(method: Method) -> dict[str, object]:
