@@ -64,7 +64,7 @@ def test_a_free_pair_starts_from_the_moments_of_its_atoms_and_finds_its_own() ->
     assert (found["nspin"], found["smearing"]) == ("2", "'gaussian'")
     assert "tot_magnetization" not in found
     assert float(found["starting_magnetization(1)"]) == pytest.approx(0.5 / 9, abs=1e-6)
-    assert float(found["starting_magnetization(2)"]) == 0.5
+    assert float(found["starting_magnetization(2)"]) == 0.25
     assert "nspin" not in said(boxed(Atoms("Mg2", positions=[[0, 0, 0], [0, 0, 3.9]])))
 
 
