@@ -7,6 +7,7 @@ Volumes are in Å³ per atom, pressures in GPa, positive under compression.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -61,10 +62,28 @@ def smallest_cell(start: Atoms) -> Atoms:
     ordered = [moments[symbol] for symbol in start.symbols]
     if not np.allclose(ordered, start.get_initial_magnetic_moments()):
         return bare(start)
-    cell = standard_cell(start, primitive=True)
+    # Asked for after every event of a campaign: spglib's answer is looked up.
+    cell = _primitive(
+        start.numbers.tobytes(),
+        start.positions.tobytes(),
+        start.cell.array.tobytes(),
+        *map(bool, start.pbc),
+    ).copy()
     if start.has("initial_magmoms"):
         cell.set_initial_magnetic_moments([moments[symbol] for symbol in cell.symbols])
     return cell
+
+
+@lru_cache(maxsize=64)
+def _primitive(numbers: bytes, positions: bytes, cell: bytes, *periodic: bool) -> Atoms:
+    """The primitive standard cell of the atoms whose arrays these are."""
+    atoms = Atoms(
+        numbers=np.frombuffer(numbers, dtype=int),
+        positions=np.frombuffer(positions).reshape(-1, 3),
+        cell=np.frombuffer(cell).reshape(3, 3),
+        pbc=periodic,
+    )
+    return standard_cell(atoms, primitive=True)
 
 
 def pressure_gpa_of(label: Label) -> float | None:
