@@ -63,7 +63,7 @@ def smallest_cell(start: Atoms) -> Atoms:
     if not np.allclose(ordered, start.get_initial_magnetic_moments()):
         return bare(start)
     # Asked for after every event of a campaign: spglib's answer is looked up.
-    cell = _primitive(
+    cell: Atoms = _primitive(
         start.numbers.tobytes(),
         start.positions.tobytes(),
         start.cell.array.tobytes(),
