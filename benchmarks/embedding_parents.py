@@ -43,7 +43,10 @@ def settings(functions: int, cutoff_a: float) -> FitSettings:
     )
 
 
-def labelled(atoms: Atoms, calculator: Calculator, name: str, kind: str) -> LabelledStructure:
+def labelled(
+    atoms: Atoms, calculator: Calculator, name: str, kind: str, group: str | None = None
+) -> LabelledStructure:
+    """A structure with what a calculator that stands for DFT says of it."""
     own = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
     calculator.calculate(own, ["energy", "forces", "stress"], all_changes)
     found = calculator.results
@@ -55,7 +58,7 @@ def labelled(atoms: Atoms, calculator: Calculator, name: str, kind: str) -> Labe
         scf_steps=0,
         wall_s=0.0,
     )
-    return LabelledStructure(name, own, label, Provenance(kind, name))
+    return LabelledStructure(name, own, label, Provenance(kind, group or name))
 
 
 # ----- the truth

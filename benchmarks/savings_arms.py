@@ -15,14 +15,15 @@ import ase.io
 import numpy as np
 from ase import Atoms, units
 from ase.build import bulk
-from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
+from ase.calculators.calculator import CalculationFailed, Calculator
 from ase.data import covalent_radii
 from ase.filters import FrechetCellFilter
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.optimize import BFGS
+from embedding_parents import labelled
 
-from mlip_autopipec.base.labels import Label, LabelledStructure
+from mlip_autopipec.base.labels import LabelledStructure
 from mlip_autopipec.base.structures import Provenance
 from mlip_autopipec.campaign.events import AttemptEnded
 from mlip_autopipec.campaign.labelled import labelled_structure
@@ -55,21 +56,10 @@ class Teacher:
 
     def label(self, atoms: Atoms, name: str, strategy: str, group: str) -> LabelledStructure | None:
         """None where the teacher has no answer (CHGNet: a free atom)."""
-        own = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
         try:
-            self.calculator.calculate(own, ["energy", "forces", "stress"], all_changes)
+            return labelled(atoms, self.calculator, name, strategy, group)
         except CalculationFailed:
             return None
-        found = self.calculator.results
-        label = Label(
-            energy_ev=float(found["energy"]),
-            forces=np.array(found["forces"], dtype=float),
-            stress=np.array(found["stress"], dtype=float).reshape(6),
-            method_hash="teacher",
-            scf_steps=0,
-            wall_s=0.0,
-        )
-        return LabelledStructure(name, own, label, Provenance(strategy, group))
 
     def crystal(self, material: str) -> Atoms:
         """The small cell, relaxed."""

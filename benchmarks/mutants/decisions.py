@@ -14,8 +14,8 @@ DECISIONS = (
     Mutant(
         "what one potential explored counts for every other",
         "campaign/exploring.py",
-        "if item.condition == condition.name and item.potential == name",
-        "if item.condition == condition.name",
+        "told = state.judged.get((condition.name, name))",
+        "told = next((v for k, v in state.judged.items() if k[0] == condition.name), None)",
         ("unit/campaign/test_exploring.py",),
     ),
     Mutant(

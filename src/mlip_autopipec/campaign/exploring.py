@@ -6,23 +6,12 @@ from mlip_autopipec.base.tasks import Task
 from mlip_autopipec.campaign.budget import room
 from mlip_autopipec.campaign.judging import errors_at, within
 from mlip_autopipec.campaign.payloads import ExplorePayload, HarvestPayload
-from mlip_autopipec.campaign.results import HarvestResult, VisitJudged
 from mlip_autopipec.campaign.schedule import PRIORITY
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.config.plan import Condition, Plan
 from mlip_autopipec.engines.ports import MdResult
 
-__all__ = ["explore", "explored", "harvest", "judged_visits", "unexplored_conditions", "visits"]
-
-
-def judged_visits(state: CampaignState) -> list[VisitJudged]:
-    """What harvests said of visits, oldest first."""
-    return [
-        told
-        for record in state.of_kind("harvest")
-        if record.status == "done"
-        for told in HarvestResult.from_json(record.result).explored
-    ]
+__all__ = ["explore", "explored", "harvest", "unexplored_conditions", "visits"]
 
 
 def explored(
@@ -34,14 +23,10 @@ def explored(
     if state.current is None:
         return False
     name = potential or state.current.name
-    told = [
-        item
-        for item in judged_visits(state)
-        if item.condition == condition.name and item.potential == name
-    ]
-    if not told or not told[-1].complete or not told[-1].frames:
+    told = state.judged.get((condition.name, name))
+    if told is None or not told.complete or not told.frames:
         return False
-    return told[-1].unknown <= plan.convergence.unknown_share * told[-1].frames
+    return told.unknown <= plan.convergence.unknown_share * told.frames
 
 
 def unexplored_conditions(plan: Plan, state: CampaignState) -> list[str]:

@@ -4,7 +4,7 @@ and how it compares.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from mlip_autopipec.base.labels import Label, PotentialRef
 from mlip_autopipec.base.values import Json
@@ -103,11 +103,15 @@ def _owed(plan: Plan, state: CampaignState, name: str, asked: list[TaskRecord]) 
 
 def validation_of(state: CampaignState, potential: PotentialRef) -> Json | None:
     """Result of the latest validation of a potential, if it was done."""
+    return next(_validations(state, potential), None)
+
+
+def _validations(state: CampaignState, potential: PotentialRef) -> Iterator[Json]:
+    """Results of the finished validations of a potential, the latest first."""
     for record in reversed(state.of_kind("validate")):
         asked = record.asked(ValidatePayload)
         if record.status == "done" and asked.potential == potential.folder:
-            return record.result
-    return None
+            yield record.result
 
 
 def compared(state: CampaignState, potential: PotentialRef) -> Mapping[str, Comparison]:
@@ -120,15 +124,12 @@ def gate_of(state: CampaignState, potential: PotentialRef) -> tuple[bool, str] |
     """Whether a potential passed the release gate, and why in words; None where it was not
     tried.
     """
-    for record in reversed(state.of_kind("validate")):
-        asked = record.asked(ValidatePayload)
-        if record.status != "done" or asked.potential != potential.folder:
-            continue
-        gate = record.result.get("gate")
-        if gate is not None:
-            told = [item["text"] for item in gate["checks"] if item["passed"] == gate["passed"]]
-            return bool(gate["passed"]), "; ".join(told)
-    return None
+    found = (result["gate"] for result in _validations(state, potential) if result.get("gate"))
+    gate = next(found, None)
+    if gate is None:
+        return None
+    told = [item["text"] for item in gate["checks"] if item["passed"] == gate["passed"]]
+    return bool(gate["passed"]), "; ".join(told)
 
 
 def property_values(plan: Plan, found: Mapping[str, Comparison]) -> tuple[PropertyValue, ...]:

@@ -35,7 +35,7 @@ from mlip_autopipec.campaign.payloads import (
     LabelPayload,
     TrainPayload,
 )
-from mlip_autopipec.campaign.results import HarvestResult, SelectResult
+from mlip_autopipec.campaign.results import HarvestResult, SelectResult, VisitJudged
 
 __all__ = ["Attempt", "CampaignState", "MdCandidate", "TaskRecord", "TaskStatus", "fold"]
 
@@ -139,6 +139,8 @@ class CampaignState:
     elapsed_before_s: float = 0.0
     end: CampaignEnded | None = None
     settings_checked: SettingsChecked | None = None
+    #: (condition, potential) -> what the last harvest said of MD there under that potential.
+    judged: dict[tuple[str, str], VisitJudged] = field(default_factory=dict)
     # Indices, so that no question costs more when there are more tasks.
     _kinds: dict[TaskKind, list[TaskRecord]] = field(
         default_factory=dict, repr=False, compare=False
@@ -316,6 +318,8 @@ class CampaignState:
 
     def _offer(self, source: TaskRecord) -> None:
         found = _SOURCES[source.task.kind].from_json(source.result)
+        if isinstance(found, HarvestResult):
+            self.judged |= {(told.condition, told.potential): told for told in found.explored}
         source.offered = {content_hash(item): item for item in found.stored_candidates}
         source.unlabelled = {
             name: item for name, item in source.offered.items() if name not in self._label_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlip_autopipec.base.labels import PotentialRef
-from mlip_autopipec.campaign.exploring import explored, judged_visits
+from mlip_autopipec.campaign.exploring import explored
 from mlip_autopipec.campaign.judging import errors_at
 from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.config.plan import Condition, Plan
@@ -26,12 +26,7 @@ def _reached(
     plan: Plan, state: CampaignState, potential: PotentialRef, condition: Condition
 ) -> ConditionReached:
     errors = errors_at(potential, condition.name) or JudgedErrors(name=condition.name, n=0)
-    told = [
-        item
-        for item in judged_visits(state)
-        if (item.condition, item.potential) == (condition.name, potential.name)
-    ]
-    newest = told[-1] if told else None
+    newest = state.judged.get((condition.name, potential.name))
     predicted = newest.force_error_ev_per_a if newest else None
     return ConditionReached(
         **errors.to_json(),

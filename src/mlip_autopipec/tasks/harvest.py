@@ -91,12 +91,12 @@ def _harvested(spec: TaskSpec, plan: Plan) -> HarvestResult:
     found: list[_Found] = []
     for file in asked.files:
         frame = Candidate.from_json(read_json(root / file))
-        found += _cells(_with(frame, context, file), None, file, context, skipped)
+        found += _cells(_broken(frame, file), None, file, context, skipped)
     visits = [read_visit(spec, name) for name in asked.visits]
     explored = []
+    limit = _limit_ev_per_a(plan)
     for visit in visits:
         allowed = plan.convergence.margin_factor if visit.condition.role == "margin" else 1.0
-        limit = _limit_ev_per_a(plan)
         told, unknown = judged(visit, context.judge, limit, context.potential, allowed)
         explored.append(told)
         unknown.sort(key=lambda pair: -float(pair[1].max()))
@@ -172,7 +172,7 @@ def _grade(atoms: Atoms, calculator: Calculator) -> FloatArray:
     return grades
 
 
-def _with(frame: Candidate, context: _Context, file: str) -> Candidate:
+def _broken(frame: Candidate, file: str) -> Candidate:
     """A frame on which MD broke, with why it is labelled."""
     parameters = {**frame.provenance.parameters, "picked": BROKE}
     return replace(frame, provenance=replace(frame.provenance, parameters=parameters, parent=file))
@@ -190,14 +190,10 @@ def _cells(
     ``errors``: of its atoms in units of the limit, None where they are to be found.
     """
     plan, broke = context.plan, errors is None
-    labelled = _as_labelled(frame, plan)
+    labelled = _accepted(frame, plan, skipped)
     if labelled is None:
-        skipped.append(SkippedFrame("the molecule fell apart", file))
         return []
     frame = labelled
-    if reason := contacts.refusal(frame.atoms, plan.surrogate.min_distance_factor):
-        skipped.append(SkippedFrame(reason, file))
-        return []
     if errors is None or len(errors) != len(frame.atoms):
         errors = context.judge([frame.atoms])[0]
     if broke:
@@ -220,12 +216,18 @@ def _cells(
 
 def _whole_one(candidate: Candidate, plan: Plan, skipped: list[SkippedFrame]) -> Candidate | None:
     """A frame drawn by chance as it is labelled, or None with the reason in ``skipped``."""
+    frame = _accepted(candidate, plan, skipped)
+    if frame is not None and len(frame.atoms) > plan.embedding.max_dft_atoms:
+        skipped.append(SkippedFrame("the cell is too large for DFT", frame.provenance.parent))
+        return None
+    return frame
+
+
+def _accepted(candidate: Candidate, plan: Plan, skipped: list[SkippedFrame]) -> Candidate | None:
+    """A frame as it is labelled, or None with the reason in ``skipped``."""
     frame, parent = _as_labelled(candidate, plan), candidate.provenance.parent
     if frame is None:
         skipped.append(SkippedFrame("the molecule fell apart", parent))
-        return None
-    if len(frame.atoms) > plan.embedding.max_dft_atoms:
-        skipped.append(SkippedFrame("the cell is too large for DFT", parent))
         return None
     if reason := contacts.refusal(frame.atoms, plan.surrogate.min_distance_factor):
         skipped.append(SkippedFrame(reason, parent))

@@ -248,8 +248,7 @@ class SimulatedMd:
         potential: str,
         rng: np.random.Generator,
     ) -> None:
-        atoms = job.start.copy()
-        atoms.positions += rng.normal(scale=0.05, size=(len(atoms), 3))
+        atoms = _moved(job, rng)
         line = {
             "atoms": atoms_to_json(atoms),
             "step": done["steps"],
@@ -269,8 +268,7 @@ class SimulatedMd:
         potential: str,
         rng: np.random.Generator,
     ) -> Json:
-        atoms = job.start.copy()
-        atoms.positions += rng.normal(scale=0.05, size=(len(atoms), 3))
+        atoms = _moved(job, rng)
         provenance = Provenance("md", _group(job), seed=job.seed, potential=potential)
         candidate = Candidate(atoms, provenance, gamma_max=gamma)
         name = f"candidate-{done['candidates']:03d}.json"
@@ -281,6 +279,13 @@ class SimulatedMd:
 def _group(job: MdJob) -> str:
     """The name of a trajectory."""
     return f"md-{job.temperature_k:g}-{job.seed}"
+
+
+def _moved(job: MdJob, rng: np.random.Generator) -> Atoms:
+    """The start cell, every atom some 0.05 Å off."""
+    atoms: Atoms = job.start.copy()
+    atoms.positions += rng.normal(scale=0.05, size=(len(atoms), 3))
+    return atoms
 
 
 def _line(kind: str, done: Json, **values: Any) -> Json:
