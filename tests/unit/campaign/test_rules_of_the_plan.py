@@ -48,7 +48,7 @@ def test_every_so_many_fits_start_from_scratch(every: int) -> None:
     released = [p for p in state.potentials if p.trainer == plan.training.trainer]
     for made in range(1, len(released) + 1):
         state.potentials = released[:made]
-        task = training_task(plan, state, ["a"], final=True)
+        task = training_task(plan, state, ["a"], plan.training.trainer)
         assert (task.payload["warm_start"] is None) == (made % every == 0)
 
 

@@ -136,7 +136,8 @@ def test_the_gate_is_asked_for_and_stands_beside_the_properties(
 
     def short(calculator: Calculator, *args: object, **changes: object) -> Gate:
         asked.update(start=args[0], elements=args[1], temperature_k=args[2], step_fs=args[3])
-        return release_gate.release_gate(calculator, *args, **changes, ps=0.02)  # type: ignore[arg-type]
+        asked.update(ps=changes["ps"])
+        return release_gate.release_gate(calculator, *args, **{**changes, "ps": 0.02})  # type: ignore[arg-type]
 
     monkeypatch.setattr(validate, "release_gate", short)
     result = result_of(validated(tmp_path, PLAN.training.trainer, gate=True))
@@ -146,6 +147,7 @@ def test_the_gate_is_asked_for_and_stands_beside_the_properties(
     assert gate.passed and result["gate"]["passed"] is True
     assert "-0.100 eV" in gate.checks[-1].text
     assert asked["temperature_k"] == 900 and tuple(asked["elements"]) == ("Cu",)  # type: ignore[arg-type]
+    assert asked["ps"] == PLAN.exploration.run_ps, "as long as any other run"
     assert np.allclose(asked["start"].cell.array, CUBE.cell.array)  # type: ignore[attr-defined]
     assert comparisons(result)["equation_of_state"].dft is not None
 

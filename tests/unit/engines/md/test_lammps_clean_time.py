@@ -161,7 +161,9 @@ def test_a_break_ends_the_run_and_the_next_potential_makes_it(explore: Any, tmp_
     result, lines = explore(potential(tmp_path / "000", [0.5] * 12 + [9.0, 9.0], then=second))
     (stopped,) = of_type(lines, "break")
     assert stopped["gamma"] == 9.0 and stopped["potential"] == "000"
-    assert [line["gamma"] for line in of_type(lines, "candidate")] == [9.0]
+    before, broke = of_type(lines, "candidate")
+    assert (before["gamma"], broke["gamma"]) == (0.5, 9.0), "one on the way, and what broke it"
+    assert before["step"] < broke["step"] == stopped["step"]
     assert (result.clean, result.potential, result.breaks) == (True, "001", 1)
     assert result.steps - stopped["step"] == ALL_STEPS
     assert result.samples == RUN_STEPS // SAMPLE_STEPS
