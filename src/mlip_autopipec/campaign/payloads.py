@@ -172,7 +172,7 @@ class TrainPayload:
 
     ``warm_start``: the potential to start from; ``previous``: the one in force, which
     predicts new labels before they are learned; both folders relative to the run folder, None where
-    there is none.
+    there is none. ``generated``: the generate task that holds the surrogate's own labels.
     """
 
     round: int
@@ -181,9 +181,10 @@ class TrainPayload:
     warm_start: str | None
     previous: str | None
     seed: int
+    generated: str | None = None
 
     def to_json(self) -> Json:
-        return {
+        data: Json = {
             "round": self.round,
             "trainer": self.trainer,
             "labels": list(self.labels),
@@ -191,6 +192,7 @@ class TrainPayload:
             "previous": self.previous,
             "seed": self.seed,
         }
+        return data if self.generated is None else {**data, "generated": self.generated}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -201,6 +203,7 @@ class TrainPayload:
             data.get("warm_start"),
             data.get("previous"),
             int(data["seed"]),
+            data.get("generated"),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mlip_autopipec.base.tasks import Task
 from mlip_autopipec.campaign.exploring import unexplored_conditions
 from mlip_autopipec.campaign.fallback import fallback_due, given_up, may_be_released, standing_in
-from mlip_autopipec.campaign.payloads import TrainPayload
+from mlip_autopipec.campaign.payloads import GeneratePayload, TrainPayload
 from mlip_autopipec.campaign.schedule import PRIORITY
 from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.config.plan import Plan
@@ -76,6 +76,7 @@ def training_task(plan: Plan, state: CampaignState, labels: list[str], trainer: 
     same = [potential for potential in state.potentials if potential.trainer == trainer]
     warm = bool(same) and trainer == training.trainer and len(same) % plan.rules.cold_every != 0
     current = state.current
+    generated = _surrogate_labels(plan, state)
     payload = TrainPayload(
         round=number,
         trainer=trainer,
@@ -83,9 +84,23 @@ def training_task(plan: Plan, state: CampaignState, labels: list[str], trainer: 
         warm_start=same[-1].folder if warm else None,
         previous=current.folder if current else None,
         seed=plan.seed,
+        generated=generated,
     )
-    return Task(
-        "train", payload.to_json(), payload.labels, training.cores, priority=PRIORITY["train"]
+    needs = payload.labels if generated is None else (*payload.labels, generated)
+    return Task("train", payload.to_json(), needs, training.cores, priority=PRIORITY["train"])
+
+
+def _surrogate_labels(plan: Plan, state: CampaignState) -> str | None:
+    """The generate task whose folder holds the surrogate's own labels: the first one."""
+    if not plan.surrogate.high_energy_structures:
+        return None
+    return next(
+        (
+            record.task.id
+            for record in state.of_kind("generate")
+            if record.status == "done" and record.asked(GeneratePayload).batch == 0
+        ),
+        None,
     )
 
 

@@ -59,9 +59,7 @@ __all__ = [
 
 class Material(Section):
     """What is simulated. ``fractions`` sum to 1; ``structure_file`` (absolute path) replaces the
-    start prototypes.
-
-    ``molecule``: the name or SMILES that the user gave, for the kind ``molecule``.
+    start prototypes; ``molecule``: the name or SMILES that the user gave, for that kind.
     """
 
     formula: str
@@ -99,21 +97,22 @@ class Generation(Section):
 class SurrogatePlan(Section):
     """The pretrained potential and the limits of the screen.
 
-    ``model``: which of the engine's weights, a name or a path; left out for an engine that has one
-    model only.
+    ``model``: which of the engine's weights, a name or a path, for one that has several.
+    ``high_energy_structures``: how many it labels itself, for fits to lean on.
     """
 
     engine: str
     model: str | None = None
+    high_energy_structures: Annotated[int, Field(ge=0)] = 0
     max_force_ev_per_a: Positive = 25.0
     max_energy_above_lowest_ev_per_atom: Positive = 2.0
     min_distance_factor: Positive = SCREEN_LIMIT
 
     @model_serializer(mode="wrap")
     def _only_what_counts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """``model`` is left out where it says nothing."""
+        """What says nothing is left out: plans from before it was there keep their hash."""
         data: dict[str, Any] = handler(self)
-        return {key: value for key, value in data.items() if key != "model" or value is not None}
+        return {key: value for key, value in data.items() if value not in (None, 0)}
 
 
 SelectionMethod = Literal["fps", "clusters", "d_optimal", "random"]

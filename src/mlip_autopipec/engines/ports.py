@@ -77,7 +77,9 @@ class TrainJob:
 
     ``settings``: of the trainer's own ``schema``. ``masked_energy_weight``: weight of the energy of
     a masked cell relative to a whole one (0: ignored). ``warm_start``: folder of an earlier
-    potential to start from, for a trainer that can, or None.
+    potential to start from, for a trainer that can, or None. ``prior``: labels of a surrogate on an
+    energy scale of its own, for a trainer that can lean on them at low weight where ``train`` says
+    nothing; others leave them out.
     """
 
     elements: tuple[str, ...]
@@ -88,6 +90,7 @@ class TrainJob:
     masked_energy_weight: float = 0.0
     warm_start: Path | None = None
     threads: int = 1
+    prior: tuple[LabelledStructure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,10 @@ from mlip_autopipec.base.tasks import Outcome
 from mlip_autopipec.campaign.payloads import LabelPayload
 from mlip_autopipec.runtime.layout import OUTCOME, SPEC
 
-__all__ = ["candidate_of", "outcome_of"]
+__all__ = ["SURROGATE_LABELS", "candidate_of", "outcome_of"]
+
+#: File of the first generate task: structures far above the ground state with surrogate labels.
+SURROGATE_LABELS = "surrogate_labels.json"
 
 
 def candidate_of(folder: Path) -> Candidate:

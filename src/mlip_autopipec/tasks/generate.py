@@ -23,6 +23,7 @@ from mlip_autopipec.campaign.payloads import GeneratePayload
 from mlip_autopipec.campaign.results import GenerateResult, StartFound
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.proposing import strategies
+from mlip_autopipec.proposing.high_energy import surrogate_labels
 from mlip_autopipec.proposing.pieces import (
     PROPOSING,
     candidates,
@@ -36,6 +37,7 @@ from mlip_autopipec.science.generation.start_ranking import Start
 from mlip_autopipec.science.lattices import standard_cell
 from mlip_autopipec.science.properties.port import AsksSurrogate
 from mlip_autopipec.science.screening import Screened, audit_sample
+from mlip_autopipec.tasks.finished import SURROGATE_LABELS
 
 __all__ = ["run"]
 
@@ -43,7 +45,8 @@ __all__ = ["run"]
 def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
     """The batch of a :class:`GeneratePayload`, answered by a :class:`GenerateResult`.
 
-    Writes candidates.json, rejected.json, start.json and progress.jsonl into ``folder``. Returns
+    Writes candidates.json, rejected.json, start.json and progress.jsonl into ``folder``, the first
+    batch also surrogate_labels.json. Returns
     Failure ``no_candidates`` when nothing passes the screen. Raises InputError for an unreadable
     structure file, an unknown strategy or a composition without a start crystal.
     """
@@ -62,6 +65,9 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
             )
         write_json(folder / "start.json", [start.candidate.to_json() for start in near])
         kept = candidates(plan, [pieces], found, pool)[0]
+        if asked.batch == 0:
+            own = surrogate_labels(plan, found, pool, asked.seed)
+            write_json(folder / SURROGATE_LABELS, [item.to_json() for item in own])
 
     accepted, reasons = kept.accepted, counted(kept.dropped)
     write_json(

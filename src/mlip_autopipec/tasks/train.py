@@ -24,7 +24,7 @@ from mlip_autopipec.engines.potential_folder import calculator_of, sign
 from mlip_autopipec.science.dataset import group_split, one_method
 from mlip_autopipec.science.judgement import ON_POLICY, Unseen, by_condition, by_kind, unseen
 from mlip_autopipec.science.predictions import Predictions, prediction
-from mlip_autopipec.tasks.finished import candidate_of, outcome_of
+from mlip_autopipec.tasks.finished import SURROGATE_LABELS, candidate_of, outcome_of
 
 __all__ = ["run"]
 
@@ -74,6 +74,7 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
         masked_energy_weight=plan.embedding.energy_weight,
         warm_start=_potential(spec, asked.warm_start),
         threads=plan.training.cores,
+        prior=_prior(spec, asked.generated),
     )
     asked_before = _when_asked(previous, items)
     exit_code = run_prepared(trainer.prepare(job, folder), folder, plan.training.walltime_s)
@@ -127,6 +128,14 @@ def _labelled(spec: TaskSpec, labels: Sequence[str]) -> tuple[list[LabelledStruc
         if candidate.forced or candidate.provenance.parameters.get("picked") not in UNBIASED:
             forced.add(task_id)
     return items, forced
+
+
+def _prior(spec: TaskSpec, generated: str | None) -> tuple[LabelledStructure, ...]:
+    """The surrogate's own labels; none where a run from before they were made goes on."""
+    file = None if generated is None else spec.input_folder(generated) / SURROGATE_LABELS
+    if file is None or not file.is_file():
+        return ()
+    return tuple(LabelledStructure.from_json(row) for row in read_json(file))
 
 
 def _potential(spec: TaskSpec, relative: str | None) -> Path | None:

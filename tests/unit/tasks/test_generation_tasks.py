@@ -14,6 +14,7 @@ import pytest
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 
+from mlip_autopipec.base.labels import LabelledStructure
 from mlip_autopipec.base.structures import Candidate, atoms_from_json
 from mlip_autopipec.base.tasks import Outcome, Task, TaskSpec
 from mlip_autopipec.campaign.payloads import GeneratePayload
@@ -137,6 +138,25 @@ def test_generate_leaves_candidates_starts_and_numbers(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
     assert [line["done"] for line in lines] == sorted(line["done"] for line in lines)
     assert lines[-1]["done"] == lines[-1]["total"] == 25
+
+
+def test_the_first_batch_leaves_high_structures_that_the_surrogate_labelled(tmp_path: Path) -> None:
+    plan = _plan(high_energy_structures=12, max_force_ev_per_a=10.0)
+    few = [{"name": "strain", "count": 2, "options": {"max_atoms": 4}}]
+    assert _generate(tmp_path / "first", plan, few).ok
+    assert _generate(tmp_path / "second", plan, few, batch=1).ok
+    assert not (tmp_path / "second" / "surrogate_labels.json").exists()
+    rows = json.loads((tmp_path / "first" / "surrogate_labels.json").read_text())
+    labels = [LabelledStructure.from_json(row) for row in rows]
+    assert 6 <= len(labels) <= 12
+    assert len({item.provenance.group for item in labels}) == len(labels)
+    for item in labels:
+        atoms = item.atoms.copy()
+        atoms.calc = EMT()
+        np.testing.assert_allclose(item.label.forces, atoms.get_forces(), atol=1e-5)
+        np.testing.assert_allclose(item.label.stress, atoms.get_stress(), atol=1e-6)
+        assert item.label.energy_ev == pytest.approx(atoms.get_potential_energy(), abs=1e-5)
+        assert np.linalg.norm(item.label.forces, axis=1).max() <= 10.0
 
 
 def test_generate_is_reproducible_and_batches_differ(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
@@ -185,6 +185,21 @@ def test_only_what_chance_picked_may_be_held_out(
         held_out |= {item.name for item in recorder.jobs[-1].test}
     unbiased = range(2, 12) if reason in (None, "random") else range(7, 12)
     assert held_out == {f"label-{number}" for number in unbiased}
+
+
+def test_the_surrogates_own_labels_reach_the_job(recorder: Recorder, tmp_path: Path) -> None:
+    atoms = bulk("Cu", cubic=True)
+    label = Label(-3.0, np.zeros((4, 3)), np.zeros(6), "surrogate", 0, 0.0)
+    own = LabelledStructure("high_energy-0", atoms, label, Provenance("high_energy", "h"))
+    folder = tmp_path / "tasks/generate-1/attempt-1"
+    asked = spec(tmp_path, generated="generate-1")
+    asked = replace(asked, inputs={**asked.inputs, "generate-1": "tasks/generate-1/attempt-1"})
+    assert train.run(asked, PLAN, tmp_path).failure is None
+    assert recorder.jobs[-1].prior == ()  # a run from before they were made goes on
+    write_json(folder / "surrogate_labels.json", [own.to_json()])
+    assert train.run(asked, PLAN, tmp_path).failure is None
+    assert [item.name for item in recorder.jobs[-1].prior] == ["high_energy-0"]
+    assert recorder.jobs[-1].prior[0].label.energy_ev == -3.0
 
 
 def test_each_trainer_has_its_own_settings(recorder: Recorder, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from mlip_autopipec.engines.train.pacemaker.design import (
 )
 from mlip_autopipec.engines.train.pacemaker.inputs import FitSettings
 from mlip_autopipec.engines.train.pacemaker.posterior import Posterior, calibrate
+from mlip_autopipec.engines.train.pacemaker.prior import prior_equations
 from mlip_autopipec.engines.train.pacemaker.regression import (
     MOST_FOLDS,
     SEARCH_FOLDS,
@@ -59,9 +60,15 @@ class LinearFit:
 
 
 def fit_linear(
-    settings: FitSettings, items: Sequence[LabelledStructure], references: dict[str, float]
+    settings: FitSettings,
+    items: Sequence[LabelledStructure],
+    references: dict[str, float],
+    prior: Sequence[LabelledStructure] = (),
 ) -> LinearFit:
-    """Fit of all ``items`` that python-ace takes. Raises RuntimeError where it takes none."""
+    """Fit of all ``items`` that python-ace takes. Raises RuntimeError where it takes none.
+
+    ``prior``: labels of a surrogate, whose weight is chosen with the other hyper-parameters.
+    """
     from pyace import ACEBBasisSet
 
     basis = LinearBasis(ACEBBasisSet(empty_basis(settings)))
@@ -69,6 +76,8 @@ def fit_linear(
     learned = [item for item in items if not is_free_atom(item, settings.cutoff_a)]
     design, set_aside = build_design(basis, learned, references)
     regression = _regression(settings, basis, design, references)
+    if prior:
+        regression.lean_on(prior_equations(basis, prior, references))
     groups = [item.provenance.group for item in design.items]
     strategies = [item.provenance.strategy for item in design.items]
     search = folds_of(groups, strategies, settings.seed, SEARCH_FOLDS)

@@ -20,6 +20,7 @@ __all__ = [
     "job_text",
     "pacemaker_input",
     "read_job",
+    "read_prior",
     "settings_of",
     "usable_warm_start",
 ]
@@ -105,11 +106,12 @@ def usable_warm_start(folder: Path | None, basis: Json) -> str | None:
 
 
 def job_text(job: TrainJob, settings: FitSettings) -> str:
-    """``job.json``: settings and both sets."""
+    """``job.json``: settings, both sets, and what a surrogate says."""
     data = {
         "settings": asdict(settings),
         "train": [item.to_json() for item in job.train],
         "test": [item.to_json() for item in job.test],
+        "prior": [item.to_json() for item in job.prior],
     }
     return json.dumps(data)
 
@@ -125,6 +127,13 @@ def read_job(path: Path) -> tuple[FitSettings, list[LabelledStructure], list[Lab
         [_fittable(item, fit.cutoff_a) for item in data[part]] for part in ("train", "test")
     )
     return fit, train, test
+
+
+def read_prior(path: Path) -> list[LabelledStructure]:
+    """The surrogate's labels of a job, as :func:`read_job` gives those of DFT."""
+    data = read_json(path)
+    cutoff_a = data["settings"]["cutoff_a"]
+    return [_fittable(item, cutoff_a) for item in data.get("prior", ())]
 
 
 def _fittable(data: Json, cutoff_a: float) -> LabelledStructure:

@@ -33,7 +33,7 @@ from mlip_autopipec.engines.train.pacemaker.design import refusal
 from mlip_autopipec.engines.train.pacemaker.evaluate import predict
 from mlip_autopipec.engines.train.pacemaker.fit_linear import fit_linear
 from mlip_autopipec.engines.train.pacemaker.fit_nonlinear import fit_nonlinear, refusals
-from mlip_autopipec.engines.train.pacemaker.inputs import FitSettings, read_job
+from mlip_autopipec.engines.train.pacemaker.inputs import FitSettings, read_job, read_prior
 from mlip_autopipec.engines.train.pacemaker.posterior import Posterior
 from mlip_autopipec.engines.train.pacemaker.potential import (
     add_core_repulsion,
@@ -67,8 +67,9 @@ def fit(
     items: list[LabelledStructure],
     references: dict[str, float],
     folder: Path,
+    prior: list[LabelledStructure],
 ) -> Fitted:
-    """The fit by the trainer that the settings name."""
+    """The fit by the trainer that the settings name; ``prior``: for the linear one."""
     if settings.trainer != "linear":
         # A free atom is the reference itself; without a neighbour it teaches nothing.
         bound = [item for item in items if not is_free_atom(item, settings.cutoff_a)]
@@ -76,7 +77,7 @@ def fit(
         bound = [item for item in bound if item.name not in refused]
         rows = fit_rows(bound, references, settings.masked_energy_weight)
         return Fitted(fit_nonlinear(settings, rows, folder), set_aside=refused)
-    made = fit_linear(settings, items, references)
+    made = fit_linear(settings, items, references, prior)
     return Fitted(
         made.configuration,
         made.out_of_fold,
@@ -99,7 +100,7 @@ def run(job: Path) -> Json:
         references = reference_energies(train, settings.elements, settings.cutoff_a)
     else:
         references = read_references(Path(settings.warm_start))
-    fitted = fit(settings, train, references, folder)
+    fitted = fit(settings, train, references, folder, read_prior(job))
     set_aside |= fitted.set_aside
     train = [item for item in train if item.name not in set_aside]
     radii = core_radii(train, settings.elements)
