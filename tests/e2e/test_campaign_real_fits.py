@@ -1,5 +1,6 @@
-"""Whole campaigns with real fits, real LAMMPS and a quick calculator in the place of DFT.
-What a campaign pays for is learned or set aside by name, and ends in a potential.
+"""Whole campaigns with real fits, real LAMMPS and a quick calculator in the place of DFT: an
+element and a compound with slabs. What a campaign pays for is learned or set
+aside by name, and ends in a potential.
 """
 
 from __future__ import annotations
@@ -8,10 +9,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import ase.io
 import numpy as np
 import pytest
 import quick_dft
 from ase import Atoms
+from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from quick_dft import Threads
 from threadpoolctl import threadpool_limits
@@ -225,3 +228,41 @@ def test_an_element(tmp_path: Path) -> None:
     free_atoms_cost_the_same(campaign)
     constant = campaign.summary["lattice_constant_a"]
     assert constant["potential"] == pytest.approx(constant["dft"], rel=0.005)
+
+
+@pytest.mark.xdist_group("campaign-of-a-compound")
+def test_a_compound_with_slabs(tmp_path: Path) -> None:
+    """Slabs are periodic in two directions, which python-ace knows not."""
+    file = tmp_path / "MgO.extxyz"
+    ase.io.write(file, bulk("MgO", "rocksalt", a=4.25))
+    strategies = [
+        strategy("prototypes", 4),
+        strategy("strain", 8, max_atoms=4),
+        strategy("rattle", 10, max_atoms=8),
+        strategy("surface", 4, max_atoms=16),
+    ]
+    asked = {
+        "structure": str(file),
+        "surrogate": "chgnet",
+        "strategies": [{"name": "surface", "count": 2}],
+        "temperatures_k": 300,
+    }
+    target = "chgnet.model.dynamics:CHGNetCalculator"
+    asked["dft"] = {"arguments": {"use_device": "cpu"}}
+    before = quick_dft.calculator.cache_info().misses
+    campaign = Campaign(tmp_path / "MgO", small(asked, strategies, target))
+    assert quick_dft.calculator.cache_info().misses == before + 1
+    complete(campaign)
+    slabs = {
+        record.task.id
+        for record in campaign.state.labels("train")
+        if record.status == "done" and mixed(record.task.payload["job"]["atoms"])
+    }
+    assert slabs and slabs <= campaign.learned
+    assert any(c.start == "slab" for c in campaign.plan.exploration.conditions)
+    assert np.isfinite(campaign.kinds("force_rmse_mev_per_a")["surface"])
+
+
+def mixed(atoms: Json) -> bool:
+    """Whether stored atoms are periodic in some directions only."""
+    return len(set(atoms["pbc"])) == 2

@@ -21,6 +21,8 @@ from mlip_autopipec.science.dataset import core_mask
 __all__ = ["Guard", "learned_projections", "write_guard"]
 
 UNSEEN = 1e3  # grade of a projection of 1 on an element that no label has
+# Of the largest projection: a row by which an empty direction is spanned. _inverse leaves it out.
+EMPTY = 1e-12
 TOLERANCE = 1.001  # MaxVol goes on until no training atom has a larger grade
 
 
@@ -56,7 +58,7 @@ def write_guard(guard: Any, items: Sequence[LabelledStructure], folder: Path) ->
     basis = ACEBBasisSet(str(folder / GUARD))
     projections = learned_projections(basis, items)
     active = compute_active_set(
-        {species: _at_least_square(rows) for species, rows in projections.items()}, tol=TOLERANCE
+        {species: _of_full_rank(rows) for species, rows in projections.items()}, tol=TOLERANCE
     )
     inverse = {species: _inverse(rows) for species, rows in active.items()}
     save_active_inverse_set(str(folder / ASI), inverse, elements_name=list(basis.elements_name))
@@ -68,10 +70,14 @@ def write_guard(guard: Any, items: Sequence[LabelledStructure], folder: Path) ->
     )
 
 
-def _at_least_square(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A copy with rows of noughts below where there are fewer environments than functions."""
-    missing = max(0, rows.shape[1] - rows.shape[0])
-    return np.vstack([rows, np.zeros((missing, rows.shape[1]))])
+def _of_full_rank(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A copy that MaxVol takes, with one small row below for each function where the environments
+    span fewer directions than there are functions: with two neighbours an atom of a molecule ties
+    functions of four bodies to those of three.
+    """
+    missing = np.linalg.matrix_rank(rows) < rows.shape[1] if rows.size else True
+    small = EMPTY * np.abs(rows).max(initial=0.0)
+    return np.vstack([rows, small * np.eye(rows.shape[1])]) if missing else rows.copy()
 
 
 def _inverse(rows: NDArray[np.float64]) -> NDArray[np.float64]:
