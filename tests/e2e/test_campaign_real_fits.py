@@ -1,5 +1,5 @@
 """Whole campaigns with real fits, real LAMMPS and a quick calculator in the place of DFT: an
-element and a compound with slabs. What a campaign pays for is learned or set
+element, a compound with slabs and a molecule. What a campaign pays for is learned or set
 aside by name, and ends in a potential.
 """
 
@@ -104,7 +104,13 @@ class Campaign:
         return {row["name"]: row[key] for row in self.summary["cross_validation"]}
 
 
-def small(asked: Json, strategies: list[Json], calculator: str, **changes: Json) -> Plan:
+def small(
+    asked: Json,
+    strategies: list[Json],
+    calculator: str,
+    functions: int = 60,
+    cutoff_a: float = 5.0,
+) -> Plan:
     """The plan of an input with fewer candidates, labels, conditions and functions, shorter MD."""
     dft = {"engine": "quick_dft:InProcess", "calculator": calculator, **asked.pop("dft", {})}
     derived, _ = derive(UserInput.model_validate({**asked, "dft": dft}), cores=1)
@@ -125,11 +131,12 @@ def small(asked: Json, strategies: list[Json], calculator: str, **changes: Json)
     }
     cutoff = data["training"]["settings"]["cutoff_a"]
     data["selection"] |= {"initial_count": 16, "batch_count": 3}
-    data["training"]["settings"] |= {"functions_per_element": 60, "cutoff_a": min(5.0, cutoff)}
+    data["training"]["settings"] |= {
+        "functions_per_element": functions,
+        "cutoff_a": min(cutoff_a, cutoff),
+    }
     data["convergence"] |= {"on_policy_labels": 4}
     data["rules"] = {"on_policy_per_visit": 2, "most_audited": 1}
-    for section, values in changes.items():
-        data[section] |= values
     calls = data["selection"]["initial_count"] + derived.validation.calls + MORE_LABELS
     # Minutes say nothing here: a busy machine must not end what a quick one does not.
     data["budget"] = {"dft_calls": calls, "wall_minutes": 600}
@@ -266,3 +273,30 @@ def test_a_compound_with_slabs(tmp_path: Path) -> None:
 def mixed(atoms: Json) -> bool:
     """Whether stored atoms are periodic in some directions only."""
     return len(set(atoms["pbc"])) == 2
+
+
+@pytest.mark.xdist_group("campaign-of-a-molecule")
+def test_a_molecule(tmp_path: Path) -> None:
+    strategies = [
+        strategy("atoms_and_dimers", 5),
+        strategy("prototypes", 1),
+        strategy("normal_modes", 20),
+        strategy("rattle", 8),
+        strategy("mc_rattle", 4),
+    ]
+    asked = {
+        "molecule": "H2O",
+        "surrogate": "gfn2",
+        "temperatures_k": 300,
+        "dft": {"arguments": {"method": "GFN2-xTB", "verbosity": 0}},
+    }
+    campaign = Campaign(tmp_path / "H2O", small(asked, strategies, "tblite.ase:TBLite"))
+    complete(campaign)
+    free_atoms_cost_the_same(campaign)
+    assert not any(frame.pbc.any() for frame in training(campaign))
+    assert campaign.summary["molecule"]["geometry_rmsd_a"] < 0.1
+
+
+def training(campaign: Campaign) -> list[Atoms]:
+    frames = ase.io.read(campaign.root / "result" / "training.extxyz", ":")
+    return [frame for frame in frames if frame.info["split"] in ("train", "test")]
