@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
-from mlip_autopipec.base.labels import PotentialRef
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.report import plots
 from mlip_autopipec.report.findings import Findings
 from mlip_autopipec.report.html import details, figure, table
+from mlip_autopipec.report.plot_calibration import calibration_plot
 from mlip_autopipec.report.properties import shown_properties
-from mlip_autopipec.report.rows import ConditionReached
+from mlip_autopipec.report.rows import ConditionReached, Limits
 from mlip_autopipec.report.status import potential_rows
 from mlip_autopipec.report.values import Summary
 from mlip_autopipec.report.words import number, off
+from mlip_autopipec.science.calibration import Calibration
 from mlip_autopipec.science.judgement import JudgedErrors
 from mlip_autopipec.science.predictions import Errors, Predictions
 from mlip_autopipec.science.properties.port import PropertyValue, Shown
@@ -71,7 +72,7 @@ def accuracy(data: PageData) -> str:
             ("condition", "role", "explored", "structures", "energy, meV/atom", "forces, meV/Å"),
             [_condition(item) for item in summary.conditions],
         )
-        + _limited_by(found.potential)
+        + _limited_by(summary.limits)
         + table(
             "By kind of structure, not learned",
             ("kind", "structures", "energy, meV/atom", "forces, meV/Å"),
@@ -92,6 +93,7 @@ def accuracy(data: PageData) -> str:
             "the released potential has no stored predictions",
             "Potential against DFT for training and held-out data; on the line is exact.",
         )
+        + _calibration(summary.calibration)
         + figure(
             "Learning curve",
             plots.learning_curve(
@@ -121,11 +123,18 @@ def _errors(errors: Errors) -> list[str]:
     return [number(value, UNKNOWN) for value in values]
 
 
-def _limited_by(potential: PotentialRef | None) -> str:
+def _limited_by(limits: Limits | None) -> str:
     """What would make the potential better, where its trainer says so."""
-    limits = potential.metrics.get("limits") if potential else None
-    words = _LIMITS.get((limits or {}).get("limited_by", ""))
-    return f"<p>{words}</p>" if words else ""
+    if limits is None:
+        return ""
+    words = _LIMITS[limits.limited_by]
+    if limits.force_rmse_training_mev_per_a is None:
+        return f"<p>{words}</p>"
+    return (
+        f"<p>{words} Forces near the lowest energies are off by"
+        f" {number(limits.force_rmse_training_mev_per_a)} meV/Å on what it has learned and by"
+        f" {number(limits.force_rmse_out_of_fold_mev_per_a)} on what it has not.</p>"
+    )
 
 
 _LIMITS = {
@@ -134,6 +143,27 @@ _LIMITS = {
     "capacity": "Capacity limits this potential: most of its error stays on what it has learned."
     " More functions or a non-linear form would lower it; more labels would not.",
 }
+
+
+def _calibration(found: Calibration | None) -> str:
+    """Predicted against true errors, and the grade beside them."""
+    if found is None:
+        return ""
+    off = found.true_mev_per_a / found.predicted_mev_per_a if found.predicted_mev_per_a else 0.0
+    said = (
+        f"Of {found.n_atoms} atoms that fits had not learned, the force error was"
+        f" {off:.2f} times the predicted one; atoms ordered by predicted error are ordered by true"
+        f" error with a rank correlation of {found.rank_correlation:.2f}"
+    )
+    if found.rank_correlation_of_gamma is not None:
+        said += f", ordered by extrapolation grade with {found.rank_correlation_of_gamma:.2f}"
+    return figure(
+        "Predicted and true errors",
+        calibration_plot(found),
+        "",
+        f"{said}. Each point holds as many atoms; on the line the prediction is right. Fit,"
+        " calibration and grade of an atom are without its group.",
+    )
 
 
 def _condition(item: ConditionReached) -> list[str]:

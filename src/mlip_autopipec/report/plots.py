@@ -1,17 +1,11 @@
 """The report's figures as SVG text. Each takes plain values; None comes back where there is nothing
 to draw.
-
-One palette throughout (Okabe and Ito, safe for colour-blind readers): DFT and training data dark,
-the potential and held-out data in colour, so that a colour means the same thing in every figure.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -20,6 +14,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mlip_autopipec.base.values import FloatArray
+from mlip_autopipec.report.drawing import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PURPLE,
+    RED,
+    STYLE,
+    panels,
+    svg,
+)
 from mlip_autopipec.report.rows import (
     PotentialRow,
 )
@@ -38,15 +44,6 @@ __all__ = [
     "timeline",
 ]
 
-INK, GREY, BLUE, ORANGE, GREEN, RED, PURPLE = (
-    "#20262d",
-    "#9aa3ad",
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#b5322a",
-    "#8f5a9e",
-)
 KIND_COLOURS = {
     "generate": GREY,
     "select": GREY,
@@ -58,40 +55,6 @@ KIND_COLOURS = {
     "hit_rate": INK,
 }
 KIND_WORDS = {"label": "DFT", "train": "training", "explore": "MD"}
-STYLE: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "mlip",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"],
-    "font.size": 10,
-    "axes.titlesize": 10.5,
-    "axes.titlelocation": "left",
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e6e9ec",
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "xtick.color": INK,
-    "ytick.color": INK,
-}
-
-
-@contextmanager
-def _panels(columns: int, width: float, height: float) -> Iterator[tuple[Figure, list[Axes]]]:
-    with rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(1, columns, squeeze=False)[0]
-        yield figure, list(axes)
-
-
-def _svg(figure: Figure) -> str:
-    text = io.StringIO()
-    figure.savefig(text, format="svg", dpi=150, metadata={"Date": None})
-    return text.getvalue()
 
 
 def parity(predictions: Predictions | None) -> str | None:
@@ -103,7 +66,7 @@ def parity(predictions: Predictions | None) -> str | None:
     parts = (("training", INK, predictions.train), ("held out", ORANGE, predictions.test))
     whole = [row.energy_dft_ev_per_atom for _, _, rows in parts for row in rows if not row.masked]
     lowest = min(whole, default=0.0)
-    with _panels(2, 9.0, 4.2) as (figure, (left, right)):
+    with panels(2, 9.0, 4.2) as (figure, (left, right)):
         for word, colour, rows in parts:
             pairs = _energies(rows) - lowest
             _parity_points(left, pairs, colour, f"{word} ({len(pairs)} cells)", 16)
@@ -111,7 +74,7 @@ def parity(predictions: Predictions | None) -> str | None:
             _parity_points(right, stacked, colour, f"{word} ({len(stacked)} components)", 4)
         _parity_axes(left, "Energy above the lowest cell", "eV/atom")
         _parity_axes(right, "Force components", "eV/Å")
-        return _svg(figure)
+        return svg(figure)
 
 
 def _energies(rows: Sequence[Predicted]) -> FloatArray:
@@ -167,7 +130,7 @@ def learning_curve(
     if not potentials:
         return None
     parts = (("training", INK, "s"), ("held out", ORANGE, "o"))
-    with _panels(2, 9.0, 3.4) as (figure, axes):
+    with panels(2, 9.0, 3.4) as (figure, axes):
         for panel, (title, unit, target, error) in zip(
             axes,
             (
@@ -198,7 +161,7 @@ def learning_curve(
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))
             if panel.lines:
                 panel.legend()
-        return _svg(figure)
+        return svg(figure)
 
 
 def _energy_rmse(errors: Errors) -> float | None:
@@ -252,13 +215,13 @@ def gamma_histogram(
                         )
         axes[-1].set_xlabel("largest extrapolation grade γ in the cell (no unit)")
         figure.supylabel("count", fontsize=10, color=INK)
-        return _svg(figure)
+        return svg(figure)
 
 
 def chart(shown: Chart) -> str:
     """A figure of a property: points, curves and marks of DFT and the potential."""
     styles = {"dft": (INK, "o", "DFT"), "potential": (BLUE, "x", "potential")}
-    with _panels(1, 6.5, 4.0) as (figure, (panel,)):
+    with panels(1, 6.5, 4.0) as (figure, (panel,)):
         for line in shown.lines:
             colour, marker, word = styles[line.source]
             match line.style:
@@ -270,7 +233,7 @@ def chart(shown: Chart) -> str:
                     panel.axvline(line.x[0], color=colour, lw=0.9, ls=":")
         panel.set(xlabel=shown.x_label, ylabel=shown.y_label)
         panel.legend()
-        return _svg(figure)
+        return svg(figure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +249,7 @@ def spend(counts: Mapping[str, Spend]) -> str | None:
     rows = {name: spent for name, spent in counts.items() if spent.labelled + spent.failed}
     if not rows:
         return None
-    with _panels(1, 9.0, 0.9 + 0.42 * len(rows)) as (figure, (panel,)):
+    with panels(1, 9.0, 0.9 + 0.42 * len(rows)) as (figure, (panel,)):
         left = np.zeros(len(rows))
         for verdict, colour, many in (
             ("labelled", BLUE, [spent.labelled for spent in rows.values()]),
@@ -308,7 +271,7 @@ def spend(counts: Mapping[str, Spend]) -> str | None:
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.set_xlabel("DFT calculations started")
         panel.legend(loc="lower right")
-        return _svg(figure)
+        return svg(figure)
 
 
 def timeline(tasks: Sequence[TimelineRow]) -> str | None:
@@ -318,7 +281,7 @@ def timeline(tasks: Sequence[TimelineRow]) -> str | None:
     kinds = [kind for kind in KIND_COLOURS if any(item.kind == kind for item in tasks)]
     lanes = {kind: _lanes([item for item in tasks if item.kind == kind]) for kind in kinds}
     total = sum(len(lane) for lane in lanes.values())
-    with _panels(1, 9.0, 1.0 + 0.28 * max(total, 4)) as (figure, (panel,)):
+    with panels(1, 9.0, 1.0 + 0.28 * max(total, 4)) as (figure, (panel,)):
         row, ticks = 0, []
         for kind in kinds:
             ticks.append(row + (len(lanes[kind]) - 1) / 2)
@@ -347,7 +310,7 @@ def timeline(tasks: Sequence[TimelineRow]) -> str | None:
         panel.set_ylim(row - 0.4, -0.6)
         panel.grid(False, axis="y")
         panel.set_xlabel("minutes since the start (red, hatched: failed; pale: waiting)")
-        return _svg(figure)
+        return svg(figure)
 
 
 def _lanes(tasks: Sequence[TimelineRow]) -> list[list[TimelineRow]]:
@@ -368,7 +331,7 @@ def force_masks(cutouts: Sequence[tuple[int, int]]) -> str | None:
         return None
     core = np.array([learned for learned, _ in cutouts])
     buffer = np.array([atoms for _, atoms in cutouts]) - core
-    with _panels(1, 9.0, 2.8) as (figure, (panel,)):
+    with panels(1, 9.0, 2.8) as (figure, (panel,)):
         places = np.arange(1, len(cutouts) + 1)
         panel.bar(places, core, color=BLUE, label="core atoms (forces learned)")
         panel.bar(places, buffer, bottom=core, color="#c9d3dc", label="buffer atoms (masked)")
@@ -376,4 +339,4 @@ def force_masks(cutouts: Sequence[tuple[int, int]]) -> str | None:
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.set(xlabel="cutout", ylabel="atoms")
         panel.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
-        return _svg(figure)
+        return svg(figure)

@@ -17,6 +17,7 @@ __all__ = [
     "Cure",
     "FailureRow",
     "LabelCounts",
+    "Limits",
     "Pair",
     "PotentialRow",
     "RunningTask",
@@ -39,6 +40,18 @@ class LabelCounts:
     """For the properties of the potential; never learned from."""
     audit: int = 0
     """Structures that the screen rejected, labelled to check it; never learned from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What limits the forces of a potential on structures near the lowest energies."""
+
+    limited_by: Literal["data", "capacity"]
+    """``data``: more labels would lower the error; ``capacity``: only another fit would."""
+    force_rmse_training_mev_per_a: float | None = None
+    """On structures that it was fitted to; null where the trainer does not say."""
+    force_rmse_out_of_fold_mev_per_a: float | None = None
+    """On the same, each predicted by a fit without its group."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

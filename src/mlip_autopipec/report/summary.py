@@ -6,6 +6,7 @@ import platform
 from collections.abc import Sequence
 from importlib import metadata
 
+from mlip_autopipec.base.labels import PotentialRef
 from mlip_autopipec.campaign.judging import kinds_of
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines import registry
@@ -13,10 +14,11 @@ from mlip_autopipec.report.accuracy import errors_by_strategy
 from mlip_autopipec.report.failures import failed_attempts
 from mlip_autopipec.report.findings import Findings
 from mlip_autopipec.report.properties import property_values
-from mlip_autopipec.report.rows import LabelCounts, Pair, Screen
+from mlip_autopipec.report.rows import LabelCounts, Limits, Pair, Screen
 from mlip_autopipec.report.targets import targets
 from mlip_autopipec.report.timeline import overlap_minutes
-from mlip_autopipec.report.values import Summary
+from mlip_autopipec.report.values import Summary, from_json
+from mlip_autopipec.science.calibration import calibration
 from mlip_autopipec.science.hit_rate import LEAST_CORRELATION
 from mlip_autopipec.science.predictions import Predictions, errors_of
 from mlip_autopipec.science.properties.port import PropertyValue
@@ -73,6 +75,8 @@ def summarize(
         errors_by_strategy=errors_by_strategy(found.train, predictions),
         conditions=found.reached,
         cross_validation=kinds_of(potential),
+        calibration=calibration(predictions.test) if predictions else None,
+        limits=_limits(potential),
         properties=values,
         lattice_constant_a=_pair(values, "lattice_constant_a"),
         bulk_modulus_gpa=_pair(values, "bulk_modulus_gpa"),
@@ -127,6 +131,11 @@ def warnings(screen: Screen | None) -> list[str]:
 def _pair(values: Sequence[PropertyValue], key: str) -> Pair:
     found = next((item for item in values if item.key == key), None)
     return Pair(potential=found.potential, dft=found.dft) if found else Pair()
+
+
+def _limits(potential: PotentialRef | None) -> Limits | None:
+    found = potential.metrics.get("limits") if potential else None
+    return from_json(Limits, found) if found else None
 
 
 def _licence(trainer: str) -> str | None:

@@ -19,6 +19,7 @@ from mlip_autopipec.report.rows import (
     ConditionRow,
     FailureRow,
     LabelCounts,
+    Limits,
     Pair,
     PotentialRow,
     RunningTask,
@@ -27,6 +28,7 @@ from mlip_autopipec.report.rows import (
     Target,
     TimedText,
 )
+from mlip_autopipec.science.calibration import Calibration
 from mlip_autopipec.science.hit_rate import HitRate
 from mlip_autopipec.science.judgement import JudgedErrors
 from mlip_autopipec.science.predictions import Errors
@@ -187,6 +189,10 @@ class Summary:
     """Every condition of MD: whether it is explored, and the errors there."""
     cross_validation: tuple[JudgedErrors, ...] = ()
     """Errors by kind of structure, each predicted by a fit that had not learned its group."""
+    calibration: Calibration | None = None
+    """Predicted against true force errors; null where the trainer predicts none."""
+    limits: Limits | None = None
+    """Whether data or capacity limits the potential; null where the trainer does not say."""
     properties: tuple[PropertyValue, ...]
     """Every number of the validation of the released potential."""
     lattice_constant_a: Pair

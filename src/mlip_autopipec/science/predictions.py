@@ -19,7 +19,12 @@ __all__ = ["Errors", "Predicted", "Predictions", "errors", "errors_of", "predict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predicted:
-    """A structure by DFT and by a potential. Forces of unmasked atoms alone, flat."""
+    """A structure by DFT and by a potential. Forces of unmasked atoms alone, flat.
+
+    ``force_errors_ev_per_a`` and ``gamma``, of each unmasked atom, where a fit without the
+    structure's group tells them: the predicted standard error of a force component, and the
+    extrapolation grade.
+    """
 
     name: str
     n_atoms: int
@@ -29,6 +34,8 @@ class Predicted:
     forces_dft_ev_per_a: Sequence[float]
     forces_potential_ev_per_a: Sequence[float]
     gamma_max: float | None = None
+    force_errors_ev_per_a: Sequence[float] | None = None
+    gamma: Sequence[float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from mlip_autopipec.base.labels import LabelledStructure
 from mlip_autopipec.engines.train.pacemaker.config import ASI, GUARD
 from mlip_autopipec.science.dataset import core_mask
 
-__all__ = ["Guard", "learned_projections", "write_guard"]
+__all__ = ["Guard", "grades_out_of_fold", "learned_projections", "write_guard"]
 
 UNSEEN = 1e3  # grade of a projection of 1 on an element that no label has
 # Of the largest projection: a row by which an empty direction is spanned. _inverse leaves it out.
@@ -52,15 +52,12 @@ def write_guard(guard: Any, items: Sequence[LabelledStructure], folder: Path) ->
     of the unmasked training atoms into ``folder``; returns their largest grade.
     """
     from pyace import ACEBBasisSet
-    from pyace.activelearning import compute_active_set, save_active_inverse_set
+    from pyace.activelearning import save_active_inverse_set
 
     guard.save(str(folder / GUARD))
     basis = ACEBBasisSet(str(folder / GUARD))
     projections = learned_projections(basis, items)
-    active = compute_active_set(
-        {species: _of_full_rank(rows) for species, rows in projections.items()}, tol=TOLERANCE
-    )
-    inverse = {species: _inverse(rows) for species, rows in active.items()}
+    inverse = _inverse_active_set(projections)
     save_active_inverse_set(str(folder / ASI), inverse, elements_name=list(basis.elements_name))
     return float(
         max(
@@ -68,6 +65,42 @@ def write_guard(guard: Any, items: Sequence[LabelledStructure], folder: Path) ->
             for species, rows in projections.items()
         )
     )
+
+
+def _inverse_active_set(
+    projections: dict[int, NDArray[np.float64]],
+) -> dict[int, NDArray[np.float64]]:
+    from pyace.activelearning import compute_active_set
+
+    active = compute_active_set(
+        {species: _of_full_rank(rows) for species, rows in projections.items()}, tol=TOLERANCE
+    )
+    return {species: _inverse(rows) for species, rows in active.items()}
+
+
+def grades_out_of_fold(
+    folder: Path, items: Sequence[LabelledStructure], folds: NDArray[np.int64]
+) -> list[NDArray[np.float64]]:
+    """Grades of the unmasked atoms of each structure by an active set of the other folds; the basis
+    is the guard's of ``folder``. ``folds`` (n_structures,).
+    """
+    from pyace import ACEBBasisSet
+
+    basis = ACEBBasisSet(str(folder / GUARD))
+    own = [learned_projections(basis, [item]) for item in items]
+    found = [np.zeros(int(core_mask(item).sum())) for item in items]
+    for fold in np.unique(folds):
+        others = [rows for rows, of in zip(own, folds, strict=True) if of != fold]
+        inverse = _inverse_active_set(
+            {species: np.concatenate([rows[species] for rows in others]) for species in own[0]}
+        )
+        for number in np.flatnonzero(folds == fold):
+            item = items[number]
+            symbols = np.array(item.atoms.get_chemical_symbols())[core_mask(item)]
+            for symbol, species in basis.elements_to_index_map.items():
+                grades = np.abs(own[number][species] @ inverse[species])
+                found[number][symbols == symbol] = grades.max(axis=1, initial=0.0)
+    return found
 
 
 def _of_full_rank(rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ and stress, with a prediction of every label by a fit that did not see its group
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,11 +23,16 @@ from mlip_autopipec.engines.train.pacemaker.design import (
     functions_of,
 )
 from mlip_autopipec.engines.train.pacemaker.inputs import FitSettings
-from mlip_autopipec.engines.train.pacemaker.posterior import Posterior, calibrate
+from mlip_autopipec.engines.train.pacemaker.posterior import (
+    Posterior,
+    calibrate,
+    cross_calibrated,
+)
 from mlip_autopipec.engines.train.pacemaker.prior import prior_equations
 from mlip_autopipec.engines.train.pacemaker.regression import (
     MOST_FOLDS,
     SEARCH_FOLDS,
+    CrossValidated,
     Hyperparameters,
     LinearSolution,
     Regression,
@@ -43,6 +48,8 @@ __all__ = ["LinearFit", "fit_linear"]
 # Above this share of the cross-validated variance that stays in training, more functions help and
 # more labels do not.
 CAPACITY_SHARE = 0.7
+
+IntArray = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ def fit_linear(
     basis.basis.basis_coeffs = solution.coefficients
     return LinearFit(
         configuration=basis.basis.to_BBasisConfiguration(),
-        out_of_fold=_predictions(design, solution, references),
+        out_of_fold=_predictions(design, solution, references, search),
         posterior=_posterior(design, solution),
         chosen=chosen,
         limits=_limits(regression, solution),
@@ -113,18 +120,32 @@ def _regression(
 
 
 def _predictions(
-    design: Design, solution: LinearSolution, references: dict[str, float]
+    design: Design, solution: LinearSolution, references: dict[str, float], folds: IntArray
 ) -> tuple[Predicted, ...]:
+    """``folds`` (n_structures,): of the calibration of the predicted errors."""
     if solution.out_of_fold is None:
         return ()
     predicted, rows = solution.out_of_fold.predicted, []
+    told = np.zeros(len(predicted))
+    force = design.kind == FORCE
+    told[force] = np.repeat(_told_errors(design, solution.out_of_fold, folds), 3)
     for number, item in enumerate(design.items):
         own = design.structure == number
         energy = float(predicted[own & (design.kind == ENERGY)][0]) * len(item.atoms)
         forces = np.zeros((len(item.atoms), 3))
         forces[core_mask(item)] = predicted[own & (design.kind == FORCE)].reshape(-1, 3)
-        rows.append(prediction(item, energy + reference_sum(item.atoms, references), forces))
+        row = prediction(item, energy + reference_sum(item.atoms, references), forces)
+        errors = np.round(told[own & force][::3], 5).tolist()
+        rows.append(replace(row, force_errors_ev_per_a=errors))
     return tuple(rows)
+
+
+def _told_errors(design: Design, found: CrossValidated, folds: IntArray) -> FloatArray:
+    """(atoms with force rows,) eV/Å predicted by fit and calibration without the atom's group."""
+    force = design.kind == FORCE
+    squares = (found.predicted - design.target)[force] ** 2
+    leverage = np.sqrt(_per_atom(found.leverage[force]))
+    return cross_calibrated(leverage, _per_atom(squares), folds[design.structure[force][::3]])
 
 
 def _posterior(design: Design, solution: LinearSolution) -> Posterior:

@@ -20,10 +20,12 @@ from mlip_autopipec.engines.train.pacemaker.data import bare
 from mlip_autopipec.engines.train.pacemaker.design import LinearBasis
 from mlip_autopipec.science.lattices import fully_periodic
 
-__all__ = ["Posterior", "calibrate", "force_errors", "stored_posterior"]
+__all__ = ["Posterior", "calibrate", "cross_calibrated", "force_errors", "stored_posterior"]
 
 MOST_KNOTS = 24
 FEWEST_ATOMS_PER_KNOT = 8
+
+IntArray = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,12 @@ class Posterior:
         """(n_atoms,) eV/Å standard error of a force component; beyond the largest leverage that was
         seen in proportion to it.
         """
-        inside = np.interp(leverage, self.knots_leverage, self.knots_error)
-        beyond = np.maximum(1.0, leverage / self.knots_leverage[-1])
-        return np.asarray(inside * beyond)
+        return _errors_at(leverage, (self.knots_leverage, self.knots_error))
+
+
+def _errors_at(leverage: FloatArray, knots: tuple[FloatArray, FloatArray]) -> FloatArray:
+    inside = np.interp(leverage, *knots)
+    return np.asarray(inside * np.maximum(1.0, leverage / knots[0][-1]))
 
 
 def calibrate(leverage: FloatArray, squared_error: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -78,6 +83,21 @@ def calibrate(leverage: FloatArray, squared_error: FloatArray) -> tuple[FloatArr
     rising = isotonic_regression(error, weights=[len(part) for part in parts]).x
     level, first = np.unique(np.maximum(level, 1e-12), return_index=True)
     return level, np.sqrt(np.asarray(rising)[first])
+
+
+def cross_calibrated(leverage: FloatArray, squared_error: FloatArray, fold: IntArray) -> FloatArray:
+    """(n_atoms,) eV/Å: the error of each atom as predicted by a calibration on the other folds.
+
+    All (n_atoms,): the first two as for :func:`calibrate`. What comes back can be judged by
+    ``squared_error``.
+    """
+    found = np.zeros(len(leverage))
+    for own in np.unique(fold):
+        held = fold == own
+        if held.all():
+            return _errors_at(leverage, calibrate(leverage, squared_error))
+        found[held] = _errors_at(leverage[held], calibrate(leverage[~held], squared_error[~held]))
+    return found
 
 
 def stored_posterior(potential: Path) -> Posterior:

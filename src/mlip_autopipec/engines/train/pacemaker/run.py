@@ -16,11 +16,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mlip_autopipec.base.files import atomic_write, write_json
 from mlip_autopipec.base.labels import LabelledStructure
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.engines.ports import METRICS, POTENTIAL_FOLDER, PREDICTIONS
-from mlip_autopipec.engines.train.pacemaker.active_set import write_guard
+from mlip_autopipec.engines.train.pacemaker.active_set import grades_out_of_fold, write_guard
 from mlip_autopipec.engines.train.pacemaker.basis import empty_basis
 from mlip_autopipec.engines.train.pacemaker.config import POSTERIOR
 from mlip_autopipec.engines.train.pacemaker.data import (
@@ -42,6 +44,7 @@ from mlip_autopipec.engines.train.pacemaker.potential import (
     read_references,
     save,
 )
+from mlip_autopipec.engines.train.pacemaker.regression import SEARCH_FOLDS, folds_of
 from mlip_autopipec.science.predictions import Predicted, Predictions, errors
 
 __all__ = ["Fitted", "fit", "main", "run"]
@@ -116,7 +119,8 @@ def run(job: Path) -> Json:
     few = guard_functions(train, settings.elements, asked)
     guard = empty_basis(replace(settings, functions_per_element=few))
     gamma = write_guard(guard, train, partial)
-    metrics = _evaluate(settings, train, test, fitted.out_of_fold, partial)
+    unseen = _graded(settings, train, fitted.out_of_fold, partial)
+    metrics = _evaluate(settings, train, test, unseen, partial)
     metrics.update(fitted.metrics)
     metrics.update(
         {
@@ -133,6 +137,27 @@ def run(job: Path) -> Json:
     write_json(partial / METRICS, metrics)
     partial.rename(folder / POTENTIAL_FOLDER)
     return metrics
+
+
+def _graded(
+    settings: FitSettings,
+    train: list[LabelledStructure],
+    out_of_fold: tuple[Predicted, ...],
+    potential: Path,
+) -> tuple[Predicted, ...]:
+    """The rows with the grades that a guard without their groups gives."""
+    item_of = {item.name: item for item in train}
+    items = [item_of[row.name] for row in out_of_fold]
+    groups = [item.provenance.group for item in items]
+    if len(set(groups)) < 2:
+        return out_of_fold
+    kinds = [item.provenance.strategy for item in items]
+    folds = folds_of(groups, kinds, settings.seed, SEARCH_FOLDS)
+    grades = grades_out_of_fold(potential, items, folds)
+    return tuple(
+        replace(row, gamma=np.round(found, 4).tolist())
+        for row, found in zip(out_of_fold, grades, strict=True)
+    )
 
 
 def _evaluate(
