@@ -82,7 +82,7 @@ def grades_out_of_fold(
     folder: Path, items: Sequence[LabelledStructure], folds: NDArray[np.int64]
 ) -> list[NDArray[np.float64]]:
     """Grades of the unmasked atoms of each structure by an active set of the other folds; the basis
-    is the guard's of ``folder``. ``folds`` (n_structures,).
+    is the guard's of ``folder``. ``folds`` (n_structures,). UNSEEN at most.
     """
     from pyace import ACEBBasisSet
 
@@ -99,7 +99,8 @@ def grades_out_of_fold(
             symbols = np.array(item.atoms.get_chemical_symbols())[core_mask(item)]
             for symbol, species in basis.elements_to_index_map.items():
                 grades = np.abs(own[number][species] @ inverse[species])
-                found[number][symbols == symbol] = grades.max(axis=1, initial=0.0)
+                worst = np.minimum(grades.max(axis=1, initial=0.0), UNSEEN)
+                found[number][symbols == symbol] = worst
     return found
 
 
