@@ -1,5 +1,5 @@
 """Whole campaigns with real fits, real LAMMPS and a quick calculator in the place of DFT: an
-element, a compound with slabs and a molecule. What a campaign pays for is learned or set
+element, a compound with slabs, an alloy and a molecule. What a campaign pays for is learned or set
 aside by name, and ends in a potential.
 """
 
@@ -257,7 +257,7 @@ def test_a_compound_with_slabs(tmp_path: Path) -> None:
     target = "chgnet.model.dynamics:CHGNetCalculator"
     asked["dft"] = {"arguments": {"use_device": "cpu"}}
     before = quick_dft.calculator.cache_info().misses
-    campaign = Campaign(tmp_path / "MgO", small(asked, strategies, target))
+    campaign = Campaign(tmp_path / "MgO", small(asked, strategies, target, 40, 4.5))
     assert quick_dft.calculator.cache_info().misses == before + 1
     complete(campaign)
     slabs = {
@@ -273,6 +273,28 @@ def test_a_compound_with_slabs(tmp_path: Path) -> None:
 def mixed(atoms: Json) -> bool:
     """Whether stored atoms are periodic in some directions only."""
     return len(set(atoms["pbc"])) == 2
+
+
+@pytest.mark.xdist_group("campaign-of-an-alloy")
+def test_an_alloy(tmp_path: Path) -> None:
+    strategies = [
+        strategy("atoms_and_dimers", 5),
+        strategy("prototypes", 4),
+        strategy("sqs", 6, max_atoms=8),
+        strategy("random_substitution", 8, max_atoms=8),
+        strategy("strain", 6, max_atoms=4),
+        strategy("rattle", 8, max_atoms=8),
+    ]
+    asked = {
+        "composition": {"Al": 0.75, "Cu": 0.25},
+        "surrogate": "mlip_autopipec.testing:SimulatedSurrogate",
+        "temperatures_k": 300,
+    }
+    campaign = Campaign(tmp_path / "AlCu", small(asked, strategies, EMT, 30, 4.5))
+    complete(campaign)
+    free_atoms_cost_the_same(campaign)
+    elements = {tuple(sorted(set(frame.symbols))) for frame in training(campaign)}
+    assert ("Al", "Cu") in elements and campaign.summary["labels"]["train"] >= 16
 
 
 @pytest.mark.xdist_group("campaign-of-a-molecule")
