@@ -9,18 +9,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import ase.io
-import numpy as np
-from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 
 from mlip_autopipec.base.errors import InputError, MlipError
-from mlip_autopipec.base.labels import Label, LabelledStructure
+from mlip_autopipec.base.labels import LabelledStructure
 from mlip_autopipec.base.problems import validate
 from mlip_autopipec.base.process import run_prepared
-from mlip_autopipec.base.structures import Provenance
 from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.base.values import Json
+from mlip_autopipec.commands.labelled_file import LEARNED, in_words, read_file, read_labelled
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import TrainerFacts, TrainerSettings, TrainJob
 from mlip_autopipec.engines.potential_folder import sign
@@ -29,7 +26,6 @@ from mlip_autopipec.science.dataset import group_split
 __all__ = ["read_labelled", "train_file"]
 
 HELD_OUT_FRACTION = 0.1
-FORMAT_HINT = "an extended XYZ file with `energy` per structure and `forces` per atom (eV, eV/Å)"
 
 
 def train_file(
@@ -43,24 +39,27 @@ def train_file(
     threads: int = 1,
     walltime_s: float | None = None,
 ) -> Json:
-    """Fit the structures of ``data`` and judge on ``test`` (a tenth of the data, held out, when
-    None).
+    """Fit the structures of ``data`` and judge on ``test`` (when None on those that the file's own
+    ``split`` does not give to training, else on a tenth of the data, held out by group).
 
     ``trainer``: by its name in the registry, or ``module:Class``; ``settings``: of that trainer,
     others than it derives for files. ``out`` becomes the potential folder; it may not exist yet.
-    Returns ``{"trainer", "train", "test", "gamma_train_max", "cpu_s", "potential"}``; errors in
-    meV/atom and meV/Å. Raises InputError for data that cannot be used and MlipError when the fit
-    fails.
+    Returns ``{"trainer", "train", "test", "gamma_train_max", "cpu_s", "potential", "read",
+    "ignored"}``; errors in meV/atom and meV/Å, the last two: columns of the file, in words.
+    Raises InputError for data that cannot be used and MlipError when the fit fails.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(
             "this folder is not empty", key="--out", value=str(out), hint="choose another one"
         )
-    items = read_labelled(data)
-    if test is None:
-        train, held_out = group_split(items, HELD_OUT_FRACTION, seed)
-    else:
-        train, held_out = tuple(items), tuple(read_labelled(test))
+    given = read_file(data)
+    train, held_out = given.train, given.held_out
+    if not train:
+        raise InputError(f"no structure may be learned: none is of the split {LEARNED}", file=data)
+    if test is not None:
+        held_out = read_file(test).items
+    elif not held_out:
+        train, held_out = group_split(train, HELD_OUT_FRACTION, seed)
     elements = sorted({symbol for item in train for symbol in item.atoms.get_chemical_symbols()})
     _require_known(held_out, elements, test)
     job = TrainJob(
@@ -71,7 +70,14 @@ def train_file(
         seed=seed,
         threads=threads,
     )
-    return _fit(trainer, job, out, walltime_s)
+    with_stress = sum(item.label.stress is not None for item in given.items)
+    masked = sum(item.core is not None for item in given.items)
+    told = {
+        "read": f"{in_words(given.used)}; stress of {with_stress} and force weights of 0 in"
+        f" {masked} of {len(given.items)} structures",
+        "ignored": in_words(given.ignored),
+    }
+    return {**_fit(trainer, job, out, walltime_s), **told}
 
 
 def _settings(trainer: str, elements: list[str], given: Mapping[str, Any]) -> TrainerSettings:
@@ -102,63 +108,6 @@ def _fit(name: str, job: TrainJob, out: Path, walltime_s: float | None) -> Json:
         key: metrics[key] for key in ("train", "test", "gamma_train_max", "cpu_s") if key in metrics
     }
     return {"trainer": name, **summary, "potential": str(out.resolve())}
-
-
-def read_labelled(path: Path) -> list[LabelledStructure]:
-    """Every structure of a file that ASE reads (also gzipped). Raises InputError without energies
-    and forces.
-
-    Structures with the same ``info["provenance_group"]`` are one group; else each is a group of its
-    own.
-    """
-    try:
-        frames = ase.io.read(path, ":")
-    except FileNotFoundError as error:
-        raise InputError("there is no such file", file=path) from error
-    except Exception as error:  # ASE's readers raise whatever the parser stumbled over
-        raise InputError(
-            f"ASE cannot read it: {error}", file=path, hint=f"give {FORMAT_HINT}"
-        ) from error
-    assert isinstance(frames, list)
-    if not frames:
-        raise InputError("it holds no structure", file=path, hint=f"give {FORMAT_HINT}")
-    return [_labelled(atoms, index, path) for index, atoms in enumerate(frames)]
-
-
-def _labelled(atoms: Atoms, index: int, path: Path) -> LabelledStructure:
-    results: dict[str, Any] = dict(atoms.calc.results) if atoms.calc is not None else {}
-    energy = results.get("energy", atoms.info.get("energy"))
-    forces = next(
-        (
-            found
-            for found in (results.get("forces"), *_arrays(atoms, "forces", "force"))
-            if found is not None
-        ),
-        None,
-    )
-    if energy is None or not np.isfinite(energy):
-        raise InputError(
-            f"structure {index} has no usable energy", file=path, hint=f"give {FORMAT_HINT}"
-        )
-    if forces is None or not np.isfinite(forces).all():
-        raise InputError(
-            f"structure {index} has no usable forces", file=path, hint=f"give {FORMAT_HINT}"
-        )
-    label = Label(
-        energy_ev=float(energy),
-        forces=np.asarray(forces, dtype=float).reshape(-1, 3),
-        stress=None,
-        method_hash="file",
-        scf_steps=0,
-        wall_s=0.0,
-    )
-    bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    group = str(atoms.info.get("provenance_group", f"{path.name}:{index}"))
-    return LabelledStructure(f"{path.name}:{index}", bare, label, Provenance("file", group))
-
-
-def _arrays(atoms: Atoms, *names: str) -> list[Any]:
-    return [atoms.arrays.get(name) for name in names]
 
 
 def _require_known(

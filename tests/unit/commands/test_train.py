@@ -98,3 +98,63 @@ def test_python_and_the_command_line_fit_a_file_with_the_same_settings(
     assert in_python.settings.model_dump()["kappa"] == 0.05
     assert plan.training.settings_of(trainer).model_dump()["kappa"] == 0.01
     assert changed.settings.model_dump() == {**in_python.settings.model_dump(), "kappa": 0.2}
+
+
+def labelled(number: int, **info: Any) -> Atoms:
+    atoms = silicon(number)
+    atoms.calc = SinglePointCalculator(
+        atoms, energy=-43.0, forces=np.zeros((8, 3)), stress=np.arange(1.0, 7.0) / 100
+    )
+    atoms.info.update(info)
+    return atoms
+
+
+def test_stress_of_the_file_is_kept_with_its_sign_and_order(tmp_path: Path) -> None:
+    stressed, virial, none = labelled(0), silicon(1), silicon(2)
+    stressed.calc.results["free_energy"] = -43.5  # that is the one that matches the forces
+    tensor = np.array([[1.0, 6.0, 5.0], [6.0, 2.0, 4.0], [5.0, 4.0, 3.0]]) / 100
+    for atoms in (virial, none):
+        atoms.info["energy"], atoms.arrays["forces"] = -43.0, np.zeros((8, 3))
+    virial.info["virial"] = -tensor * virial.get_volume()
+    none.pbc = False
+    none.info["virial"] = virial.info["virial"]
+    ase.io.write(tmp_path / "a.extxyz", [stressed, virial, none], format="extxyz")
+    first, second, third = read_labelled(tmp_path / "a.extxyz")
+    for item in (first, second):
+        np.testing.assert_allclose(item.label.stress, np.arange(1.0, 7.0) / 100, atol=1e-8)
+    assert [first.label.energy_ev, second.label.energy_ev] == [-43.5, -43.0]
+    assert third.label.stress is None  # a free molecule has none
+    del virial.info["virial"]
+    virial.info["virials"] = [1.0, 2.0, 3.0]
+    ase.io.write(tmp_path / "b.extxyz", [virial], format="extxyz")
+    with pytest.raises(InputError, match="virial of structure 0 is no tensor"):
+        read_labelled(tmp_path / "b.extxyz")
+
+
+def test_groups_splits_and_force_weights_of_the_file_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[TrainJob] = []
+    monkeypatch.setattr(
+        "mlip_autopipec.commands.train._fit", lambda name, job, out, limit: jobs.append(job) or {}
+    )
+    frames = [labelled(n, group=f"g{n // 2}", split="train", basis="x") for n in range(4)]
+    frames += [labelled(4, group="g9", split="test", basis="x")]
+    for atoms in frames:
+        atoms.arrays["force_weight"] = np.ones(8)
+        atoms.arrays["colour"] = np.zeros(8)
+    frames[1].arrays["force_weight"] = np.array([1, 0, 1, 1, 0, 0, 0, 1.0])
+    file = tmp_path / "a.extxyz"
+    ase.io.write(file, frames, format="extxyz")
+    told = train_file(file, None, tmp_path / "out", trainer="linear")
+    (job,) = jobs
+    assert [item.name for item in job.test] == ["a.extxyz:4"]
+    assert [item.provenance.group for item in job.train] == ["g0", "g0", "g1", "g1"]
+    assert [item.core for item in job.train] == [None, (0, 2, 3, 7), None, None]
+    assert told["ignored"] == "basis, colour"
+    assert "stress of 5 and force weights of 0 in 1 of 5 structures" in told["read"]
+    for atoms in frames:
+        atoms.info["split"] = "test"
+    ase.io.write(file, frames, format="extxyz")
+    with pytest.raises(InputError, match="no structure may be learned"):
+        train_file(file, None, tmp_path / "out", trainer="linear")
