@@ -178,6 +178,12 @@ def _dimer_box(material: Material) -> CellSize:
     )
 
 
+def _expected_points(plan: Plan) -> int:
+    """Calls of the validation that are usual, as far as a property tells them from the most."""
+    asked = plan.validation.each.values()
+    return sum(getattr(item, "expected_calls", item.calls) for item in asked)
+
+
 def estimate(plan: Plan) -> Estimate:
     """What the campaign will cost, roughly, whatever its budget is.
 
@@ -192,7 +198,7 @@ def estimate(plan: Plan) -> Estimate:
     def minutes(cpu_s: float) -> float:
         return cpu_s / 60 / plan.executor.cores / (1 - IDLE)
 
-    initial, points = plan.selection.initial_count, plan.validation.calls
+    initial, points = plan.selection.initial_count, _expected_points(plan)
     later = ROUNDS * ROUND_LABELS
     check = convergence_check(plan) if dft.convergence == "check" else None
     checks, check_hours = (check.calculations, check.core_hours) if check else (0, 0.0)

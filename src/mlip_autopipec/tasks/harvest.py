@@ -50,6 +50,7 @@ class _Context:
     potential: str
     seed: int
     judge: Judge
+    predicts_errors: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ def _harvested(spec: TaskSpec, plan: Plan) -> HarvestResult:
         Path(asked.potential).name,
         asked.seed,
         _judge(plan, potential, calculator),
+        _predicting(plan, potential) is not None,
     )
     skipped: list[SkippedFrame] = []
     found: list[_Found] = []
@@ -139,21 +141,26 @@ class _UnjudgeableError(Exception):
     """The potential neither predicts its errors nor grades its extrapolation."""
 
 
+def _predicting(plan: Plan, potential: Path) -> PredictsErrors | None:
+    """The potential's trainer, where it predicts errors."""
+    trainer = registry.trainer(maker_of(potential, plan.training.trainer))
+    return trainer if isinstance(trainer, PredictsErrors) else None
+
+
 def _judge(plan: Plan, potential: Path, calculator: Calculator) -> Judge:
     """By predicted errors where the potential's trainer has them, else by the extrapolation
     grade.
     """
-    trainer = registry.trainer(maker_of(potential, plan.training.trainer))
     limit = _limit_ev_per_a(plan)
-    if isinstance(trainer, PredictsErrors):
-        predicting = trainer
+    if (predicting := _predicting(plan, potential)) is not None:
+        known = predicting
 
         def predicted(structures: Sequence[Atoms]) -> list[FloatArray]:
             if not structures:
                 return []
             return [
                 np.nan_to_num(values / limit, nan=np.inf)
-                for values in predicting.force_errors(potential, structures)
+                for values in known.force_errors(potential, structures)
             ]
 
         return predicted
@@ -256,7 +263,11 @@ def _as_labelled(frame: Candidate, plan: Plan) -> Candidate | None:
 
 def _embed(atoms: Atoms, errors: FloatArray, context: _Context) -> list[Cutout | Skipped]:
     """The unknown atoms' cells: the frame itself where DFT can take it whole."""
-    settings = context.plan.embedding
+    settings, limit = context.plan.embedding, _limit_ev_per_a(context.plan)
+
+    def force_errors(cell: Atoms) -> FloatArray:
+        return context.judge([cell])[0] * limit
+
     reference = (
         _reference_of(atoms, context.references) if len(atoms) > settings.largest_atoms else None
     )
@@ -272,6 +283,8 @@ def _embed(atoms: Atoms, errors: FloatArray, context: _Context) -> list[Cutout |
         seam_force_ev_per_a=settings.seam_force_ev_per_a,
         calculator=context.calculator,
         primitive=reference,
+        force_errors=force_errors if context.predicts_errors else None,
+        max_force_error_ev_per_a=limit,
     )
 
 

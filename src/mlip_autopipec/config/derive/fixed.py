@@ -30,7 +30,7 @@ FIXED: dict[str, str] = {
     ),
     "training.fast_trainer": "a linear fit costs seconds; it steers the first rounds",
     "training.trainer": "who fits the released potential",
-    "training.fast_rounds": "rounds that the fast trainer serves",
+    "training.fast_rounds": "rounds of the fast trainer; no effect where it is the only one",
     "training.held_out_fraction": "of the labels, by group, where the trainer has no folds",
     "training.min_new_labels": "fewer do not pay for a new fit",
     "training.walltime_s": "one fit; then it counts as failed",

@@ -132,6 +132,11 @@ class LatticeAndBulkModulus(UnderPressure):
         steps = len(self.eos_strains)
         return steps + MOST_EXTRA if steps >= MIN_POINTS else steps
 
+    @property
+    def expected_calls(self) -> int:
+        """One for each strain: two of them find the volume, and count."""
+        return len(self.eos_strains)
+
     @classmethod
     def planned(cls, subject: Subject) -> tuple[Self, Mapping[str, str]]:
         if subject.kind == "molecule":
