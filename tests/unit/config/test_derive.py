@@ -398,11 +398,3 @@ def test_estimate_adds_up() -> None:
     assert cost.estimate(more_cores).wall_minutes == pytest.approx(
         cost.estimate(plan).wall_minutes / 2, rel=0.01
     )
-
-
-@pytest.mark.parametrize(("material", "swapped"), [("NaCl", False), ("SiC", True)])
-def test_ions_of_opposite_charge_do_not_swap(material: str, swapped: bool) -> None:
-    plan, reasons = _derive(material=material)
-    names = {item.name for batch in plan.generation.batches for item in batch}
-    assert ("antisite" in names) == swapped
-    assert ("antisite left out" in reasons["generation.batches"]) != swapped

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mlip_autopipec.config.derive import derive
 from mlip_autopipec.config.derive.generation import (
     Form,
     atoms_and_dimers,
@@ -15,6 +16,7 @@ from mlip_autopipec.config.derive.generation import (
 from mlip_autopipec.config.derive.melting import Wanted, melting_of
 from mlip_autopipec.config.derive.selection import first_labels
 from mlip_autopipec.config.formulas import fractions_of_formula
+from mlip_autopipec.config.input import UserInput
 from mlip_autopipec.config.plan import Material, StrategyPlan
 from mlip_autopipec.science import generation
 
@@ -146,3 +148,11 @@ def test_atoms_and_dimers_are_always_labelled_and_never_crowd_out_the_rest() -> 
     for elements in range(1, 7):  # a small budget: the atoms alone are left
         assert atoms_and_dimers("compound", elements, 8) - elements <= 0.34 * 8
         assert atoms_and_dimers("compound", elements, 8) >= elements
+
+
+@pytest.mark.parametrize(("material", "swapped"), [("NaCl", False), ("SiC", True)])
+def test_ions_of_opposite_charge_do_not_swap(material: str, swapped: bool) -> None:
+    plan, reasons = derive(UserInput.model_validate({"material": material}), cores=2)
+    names = {item.name for batch in plan.generation.batches for item in batch}
+    assert ("antisite" in names) == swapped
+    assert ("antisite left out" in reasons["generation.batches"]) != swapped
