@@ -1,5 +1,4 @@
-"""A stand-in for DFT inside this process: an ASE calculator that is made once, and an executor
-whose jobs are threads.
+"""A stand-in for DFT inside this process: an ASE calculator that is made once.
 
 A label by :class:`~mlip_autopipec.engines.dft.ase_calculator.engine.AseCalculator` is a process of
 its own, which loads a pretrained model for seconds.
@@ -11,7 +10,6 @@ import functools
 import importlib
 import json
 import threading
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +18,8 @@ from mlip_autopipec.base.process import Prepared
 from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.engines.dft.ase_calculator.engine import AseCalculator
 from mlip_autopipec.engines.dft.checks import label_problem
-from mlip_autopipec.runtime import worker
-from mlip_autopipec.runtime.executors.ports import JobRequest
-from mlip_autopipec.tasks.table import HANDLERS
 
-__all__ = ["InProcess", "Threads", "calculator"]
+__all__ = ["InProcess", "calculator"]
 
 _LOCK = threading.Lock()
 
@@ -59,24 +54,3 @@ class InProcess(AseCalculator):
             except Exception as error:
                 return Failure("unknown", f"{type(error).__name__}: {error}")
         return label_problem(label, job) or label
-
-
-class Threads:
-    """An executor whose jobs are threads of this process: imports are paid once."""
-
-    def __init__(self) -> None:
-        self.jobs: dict[str, threading.Thread] = {}
-
-    def submit(self, request: JobRequest) -> str:
-        job = f"thread-{len(self.jobs)}"
-        self.jobs[job] = threading.Thread(
-            target=worker.main, args=(request.folder, HANDLERS), daemon=True
-        )
-        self.jobs[job].start()
-        return job
-
-    def poll(self, ids: Iterable[str]) -> Mapping[str, bool]:
-        return {job: self.jobs[job].is_alive() for job in ids}
-
-    def cancel(self, ids: Iterable[str]) -> None:
-        """Threads end by themselves."""

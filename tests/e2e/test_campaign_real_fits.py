@@ -16,7 +16,6 @@ import quick_dft
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator
-from quick_dft import Threads
 from threadpoolctl import threadpool_limits
 
 from mlip_autopipec.base.files import read_json
@@ -32,6 +31,7 @@ from mlip_autopipec.engines.ports import SAMPLES
 from mlip_autopipec.engines.potential_folder import calculator_of
 from mlip_autopipec.runtime import layout
 from mlip_autopipec.runtime.store import EventStore
+from mlip_autopipec.testing.threads import Threads
 
 pytestmark = pytest.mark.real
 

@@ -5,9 +5,7 @@ simulated engines.
 from __future__ import annotations
 
 import json
-import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +29,12 @@ from mlip_autopipec.config.input import load_user_input
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.config.yaml import load_plan, write_plan
 from mlip_autopipec.engines.dft.quantum_espresso.cost import START_S
-from mlip_autopipec.runtime import worker
-from mlip_autopipec.runtime.executors.ports import JobRequest
 from mlip_autopipec.science import molecule_at_rest as molecule
 from mlip_autopipec.science.generation.context import BOX_MARGIN_A, in_a_box
 from mlip_autopipec.science.generation.normal_modes import normal_modes
 from mlip_autopipec.science.properties.molecule import MoleculeAtRest
-from mlip_autopipec.tasks.table import HANDLERS
 from mlip_autopipec.testing import simulated_plan
+from mlip_autopipec.testing.threads import Threads
 
 TETRAHEDRON = Atoms(
     "Cu4", positions=np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * 0.87
@@ -214,27 +210,6 @@ def test_what_dft_refuses_at_rest_frees_its_share_of_the_budget() -> None:
 
 # --- a whole campaign
 # -------------------------------------------------------------------------------------------------
-
-
-class Threads:
-    """An executor whose jobs are threads of this process: the workers' imports are paid once."""
-
-    def __init__(self) -> None:
-        self.jobs: dict[str, threading.Thread] = {}
-
-    def submit(self, request: JobRequest) -> str:
-        job = f"thread-{len(self.jobs)}"
-        self.jobs[job] = threading.Thread(
-            target=worker.main, args=(request.folder, HANDLERS), daemon=True
-        )
-        self.jobs[job].start()
-        return job
-
-    def poll(self, ids: Iterable[str]) -> Mapping[str, bool]:
-        return {job: self.jobs[job].is_alive() for job in ids}
-
-    def cancel(self, ids: Iterable[str]) -> None:
-        """Threads end by themselves."""
 
 
 def test_a_molecule_goes_through_the_whole_loop(tmp_path: Path) -> None:
