@@ -34,6 +34,7 @@ from mlip_autopipec.engines.train.pacemaker.regression import (
     SEARCH_FOLDS,
     CrossValidated,
     Hyperparameters,
+    IntArray,
     LinearSolution,
     Regression,
     cross_validate,
@@ -49,17 +50,17 @@ __all__ = ["LinearFit", "fit_linear"]
 # more labels do not.
 CAPACITY_SHARE = 0.7
 
-IntArray = np.ndarray[tuple[int], np.dtype[np.int64]]
-
 
 @dataclass(frozen=True)
 class LinearFit:
     """``configuration``: a BBasisConfiguration. ``out_of_fold``: every label as predicted without
-    its group (empty with a single group). ``set_aside``: name -> reason.
+    its group (empty with a single group). ``folds``: of each of these rows, the few by which
+    choices are made. ``set_aside``: name -> reason.
     """
 
     configuration: Any
     out_of_fold: tuple[Predicted, ...]
+    folds: IntArray
     posterior: Posterior
     chosen: Hyperparameters
     limits: Json
@@ -95,6 +96,7 @@ def fit_linear(
     return LinearFit(
         configuration=basis.basis.to_BBasisConfiguration(),
         out_of_fold=_predictions(design, solution, references, search),
+        folds=search,
         posterior=_posterior(design, solution),
         chosen=chosen,
         limits=_limits(regression, solution),

@@ -18,14 +18,13 @@ from mlip_autopipec.base.values import FloatArray
 from mlip_autopipec.engines.train.pacemaker.config import POSTERIOR, YAML
 from mlip_autopipec.engines.train.pacemaker.data import bare
 from mlip_autopipec.engines.train.pacemaker.design import LinearBasis
+from mlip_autopipec.engines.train.pacemaker.regression import IntArray
 from mlip_autopipec.science.lattices import fully_periodic
 
 __all__ = ["Posterior", "calibrate", "cross_calibrated", "force_errors", "stored_posterior"]
 
 MOST_KNOTS = 24
 FEWEST_ATOMS_PER_KNOT = 8
-
-IntArray = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from mlip_autopipec.engines.train.pacemaker.weights import structure_weights
 __all__ = [
     "CrossValidated",
     "Hyperparameters",
+    "IntArray",
     "Regression",
     "cross_validate",
     "folds_of",

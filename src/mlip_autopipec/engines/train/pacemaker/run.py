@@ -44,7 +44,7 @@ from mlip_autopipec.engines.train.pacemaker.potential import (
     read_references,
     save,
 )
-from mlip_autopipec.engines.train.pacemaker.regression import SEARCH_FOLDS, folds_of
+from mlip_autopipec.engines.train.pacemaker.regression import IntArray
 from mlip_autopipec.science.predictions import Predicted, Predictions, errors
 
 __all__ = ["Fitted", "fit", "main", "run"]
@@ -54,12 +54,14 @@ __all__ = ["Fitted", "fit", "main", "run"]
 class Fitted:
     """The expansion (BBasisConfiguration, no core yet) and what else the fit says.
 
-    ``out_of_fold``: every label as predicted by a fit without its group; ``metrics``: what joins
-    the metrics of the potential; ``set_aside``: name of a label that could not be used -> reason.
+    ``out_of_fold``: every label as predicted by a fit without its group, ``folds``: of each of
+    these rows, the few by which choices were made; ``metrics``: what joins the metrics of the
+    potential; ``set_aside``: name of a label that could not be used -> reason.
     """
 
     configuration: Any
     out_of_fold: tuple[Predicted, ...] = ()
+    folds: IntArray | None = None
     posterior: Posterior | None = None
     metrics: Json = field(default_factory=dict)
     set_aside: dict[str, str] = field(default_factory=dict)
@@ -84,6 +86,7 @@ def fit(
     return Fitted(
         made.configuration,
         made.out_of_fold,
+        made.folds,
         made.posterior,
         {"chosen": made.chosen.to_json(), "limits": made.limits},
         made.set_aside,
@@ -119,7 +122,7 @@ def run(job: Path) -> Json:
     few = guard_functions(train, settings.elements, asked)
     guard = empty_basis(replace(settings, functions_per_element=few))
     gamma = write_guard(guard, train, partial)
-    unseen = _graded(settings, train, fitted.out_of_fold, partial)
+    unseen = _graded(train, fitted, partial)
     metrics = _evaluate(settings, train, test, unseen, partial)
     metrics.update(fitted.metrics)
     metrics.update(
@@ -140,19 +143,14 @@ def run(job: Path) -> Json:
 
 
 def _graded(
-    settings: FitSettings,
-    train: list[LabelledStructure],
-    out_of_fold: tuple[Predicted, ...],
-    potential: Path,
+    train: list[LabelledStructure], fitted: Fitted, potential: Path
 ) -> tuple[Predicted, ...]:
-    """The rows with the grades that a guard without their groups gives."""
+    """The out-of-fold rows with the grades that a guard without their folds gives."""
+    out_of_fold, folds = fitted.out_of_fold, fitted.folds
+    if not out_of_fold or folds is None:
+        return out_of_fold
     item_of = {item.name: item for item in train}
     items = [item_of[row.name] for row in out_of_fold]
-    groups = [item.provenance.group for item in items]
-    if len(set(groups)) < 2:
-        return out_of_fold
-    kinds = [item.provenance.strategy for item in items]
-    folds = folds_of(groups, kinds, settings.seed, SEARCH_FOLDS)
     grades = grades_out_of_fold(potential, items, folds)
     return tuple(
         replace(row, gamma=np.round(found, 4).tolist())
