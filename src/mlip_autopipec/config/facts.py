@@ -42,6 +42,16 @@ def kind_of(material: Material) -> Kind:
     return "insulator" if _IONIC & set(material.elements) else "semiconductor"
 
 
+def is_cubic_metal(material: Material) -> bool:
+    """An elemental metal whose own crystal is face- or body-centred cubic: one atom in the
+    primitive cell.
+    """
+    if kind_of(material) != "metal" or len(material.elements) != 1:
+        return False
+    state: Json = dict(reference_states[atomic_numbers[material.elements[0]]] or {})
+    return state.get("symmetry") in {"fcc", "bcc"}
+
+
 def radius_a(material: Material) -> float:
     """Covalent radius of the largest element (Å)."""
     return max(float(covalent_radii[atomic_numbers[element]]) for element in material.elements)

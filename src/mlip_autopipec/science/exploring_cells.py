@@ -80,7 +80,8 @@ def small_cell(atoms: Atoms, most_atoms: int) -> Atoms:
     smallest, then the one nearest to a cube.
 
     All sublattices of the primitive cell are looked at that hold an even number of atoms (an order
-    of moments or charges fits in). Larger primitive cells are returned as they are.
+    of moments or charges fits in), and those that repeat it alike in three directions: their
+    k-points can be those of the primitive cell. Larger primitive cells are returned as they are.
     """
     unit = standard_cell(atoms, primitive=True)
     unit = unit if len(unit) <= len(atoms) else bare(atoms)
@@ -90,8 +91,12 @@ def small_cell(atoms: Atoms, most_atoms: int) -> Atoms:
     best: tuple[float, FloatArray] | None = None
     most = max(1, most_atoms // len(unit))
     fewest = min(most, -(-FEWEST_ATOMS // len(unit)))
-    even = [n for n in range(fewest, most + 1) if n * len(unit) % 2 == 0]
-    for index in even or [most]:
+    fitting = [
+        n
+        for n in range(fewest, most + 1)
+        if n * len(unit) % 2 == 0 or round(n ** (1 / 3)) ** 3 == n
+    ]
+    for index in fitting or [most]:
         forms, shortest = _separations(index, tuple(map(tuple, vectors)))
         widest = float(shortest.max())
         if best is not None and widest < best[0] * (1 + SAME_SEPARATION):

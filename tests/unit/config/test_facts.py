@@ -26,6 +26,22 @@ def test_kinds(fractions: dict[str, float], kind: str) -> None:
     assert facts.kind_of(material(**fractions)) == kind
 
 
+@pytest.mark.parametrize(
+    ("fractions", "cubic"),
+    [
+        ({"Al": 1.0}, True),
+        ({"Fe": 1.0}, True),
+        ({"Mg": 1.0}, False),
+        ({"Si": 1.0}, False),
+        ({"Al": 0.5, "Cu": 0.5}, False),
+    ],
+)
+def test_cubic_metals_have_one_atom_in_their_primitive_cell(
+    fractions: dict[str, float], cubic: bool
+) -> None:
+    assert facts.is_cubic_metal(material(**fractions)) is cubic
+
+
 def test_a_molecule_is_one_whatever_its_atoms_are() -> None:
     iron = Material(formula="Fe2", fractions={"Fe": 1.0}, kind="molecule", molecule="Fe2")
     assert facts.kind_of(iron) == "molecule"

@@ -39,6 +39,22 @@ def test_small_cells_are_the_crystal_and_keep_images_apart(name: str) -> None:
     assert np.linalg.det(cell.cell.array) > 0
 
 
+@pytest.mark.parametrize("name", ["Al", "Fe"])
+@pytest.mark.parametrize(("most", "times"), [(27, 3), (8, 2)])
+def test_a_metal_is_explored_in_its_primitive_cell_repeated_alike(
+    name: str, most: int, times: int
+) -> None:
+    """So that a mesh with fewer divisions is the very mesh of the primitive cell."""
+    crystal = CRYSTALS[name]
+    cell = small_cell(crystal, most)
+    assert len(cell) == times**3
+    whole, small = cell.cell.array, crystal.cell.array
+    assert separation_a(whole) == pytest.approx(times * separation_a(small))
+    as_often = whole @ np.linalg.inv(small) / times
+    assert np.allclose(as_often, np.round(as_often)), "no other lattice of that size"
+    assert abs(np.linalg.det(as_often)) == pytest.approx(1.0)
+
+
 def test_a_large_primitive_cell_is_taken_as_it_is() -> None:
     rng = np.random.default_rng(2)
     sites = rng.random((20, 3))
