@@ -21,6 +21,7 @@ from mlip_autopipec.config.plan import (
     Training,
 )
 from mlip_autopipec.engines import registry
+from mlip_autopipec.science.dft_rules import wide_gap
 
 __all__ = ["MARGIN", "SMALL_CELLS", "derive_exploration"]
 
@@ -124,7 +125,8 @@ def _conditions(
         around = {pressures[0] / MARGIN, pressures[-1] * MARGIN}
         found += [condition(highest, round(pressure, 3), **margin) for pressure in sorted(around)]
     if not liquid(highest):
-        if md_atoms >= VACANCY_ATOMS:
+        # An ion that is missing alone leaves its charge behind.
+        if md_atoms >= VACANCY_ATOMS and not wide_gap(material.fractions).value:
             found.append(condition(highest, start="vacancy", **margin))
         if any(strategy.name == "surface" for strategy in user.strategies):
             found.append(condition(highest, 0.0, ensemble="nvt", start="slab", **margin))

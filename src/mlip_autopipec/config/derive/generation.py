@@ -9,6 +9,7 @@ from typing import Literal
 
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.config.derive.exploration import MARGIN
+from mlip_autopipec.config.derive.ionic import for_ions
 from mlip_autopipec.config.derive.material import temperatures_k
 from mlip_autopipec.config.derive.melting import Melting, melting_of
 from mlip_autopipec.config.derive.reasons import Reasons
@@ -359,11 +360,8 @@ def derive_generation(
     if user.goal == "crystal" and form != "molecule":
         reasons["generation.batches.melt_quench"] = "left out: the goal is the crystal"
     if wide_gap(material.fractions).value:
-        # Of NaCl such a cell of 16 atoms took DFT more than ten minutes, a rattled one of 8 one.
-        generation = Generation(
-            batches=[[i for i in batch if i.name != "antisite"] for batch in generation.batches]
-        )
-        reasons["generation.batches.antisite"] = "left out: ions of opposite charge do not swap"
+        generation, of_ions = for_ions(generation)
+        reasons |= of_ions
     present = {strategy.name for batch in generation.batches for strategy in batch}
     if user.strategies:
         generation, given = _with_given(generation, user.strategies)

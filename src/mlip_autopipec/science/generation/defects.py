@@ -7,6 +7,7 @@ it is the largest it can. A relaxed defect with its rattled copies is one group.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -38,18 +39,25 @@ def vacancies(
     relax_steps: int = 15,
     sigma_min_a: float = 0.03,
     sigma_max_a: float = 0.15,
+    whole_units: bool = False,
     **_: object,
 ) -> list[Candidate]:
     """Supercells of at most ``max_atoms`` atoms without one atom, ``copies`` rattled copies of
     each.
 
-    The removed atom is drawn at random (species take turns by chance of their number). Starts too
-    large for the limit or not periodic are left out.
+    The removed atom is drawn at random (species take turns by chance of their number). With
+    ``whole_units`` the nearest atoms of the other species go with it, as many as make a formula
+    unit (Schottky's defect, bound). Starts too large for the limit or not periodic are left out.
     """
 
-    def make(cell: Atoms, number: int) -> tuple[Atoms, Json]:
+    def make(cell: Atoms, number: int) -> tuple[Atoms, Json] | None:
         removed = int(rng.integers(len(cell)))
-        return _without(cell, [removed]), {"removed": str(cell.symbols[removed])}
+        if not whole_units:
+            return _without(cell, [removed]), {"removed": str(cell.symbols[removed])}
+        unit = _formula_unit(cell, removed)
+        if len(unit) == len(cell):
+            return None
+        return _without(cell, unit), {"removed": sorted(str(cell.symbols[i]) for i in unit)}
 
     return family(
         "vacancy",
@@ -275,6 +283,20 @@ def _without(cell: Atoms, removed: list[int]) -> Atoms:
     hole = bare(cell)
     del hole[removed]
     return hole
+
+
+def _formula_unit(cell: Atoms, first: int) -> list[int]:
+    """``first`` and the atoms nearest to it with which it makes one formula unit."""
+    amounts = cell.symbols.formula.count()
+    units = math.gcd(*amounts.values())
+    wanted = {symbol: amount // units for symbol, amount in amounts.items()}
+    chosen: list[int] = []
+    for atom in [first, *(i for _, members in _shells(cell, first) for i in members)]:
+        symbol = str(cell.symbols[atom])
+        if wanted[symbol]:
+            wanted[symbol] -= 1
+            chosen.append(atom)
+    return chosen
 
 
 def _shells(cell: Atoms, atom: int) -> list[tuple[float, list[int]]]:

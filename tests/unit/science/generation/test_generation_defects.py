@@ -38,7 +38,22 @@ def _make(name: str, context: Context, count: int, **options: float) -> list[Can
 
 
 SALT = bulk("NaCl", "rocksalt", a=5.64)
+FLUORITE = crystal(
+    ["Ca", "F"], [(0, 0, 0), (0.25, 0.25, 0.25)], spacegroup=225, cellpar=[5.46] * 3 + [90] * 3
+)
 STILL = {"sigma_min_a": 0.0, "sigma_max_a": 0.0, "copies": 1}
+
+
+@pytest.mark.parametrize("start", [SALT, FLUORITE], ids=["NaCl", "CaF2"])
+def test_ions_leave_in_whole_formula_units(start: Atoms) -> None:
+    whole = start.symbols.formula.reduce()[0].count()
+    found = _make("vacancy", _context(start), 4, whole_units=True, **STILL)
+    assert len(found) == 4
+    for made in found:
+        left = made.atoms.symbols.formula
+        assert left.reduce()[0].count() == whole, "no charge is left"
+        removed = made.provenance.parameters["removed"]
+        assert isinstance(removed, list) and Counter(removed) == whole
 
 
 def test_images_of_a_defect_are_far_apart_where_that_is_affordable() -> None:
