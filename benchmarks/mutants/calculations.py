@@ -306,8 +306,8 @@ CALCULATIONS = (
     Mutant(
         "reference energies are added",
         "engines/train/pacemaker/data.py",
-        "item.label.energy_ev - reference_sum(",
-        "item.label.energy_ev + reference_sum(",
+        "            energy - reference_sum(",
+        "            energy + reference_sum(",
         _FIT_ROWS,
     ),
     Mutant(
@@ -316,6 +316,20 @@ CALCULATIONS = (
         "if item.core is None else masked_energy_weight for",
         "if item.core is None else 1.0 for",
         _FIT_ROWS,
+    ),
+    Mutant(
+        "the baseline of forces is added to labels in place of taken",
+        "science/baseline.py",
+        "np.asarray(label.forces) - terms.forces",
+        "np.asarray(label.forces) + terms.forces",
+        ("unit/science/test_baseline.py",),
+    ),
+    Mutant(
+        "a potential forgets its baseline",
+        "engines/train/pacemaker/potential.py",
+        "if baseline is not None:",
+        "if baseline is None and baseline is not None:",
+        ("unit/engines/train/test_baseline_fit.py",),
     ),
     Mutant(
         "stress is learned with the wrong sign",

@@ -57,7 +57,7 @@ def in_first_form(plan: Json) -> Json:
 
     One that version 3 could not have written is hashed as it stands.
     """
-    plan = _in_third_form(plan)
+    plan = _in_third_form(_without_new_defaults(plan))
     training, dft = dict(plan["training"]), dict(plan["dft"])
     if (training["fast_trainer"], training["trainer"]) != ("linear", "pacemaker"):
         return plan
@@ -72,6 +72,17 @@ def in_first_form(plan: Json) -> Json:
         "dft": {**dft, **method},
         "training": {**training, **numbers},
     }
+
+
+def _without_new_defaults(plan: Json) -> Json:
+    """A plan without the values of ``training`` that say what was so before there were words."""
+    training = {
+        name: {key: value for key, value in part.items() if (key, value) != ("baseline", "none")}
+        if isinstance(part, Mapping)
+        else part
+        for name, part in plan["training"].items()
+    }
+    return {**plan, "training": training}
 
 
 #: Dotted keys of earlier plans whose comments are the reasons of other keys today.

@@ -25,6 +25,7 @@ from mlip_autopipec.report.fits import left_out
 from mlip_autopipec.report.summary import summarize, warnings
 from mlip_autopipec.report.training_file import training_frames
 from mlip_autopipec.report.values import Summary, to_json
+from mlip_autopipec.science.baseline import BASELINE
 from mlip_autopipec.science.predictions import Predictions
 
 __all__ = ["write_campaign_result", "write_result"]
@@ -84,7 +85,7 @@ def _copy_potential(
         source = root / potential.folder / name
         if source.is_file():
             shutil.copyfile(source, out / name)
-        else:
+        elif name != BASELINE:  # potentials from before there were baselines have none
             notes.append(f"potential {potential.name} has no {name}")
     sign(out, potential.trainer, potential.elements)
     found = out / PREDICTIONS

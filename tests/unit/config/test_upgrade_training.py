@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.base.values import content_hash
 from mlip_autopipec.config.label_plan import read_plan
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.config.upgrade import upgraded
@@ -82,3 +83,15 @@ def test_wrong_settings_of_a_trainer_are_named(
     with pytest.raises(InputError) as caught:
         load_plan(tmp_path / "plan.yaml")
     assert said.replace(" ;", ";") in str(caught.value), caught.value
+
+
+def test_the_hash_of_a_plan_from_before_baselines_stays() -> None:
+    stored = json.loads(STORED.read_text())
+    plan = Plan.model_validate(upgraded(stored, "plan.json"))
+    assert "baseline" not in json.dumps(stored)
+    assert plan.training.settings.model_dump()["baseline"] == "none"
+    parts = {key: value for key, value in stored.items() if key not in ("budget", "executor")}
+    assert plan.hash == content_hash(parts)
+    settings = plan.training.settings.model_copy(update={"baseline": "zbl"})
+    other = plan.training.model_copy(update={"settings": settings})
+    assert plan.model_copy(update={"training": other}).hash != plan.hash

@@ -1,12 +1,14 @@
 """Writes a finished potential as files that a user can run as they stand.
 
 ``in.lammps`` needs a LAMMPS with pair style ``pace`` (package ML-PACE, or the plugin of this
-package) and nothing else; ``ase_example.py`` needs ASE and python-ace.
+package) and nothing else; ``ase_example.py`` needs ASE and python-ace, and this
+package where the potential has a baseline.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from ase import Atoms
@@ -14,6 +16,7 @@ from ase.io import write
 from ase.io.lammpsdata import write_lammps_data
 
 from mlip_autopipec.base.files import atomic_write
+from mlip_autopipec.science.baseline import BASELINE, Zbl
 
 __all__ = ["export"]
 
@@ -29,8 +32,7 @@ boundary        p p p
 box             tilt large
 read_data       structure.data
 
-pair_style      pace
-pair_coeff      * * potential.yace {elements}
+{pair}
 neighbor        1.0 bin
 neigh_modify    every 1 delay 0 check yes
 
@@ -62,14 +64,16 @@ _ASE_EXAMPLE = '''\
 Run in this folder:  python ase_example.py
 """
 
+from pathlib import Path
+
 import numpy as np
 from ase import units
 from ase.io import read
 from ase.md.verlet import VelocityVerlet
 from pyace import PyACECalculator
-
+{calculator_import}
 atoms = read("structure.extxyz")
-atoms.calc = PyACECalculator("potential.yaml")
+atoms.calc = {calculator}
 guard = PyACECalculator("guard.yaml")  # a basis of no energy, which grades extrapolation
 guard.set_active_set("potential.asi")
 
@@ -109,6 +113,8 @@ def export(
     # In folders from before the guard the active set is of the potential's own basis.
     own = (potential_folder / "guard.yaml").exists()
     sources["guard.yaml"] = "guard.yaml" if own else "potential.yaml"
+    if (potential_folder / BASELINE).exists():
+        sources[BASELINE] = BASELINE
     paths = [out / name for name in sources]
     for path in paths:
         source = potential_folder / sources[path.name]
@@ -128,7 +134,7 @@ def export(
     steps = round(1000.0 / timestep_fs)
     values = {
         "formula": start.symbols.get_chemical_formula(empirical=True),
-        "elements": " ".join(elements),
+        **_potential(Zbl.load(potential_folder), elements),
         "temperature": temperature_k,
         "timestep_fs": timestep_fs,
         "timestep_ps": timestep_fs / 1000.0,
@@ -140,3 +146,18 @@ def export(
     atomic_write(script, _IN_LAMMPS.format(**values))
     atomic_write(example, _ASE_EXAMPLE.format(**values))
     return (*paths, data, xyz, script, example)
+
+
+def _potential(baseline: Zbl | None, elements: Sequence[str]) -> dict[str, str]:
+    """How either program takes the potential: the fit and, where it has one, its baseline."""
+    coefficients = f"potential.yace {' '.join(elements)}"
+    lines = ["pair_style pace", f"pair_coeff * * {coefficients}"]
+    found = {"calculator": 'PyACECalculator("potential.yaml")', "calculator_import": ""}
+    if baseline is not None:
+        lines = baseline.lammps_lines("pace", coefficients, elements)
+        module = "mlip_autopipec.engines.train.pacemaker.potential"
+        found["calculator"] = 'load_calculator(Path("."))  # the fit and its baseline'
+        found["calculator_import"] = f"\nfrom {module} import load_calculator\n"
+    words = (line.split(maxsplit=1) for line in lines)
+    found["pair"] = "\n".join(f"{command:<15} {rest}" for command, rest in words)
+    return found

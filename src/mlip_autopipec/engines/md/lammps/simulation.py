@@ -14,9 +14,10 @@ from ase.data import atomic_masses, atomic_numbers
 from numpy.typing import NDArray
 
 from mlip_autopipec.base.errors import InputError
-from mlip_autopipec.engines.md.lammps.evaluators import Evaluator
+from mlip_autopipec.engines.md.lammps.evaluators import Evaluator, LeavesBaseline
 from mlip_autopipec.engines.md.lammps.library import open_lammps
 from mlip_autopipec.engines.md.lammps.potential_fix import PotentialFix
+from mlip_autopipec.science.baseline import Zbl
 
 __all__ = ["Dynamics", "Frame", "Simulation", "UnphysicalMotionError", "maxwell_velocities"]
 
@@ -82,6 +83,10 @@ def maxwell_velocities(atoms: Atoms, temperature_k: float, rng: np.random.Genera
     return scaled
 
 
+def _baseline(evaluator: Evaluator) -> Zbl | None:
+    return evaluator.baseline if isinstance(evaluator, LeavesBaseline) else None
+
+
 class Simulation:
     """A periodic system under one potential.
 
@@ -111,8 +116,7 @@ class Simulation:
         self._masses = atomic_masses[atoms.numbers]
         self._lmp = open_lammps(log)
         self._create(atoms, velocities)
-        self._lmp.command(f"pair_style zero {evaluator.cutoff_a} full")
-        self._lmp.command("pair_coeff * *")
+        self._pair(evaluator)
         self._lmp.command(f"reset_timestep {first_step}")
         self._lmp.command(f"timestep {dynamics.timestep_fs / 1000.0}")
         self.potential = PotentialFix(self._lmp, evaluator, gamma_every, on_gamma)
@@ -152,6 +156,15 @@ class Simulation:
         )
         if made != len(atoms):
             raise RuntimeError(f"LAMMPS took {made} of {len(atoms)} atoms")
+
+    def _pair(self, evaluator: Evaluator) -> None:
+        """Neighbours for the evaluator, and the baseline that its potential leaves to LAMMPS."""
+        style, baseline = f"zero {evaluator.cutoff_a} full", _baseline(evaluator)
+        lines = [f"pair_style {style}", "pair_coeff * *"]
+        if baseline is not None:
+            lines = baseline.lammps_lines(style, "", self.elements)
+        for line in lines:
+            self._lmp.command(line)
 
     def _integrate(self) -> None:
         dynamics, lmp = self.dynamics, self._lmp
@@ -205,9 +218,10 @@ class Simulation:
 
     def swap(self, evaluator: Evaluator) -> None:
         """Put another potential in place: same instance, positions, velocities and thermostat."""
-        if abs(evaluator.cutoff_a - self.potential.evaluator.cutoff_a) > 1e-9:
-            self._lmp.command(f"pair_style zero {evaluator.cutoff_a} full")
-            self._lmp.command("pair_coeff * *")
+        before = self.potential.evaluator
+        apart = abs(evaluator.cutoff_a - before.cutoff_a) > 1e-9
+        if apart or _baseline(evaluator) != _baseline(before):
+            self._pair(evaluator)
         self.potential.use(evaluator)
 
     def thermo(self, keyword: str) -> float:

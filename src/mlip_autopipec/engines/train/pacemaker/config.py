@@ -15,6 +15,7 @@ from typing import Literal
 
 from mlip_autopipec.base.errors import MissingProgramError
 from mlip_autopipec.base.values import Json
+from mlip_autopipec.science.baseline import BASELINE
 
 __all__ = [
     "ASI",
@@ -39,6 +40,7 @@ FILES: dict[str, str] = {
     YACE: "the same for LAMMPS (pair_style pace)",
     GUARD: "a small basis of no energy, by which extrapolation is graded",
     ASI: "the active set of that basis",
+    BASELINE: "what is added to the fit: kind none, or zbl with its radii",
 }
 INSTALL = (
     "pip install 'mlip-autopipec[pacemaker]' && pip install --no-deps tensorpotential==0.6.2.1"

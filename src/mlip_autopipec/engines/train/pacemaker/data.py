@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mlip_autopipec.base.labels import LabelledStructure
 from mlip_autopipec.engines.train.pacemaker.weights import heights, structure_weights
+from mlip_autopipec.science.baseline import Zbl
 from mlip_autopipec.science.dataset import core_mask
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "is_free_atom",
     "reference_energies",
     "reference_sum",
+    "subtracted",
     "to_dataframe",
 ]
 
@@ -44,8 +46,8 @@ ENVIRONMENTS_PER_FUNCTION = 3
 
 @dataclass(frozen=True)
 class FitRows:
-    """What a fit sees. ``energies_ev``: total energy minus reference energies; weights sum to 1
-    over the set.
+    """What a fit sees. ``energies_ev``: total energy minus reference energies and
+    baseline; weights sum to 1 over the set.
 
     ``force_weights``: one array (n_atoms,) per structure, zero on buffer atoms.
     """
@@ -154,8 +156,20 @@ def _environments(items: Sequence[LabelledStructure], elements: Sequence[str]) -
     return atoms
 
 
+def subtracted(
+    item: LabelledStructure, baseline: Zbl | None
+) -> tuple[float, FloatArray, FloatArray | None]:
+    """Energy (eV), forces (eV/Å) and stress (eV/Å³) that are left of a label for the fit."""
+    if baseline is None:
+        return item.label.energy_ev, np.asarray(item.label.forces, dtype=float), item.label.stress
+    return baseline.taken_from(item.label, item.atoms)
+
+
 def fit_rows(
-    items: Sequence[LabelledStructure], references: dict[str, float], masked_energy_weight: float
+    items: Sequence[LabelledStructure],
+    references: dict[str, float],
+    masked_energy_weight: float,
+    baseline: Zbl | None = None,
 ) -> FitRows:
     """Targets and weights of a fit.
 
@@ -166,6 +180,7 @@ def fit_rows(
     energy has weight.
     """
     energies = [item.label.energy_ev - reference_sum(item.atoms, references) for item in items]
+    left = [subtracted(item, baseline) for item in items]
     elements = sorted(references)
     above = heights(np.array([counts(item.atoms, elements) for item in items]), energies)
     scale = structure_weights(above, HALF_WEIGHT_EV_PER_ATOM)
@@ -175,8 +190,11 @@ def fit_rows(
     return FitRows(
         names=[item.name for item in items],
         atoms=[bare(item.atoms) for item in items],
-        energies_ev=energies,
-        forces=[np.asarray(item.label.forces, dtype=float) for item in items],
+        energies_ev=[
+            energy - reference_sum(item.atoms, references)
+            for item, (energy, _, _) in zip(items, left, strict=True)
+        ],
+        forces=[forces for _, forces, _ in left],
         energy_weights=_normalised(scale * whole),
         force_weights=[row / force_total for row in force_weights],
     )

@@ -18,7 +18,8 @@ from ase import Atoms
 
 from mlip_autopipec.base.labels import LabelledStructure
 from mlip_autopipec.base.values import FloatArray
-from mlip_autopipec.engines.train.pacemaker.data import bare, reference_sum
+from mlip_autopipec.engines.train.pacemaker.data import bare, reference_sum, subtracted
+from mlip_autopipec.science.baseline import Zbl
 from mlip_autopipec.science.dataset import core_mask
 
 __all__ = [
@@ -51,12 +52,14 @@ def functions_of(basis: Any) -> list[Any]:
 
 
 class LinearBasis:
-    """An ACEBBasisSet that gives the rows of a structure. ``columns``: number of functions."""
+    """An ACEBBasisSet that gives the rows of a structure. ``columns``: number of functions;
+    ``baseline``: what the labels are less before these functions are to describe them.
+    """
 
-    def __init__(self, basis: Any) -> None:
+    def __init__(self, basis: Any, baseline: Zbl | None = None) -> None:
         from pyace import ACEBEvaluator, ACECalculator
 
-        self.basis = basis
+        self.basis, self.baseline = basis, baseline
         self._evaluator = ACEBEvaluator(basis)
         self._calculator = ACECalculator(self._evaluator)
         pairs = zip(basis.basis_rank1, basis.basis, strict=True)
@@ -171,12 +174,13 @@ def _rows(
     n_atoms, mask = len(item.atoms), core_mask(item)
     energy, forces = basis.gradients(item.atoms)
     matrices = [energy[None] / n_atoms, forces[mask].reshape(-1, basis.columns)]
-    bound = item.label.energy_ev - reference_sum(item.atoms, references)
-    targets = [np.array([bound / n_atoms]), item.label.forces[mask].ravel()]
+    energy_ev, label_forces, stress = subtracted(item, basis.baseline)
+    bound = energy_ev - reference_sum(item.atoms, references)
+    targets = [np.array([bound / n_atoms]), label_forces[mask].ravel()]
     kinds = [ENERGY, FORCE]
-    if item.core is None and item.label.stress is not None and item.atoms.pbc.all():
+    if item.core is None and stress is not None and item.atoms.pbc.all():
         matrices.append(basis.stress(item.atoms) / n_atoms)
-        targets.append(item.label.stress * item.atoms.get_volume() / n_atoms)
+        targets.append(stress * item.atoms.get_volume() / n_atoms)
         kinds.append(STRESS)
     kind = np.repeat(np.array(kinds, dtype=float), [len(target) for target in targets])
     return np.concatenate(matrices), np.concatenate(targets), kind

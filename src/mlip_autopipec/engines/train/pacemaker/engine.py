@@ -38,6 +38,7 @@ from mlip_autopipec.engines.train.pacemaker.inputs import job_text, settings_of
 from mlip_autopipec.engines.train.pacemaker.posterior import force_errors, stored_posterior
 from mlip_autopipec.engines.train.pacemaker.potential import load_calculator
 from mlip_autopipec.engines.train.pacemaker.schema import LinearSettings, PacemakerSettings
+from mlip_autopipec.science.baseline import BASELINE
 
 __all__ = ["LinearAce", "Pacemaker"]
 
@@ -94,7 +95,8 @@ class _AceTrainer:
         missing = [
             name
             for name in (*self.files(), METRICS, PREDICTIONS)
-            if not (potential / name).is_file()
+            # Fits from before there were baselines have no such file.
+            if name != BASELINE and not (potential / name).is_file()
         ]
         if missing:
             return Failure(

@@ -41,6 +41,7 @@ from mlip_autopipec.engines.train.pacemaker.regression import (
     folds_of,
 )
 from mlip_autopipec.engines.train.pacemaker.weights import heights
+from mlip_autopipec.science.baseline import Zbl
 from mlip_autopipec.science.dataset import core_mask
 from mlip_autopipec.science.predictions import Predicted, prediction
 
@@ -79,7 +80,7 @@ def fit_linear(
     """
     from pyace import ACEBBasisSet
 
-    basis = LinearBasis(ACEBBasisSet(empty_basis(settings)))
+    basis = LinearBasis(ACEBBasisSet(empty_basis(settings)), settings.subtracted)
     # A free atom has no neighbour and no row: it is the reference itself.
     learned = [item for item in items if not is_free_atom(item, settings.cutoff_a)]
     design, set_aside = build_design(basis, learned, references)
@@ -95,7 +96,7 @@ def fit_linear(
     basis.basis.basis_coeffs = solution.coefficients
     return LinearFit(
         configuration=basis.basis.to_BBasisConfiguration(),
-        out_of_fold=_predictions(design, solution, references, search),
+        out_of_fold=_predictions(basis.baseline, design, solution, references, search),
         folds=search,
         posterior=_posterior(design, solution),
         chosen=chosen,
@@ -122,7 +123,11 @@ def _regression(
 
 
 def _predictions(
-    design: Design, solution: LinearSolution, references: dict[str, float], folds: IntArray
+    baseline: Zbl | None,
+    design: Design,
+    solution: LinearSolution,
+    references: dict[str, float],
+    folds: IntArray,
 ) -> tuple[Predicted, ...]:
     """``folds`` (n_structures,): of the calibration of the predicted errors."""
     if solution.out_of_fold is None:
@@ -136,6 +141,10 @@ def _predictions(
         energy = float(predicted[own & (design.kind == ENERGY)][0]) * len(item.atoms)
         forces = np.zeros((len(item.atoms), 3))
         forces[core_mask(item)] = predicted[own & (design.kind == FORCE)].reshape(-1, 3)
+        if baseline is not None:
+            terms = baseline.terms(item.atoms)
+            energy += terms.energy_ev
+            forces += terms.forces
         row = prediction(item, energy + reference_sum(item.atoms, references), forces)
         errors = np.round(told[own & force][::3], 5).tolist()
         rows.append(replace(row, force_errors_ev_per_a=errors))

@@ -13,6 +13,7 @@ from mlip_autopipec.engines.ports import METRICS, TrainJob
 from mlip_autopipec.engines.train.pacemaker.config import TrainerName, basis_spec
 from mlip_autopipec.engines.train.pacemaker.data import fittable_functions
 from mlip_autopipec.engines.train.pacemaker.schema import LinearSettings, PacemakerSettings
+from mlip_autopipec.science.baseline import Zbl
 from mlip_autopipec.science.lattices import fully_periodic
 
 __all__ = [
@@ -32,7 +33,8 @@ LADDER_STEPS = 3
 @dataclass(frozen=True)
 class FitSettings:
     """The settings of one fit, resolved. ``warm_start``: folder of a potential with the same basis,
-    or None. ``max_iterations``: 0 for a linear fit.
+    or None. ``max_iterations``: 0 for a linear fit. ``baseline``: what the labels of a job are less
+    when they are read (none in jobs from before it).
     """
 
     trainer: TrainerName
@@ -45,16 +47,25 @@ class FitSettings:
     masked_energy_weight: float
     warm_start: str | None
     threads: int
+    baseline: str = "none"
+
+    @property
+    def subtracted(self) -> Zbl | None:
+        """What a fit does not see."""
+        return Zbl.of(self.elements) if self.baseline == "zbl" else None
 
     @property
     def basis(self) -> Json:
         """What must be equal for one potential to be the start of another."""
-        return {
+        basis: Json = {
             "trainer": self.trainer,
             "elements": list(self.elements),
             "cutoff_a": self.cutoff_a,
             "functions_per_element": self.equal_functions or self.functions_per_element,
         }
+        if self.baseline != "none":  # potentials from before it have no such key
+            basis["baseline"] = self.baseline
+        return basis
 
     @property
     def equal_functions(self) -> int | None:
@@ -87,6 +98,7 @@ def settings_of(job: TrainJob, trainer: TrainerName) -> FitSettings:
         masked_energy_weight=job.masked_energy_weight,
         warm_start=None,
         threads=job.threads,
+        baseline=asked.baseline,
     )
     if not isinstance(asked, PacemakerSettings):
         return settings

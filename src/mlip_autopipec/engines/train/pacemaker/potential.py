@@ -22,6 +22,7 @@ from mlip_autopipec.base.labels import LabelledStructure
 from mlip_autopipec.base.values import FloatArray
 from mlip_autopipec.engines.train.pacemaker.active_set import Guard
 from mlip_autopipec.engines.train.pacemaker.config import ASI, GUARD, YACE, YAML
+from mlip_autopipec.science.baseline import Zbl
 from mlip_autopipec.science.dataset import core_mask
 from mlip_autopipec.science.lattices import fully_periodic
 
@@ -39,6 +40,7 @@ __all__ = [
 # still to learn.
 CORE_FRACTION_OF_COVALENT = 0.75
 CORE_WIDTH_A = 0.2
+FAR_DENSITY = (100000.0, 250.0)  # where python-ace switches an expansion off by its size: never
 REFERENCE_KEY = "reference_energy"
 
 
@@ -73,16 +75,24 @@ def core_radii(
     return radii
 
 
-def add_core_repulsion(configuration: Any, radii: dict[tuple[int, int], float]) -> None:
+def add_core_repulsion(
+    configuration: Any, radii: dict[tuple[int, int], float], *, alone: bool = True
+) -> None:
     """Put a Ziegler-Biersack-Littmark core (LAMMPS ``pair_style zbl``) below ``radii`` into a
     BBasisConfiguration.
 
     Between radius - 0.2 Å and radius the expansion is switched off and ZBL on; above, nothing
-    changes.
+    changes. Not ``alone``: a baseline is the repulsion, and the expansion is only switched off.
     """
     from pyace.generalfit import setup_zbl_inner_core_repulsion
 
     setup_zbl_inner_core_repulsion(configuration, radii, dr_in=CORE_WIDTH_A)
+    if not alone:
+        for block in configuration.funcspecs_blocks:
+            block.core_rep_parameters = (0.0, 0.0)
+            block.inner_cutoff_type = "distance"
+            if block.number_of_species == 1:
+                block.rho_cut, block.drho_cut = FAR_DENSITY
 
 
 def without_core_repulsion(path: Path) -> Any:
@@ -97,7 +107,7 @@ def without_core_repulsion(path: Path) -> Any:
         block.core_rep_parameters = (0.0, 0.0)
         block.inner_cutoff_type = "distance"
         if block.number_of_species == 1:
-            block.rho_cut, block.drho_cut = 100000.0, 250.0
+            block.rho_cut, block.drho_cut = FAR_DENSITY
     # pacemaker refuses to go on with a potential whose metadata say that its fit is finished.
     configuration.metadata = type(configuration.metadata)()
     return configuration
@@ -147,7 +157,7 @@ def load_calculator(potential: Path, coefficients: FloatArray | None = None) -> 
     """
     from pyace import ACEBBasisSet, PyACECalculator
 
-    references = read_references(potential)
+    references, baseline = read_references(potential), Zbl.load(potential)
 
     class TotalEnergyAce(PyACECalculator):  # type: ignore[misc]
         """PyACECalculator with the reference energies put back, graded by the guard."""
@@ -166,6 +176,13 @@ def load_calculator(potential: Path, coefficients: FloatArray | None = None) -> 
             shifts = np.array([references[symbol] for symbol in self.atoms.get_chemical_symbols()])
             self.results["energies"] = self.results["energies"] + shifts
             self.results["energy"] += float(shifts.sum())
+            if baseline is not None:
+                terms = baseline.terms(self.atoms)
+                self.results["energies"] = self.results["energies"] + terms.energies
+                self.results["energy"] += terms.energy_ev
+                self.results["forces"] = self.results["forces"] + terms.forces
+                if terms.stress is not None:
+                    self.results["stress"] = self.results["stress"] + terms.stress
             self.results["free_energy"] = self.results["energy"]
             if self.guard is not None:
                 self.results["gamma"] = self.guard.grades(self.ae)

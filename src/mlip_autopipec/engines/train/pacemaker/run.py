@@ -45,6 +45,7 @@ from mlip_autopipec.engines.train.pacemaker.potential import (
     save,
 )
 from mlip_autopipec.engines.train.pacemaker.regression import IntArray
+from mlip_autopipec.science.baseline import save_baseline
 from mlip_autopipec.science.predictions import Predicted, Predictions, errors
 
 __all__ = ["Fitted", "fit", "main", "run"]
@@ -80,7 +81,7 @@ def fit(
         bound = [item for item in items if not is_free_atom(item, settings.cutoff_a)]
         refused = refusals(settings, bound)
         bound = [item for item in bound if item.name not in refused]
-        rows = fit_rows(bound, references, settings.masked_energy_weight)
+        rows = fit_rows(bound, references, settings.masked_energy_weight, settings.subtracted)
         return Fitted(fit_nonlinear(settings, rows, folder), set_aside=refused)
     made = fit_linear(settings, items, references, prior)
     return Fitted(
@@ -110,12 +111,14 @@ def run(job: Path) -> Json:
     set_aside |= fitted.set_aside
     train = [item for item in train if item.name not in set_aside]
     radii = core_radii(train, settings.elements)
-    add_core_repulsion(fitted.configuration, radii)
+    baseline = settings.subtracted
+    add_core_repulsion(fitted.configuration, radii, alone=baseline is None)
 
     partial = folder / f"{POTENTIAL_FOLDER}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     save(fitted.configuration, references, partial)
+    save_baseline(baseline, partial)
     if fitted.posterior is not None:
         fitted.posterior.save(partial / POSTERIOR)
     asked = max(settings.functions_per_element.values())

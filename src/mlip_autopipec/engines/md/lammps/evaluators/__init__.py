@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.plugins import Plugins
 from mlip_autopipec.engines import registry
+from mlip_autopipec.science.baseline import Zbl
 
-__all__ = ["EVALUATORS", "Evaluator", "Forces", "evaluator_of", "require"]
+__all__ = ["EVALUATORS", "Evaluator", "Forces", "LeavesBaseline", "evaluator_of", "require"]
 
 FloatArray = NDArray[np.float64]
 
@@ -60,6 +61,15 @@ class Evaluator(Protocol):
     def compute(self, positions: Any, *, graded: bool) -> Forces:
         """Of ``positions`` (atoms then ghosts, 3) in Å; with gamma of each atom when ``graded``."""
         ...
+
+
+@runtime_checkable
+class LeavesBaseline(Protocol):
+    """Capability of an evaluator whose potential was fitted to what a baseline leaves: LAMMPS adds
+    it. ``baseline``: None where there is none.
+    """
+
+    baseline: Zbl | None
 
 
 def require(family: str) -> None:

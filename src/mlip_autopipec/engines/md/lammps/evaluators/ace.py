@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mlip_autopipec.base.errors import InputError, MissingProgramError
 from mlip_autopipec.engines.md.lammps.evaluators import Forces
+from mlip_autopipec.science.baseline import Zbl
 
 __all__ = ["AceEvaluator"]
 
@@ -45,6 +46,7 @@ class AceEvaluator:
             if not (folder / name).exists():
                 raise InputError("no such file in the potential's folder", file=folder / name)
         self.folder = folder
+        self.baseline = Zbl.load(folder)
         self._basis = ACEBBasisSet(str(folder / "potential.yaml"))
         known = {
             str(name): int(index) for name, index in dict(self._basis.elements_to_index_map).items()
