@@ -43,7 +43,7 @@ def energy_ev(healing: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> 
     [
         ("cg with one iteration", "diagonalization=david"),
         ("time limit (continued)", "walltime_factor=2.0"),
-        ("crash in the SCF cycle", "diagonalization=ppcg"),
+        ("crash in the SCF cycle", "diagonalization=cg"),
     ],
 )
 def test_provoked_failures_are_healed(

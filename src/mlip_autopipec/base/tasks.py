@@ -62,9 +62,13 @@ class Failure:
     kind: str
     message: str
     evidence: tuple[Evidence, ...] = ()
+    cure: str = ""
+    """What would help, in words for a person, where the words of its class do not fit."""
 
     def to_json(self) -> Json:
-        return asdict(self)
+        """Without ``cure`` where there is none, as in runs of before."""
+        data = asdict(self)
+        return data if self.cure else {key: data[key] for key in data if key != "cure"}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Failure:
@@ -72,6 +76,7 @@ class Failure:
             data["kind"],
             data["message"],
             tuple(Evidence(**item) for item in data.get("evidence", ())),
+            data.get("cure", ""),
         )
 
 

@@ -168,8 +168,9 @@ def report(
 
 @dft_app.command()
 def diagnose(
-    folders: Annotated[
-        list[Path], typer.Argument(metavar="FOLDER...", help="folders with output, anybody's")
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH...", help="outputs, or folders with output; anybody's"),
     ],
     engine: Engine = None,
     as_json: AsJson = False,
@@ -177,7 +178,7 @@ def diagnose(
     """Say why a calculation failed, where its output shows it and what would cure it."""
     from mlip_autopipec.commands.diagnose import run
 
-    raise typer.Exit(run(folders, as_json, engine))
+    raise typer.Exit(run(paths, as_json, engine))
 
 
 @dft_app.command()

@@ -15,17 +15,17 @@ __all__ = ["ALL_OK", "SOME_FAILED", "run", "text_of"]
 ALL_OK, SOME_FAILED = 0, 1
 
 
-def run(folders: Sequence[Path], as_json: bool = False, engine: str | None = None) -> int:
-    """Print one diagnosis per folder (with ``as_json`` a list of objects); 0 when every one is
-    ``ok``, else 1. ``engine``: whose folders they are (None: the default one).
+def run(paths: Sequence[Path], as_json: bool = False, engine: str | None = None) -> int:
+    """Print one diagnosis per file or folder (with ``as_json`` a list of objects); 0 when every one
+    is ``ok``, else 1. ``engine``: whose outputs they are (None: the default one).
 
-    Raises InputError for a path that is no folder, and for an engine that knows no folders but its
+    Raises InputError for a path that is neither, and for an engine that knows no outputs but its
     own, before anything is printed.
     """
     code = registry.dft_engine(engine or registry.DEFAULT_DFT)
     if not isinstance(code, Diagnoses):
         raise InputError(f"{code.title} cannot diagnose folders", key="--engine", value=engine)
-    found = [code.diagnose(folder) for folder in folders]
+    found = [code.diagnose(path) for path in paths]
     if as_json:
         print(json.dumps([item.to_json() for item in found], indent=1))
     else:
@@ -34,9 +34,12 @@ def run(folders: Sequence[Path], as_json: bool = False, engine: str | None = Non
 
 
 def text_of(item: Diagnosis) -> str:
-    """The diagnosis in a few lines."""
+    """The diagnosis in a few lines, and one for each run where there are several."""
     lines = [f"{item.folder}: {item.cls}", f"  {item.message}"]
     lines += [f"  {entry.file}:{entry.line}: {entry.text}" for entry in item.evidence]
     if item.cls != "ok":
         lines.append(f"  cure: {item.cure}")
+    if len(item.runs) > 1:
+        lines.append("  runs, the oldest first:")
+        lines += [f"    {run.file}:{run.line}: {run.cls}: {run.message}" for run in item.runs]
     return "\n".join(lines)

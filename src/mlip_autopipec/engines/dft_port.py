@@ -43,6 +43,7 @@ __all__ = [
     "Diagnosis",
     "Knob",
     "MethodChoice",
+    "RunVerdict",
     "Watches",
 ]
 
@@ -295,9 +296,26 @@ class Converges(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class RunVerdict:
+    """Verdict on one of the runs in a folder: the file and the line where it begins, and when it
+    began, by its own words.
+    """
+
+    file: str
+    line: int
+    started: str | None
+    cls: str
+    message: str
+
+    def to_json(self) -> Json:
+        """With ``class`` for ``cls``."""
+        return {("class" if key == "cls" else key): value for key, value in asdict(self).items()}
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Verdict on one folder. ``cls``: the class of its failure, or ``ok``; ``evidence``: the lines
-    that prove it.
+    """Verdict on one folder, or on one file. ``cls``: the class of its failure, or ``ok``;
+    ``evidence``: the lines that prove it; ``runs``: the verdict on each run, the oldest first.
     """
 
     folder: str
@@ -305,6 +323,7 @@ class Diagnosis:
     message: str
     evidence: tuple[Evidence, ...]
     cure: str
+    runs: tuple[RunVerdict, ...] = ()
 
     def to_json(self) -> Json:
         """With ``class`` for ``cls``."""
@@ -314,13 +333,14 @@ class Diagnosis:
             "message": self.message,
             "evidence": [asdict(line) for line in self.evidence],
             "cure": self.cure,
+            "runs": [run.to_json() for run in self.runs],
         }
 
 
 @runtime_checkable
 class Diagnoses(Protocol):
-    """A code that can say of anybody's folder why there is no result."""
+    """A code that can say of anybody's folder or output why there is no result."""
 
-    def diagnose(self, folder: Path) -> Diagnosis:
-        """Raises InputError for a path that is no folder."""
+    def diagnose(self, path: Path) -> Diagnosis:
+        """Raises InputError for a path that is neither a file nor a folder."""
         ...

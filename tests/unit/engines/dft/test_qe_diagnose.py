@@ -173,12 +173,12 @@ def test_error_boxes_in_output_and_crash_file(
 @pytest.mark.parametrize(
     ("words", "cls"),
     [
-        ("slurmstepd: error: *** STEP 812.0 ON n1 CANCELLED AT 2026-11-23T12:00:00 DUE TO TIME LIMIT ***",
+        ("slurmstepd: error: *** STEP 812.0 ON n1 CANCELLED AT 2026-11-23T16:00:00 DUE TO TIME LIMIT ***",
          "out_of_walltime"),
         ("=>> PBS: job killed: walltime 3622 exceeded limit 3600", "out_of_walltime"),
         ("TERM_RUNLIMIT: job killed after reaching LSF run time limit.", "out_of_walltime"),
-        ("slurmstepd: error: *** JOB 812 ON n1 CANCELLED AT 2026-11-23T12:00:00 ***", "interrupted"),
-        ("slurmstepd: error: *** JOB 812 ON n1 CANCELLED AT 2026-11-23T12:00:00 DUE TO PREEMPTION ***", "interrupted"),
+        ("slurmstepd: error: *** JOB 812 ON n1 CANCELLED AT 2026-11-23T16:00:00 ***", "interrupted"),
+        ("slurmstepd: error: *** JOB 812 ON n1 CANCELLED AT 2026-11-23T16:00:00 DUE TO PREEMPTION ***", "interrupted"),
         ("forrtl: error (78): process killed (SIGTERM)", "interrupted"),
         ("mpirun noticed that process rank 0 with PID 0 on node n1 exited on signal 9 (Killed).", "interrupted"),
         ("slurmstepd: error: Detected 1 oom_kill event in StepId=812.0. Some of the step tasks have been OOM Killed.",
@@ -263,7 +263,7 @@ def test_the_command_prints_text_or_json(
     assert run([tmp_path, OURS / "al_fixed"], as_json=True) == 1
     good, bad = json.loads(capsys.readouterr().out)
     assert good["class"] == "ok" and bad["class"] == "smearing_needed"
-    assert set(bad) == {"folder", "class", "message", "evidence", "cure"}
+    assert set(bad) == {"folder", "class", "message", "evidence", "cure", "runs"}
     assert set(bad["evidence"][0]) == {"file", "line", "text"}
     assert run([OURS / "al_fixed"]) == 1
     assert "cure: occupations = 'smearing'" in capsys.readouterr().out

@@ -7,7 +7,7 @@ from ase.build import bulk
 
 from mlip_autopipec.base.labels import LabelJob
 from mlip_autopipec.base.tasks import Failure
-from mlip_autopipec.engines.dft.quantum_espresso.cures import LADDERS, TOTAL_LIMIT, repair
+from mlip_autopipec.engines.dft.quantum_espresso.cures import LADDERS, SOLVERS, TOTAL_LIMIT, repair
 from mlip_autopipec.engines.dft.quantum_espresso.failures import KINDS
 from mlip_autopipec.engines.dft.quantum_espresso.inputs import NUMERICS
 
@@ -58,9 +58,10 @@ def test_a_cure_keeps_earlier_knobs() -> None:
 
 def test_solvers_take_turns_and_the_one_that_failed_is_not_asked_again() -> None:
     for start, order in (
-        ("david", ["ppcg", "cg"]),
-        ("cg", ["david", "ppcg"]),
-        ("paro", ["david", "ppcg"]),
+        ("david", ["cg", "paro"]),
+        ("cg", ["paro", "david"]),
+        ("paro", ["david", "cg"]),
+        ("ppcg", ["david", "cg"]),
     ):
         job: LabelJob | None = JOB.with_numerics(diagonalization=start)
         history: list[Failure] = []
@@ -80,6 +81,18 @@ def test_solvers_take_turns_and_the_one_that_failed_is_not_asked_again() -> None
         and last.numerics["mixing_beta"] == 0.3
     )
     assert repair(JOB, failures(*["diagonalization"] * 4)) is None
+
+
+def test_a_solver_that_this_version_no_longer_has_gives_way() -> None:
+    job = repair(JOB.with_numerics(diagonalization="ppcg"), failures("input"))
+    assert job is not None and job.numerics["diagonalization"] == "david"
+    assert repair(job, failures("input", "input")) is None
+    assert "ppcg" not in SOLVERS
+
+
+def test_a_machine_that_cannot_run_it_is_asked_once_more() -> None:
+    assert repair(JOB, failures("machine")) == JOB
+    assert repair(JOB, failures("machine", "machine")) is None
 
 
 def test_long_cells_try_local_screening_first() -> None:

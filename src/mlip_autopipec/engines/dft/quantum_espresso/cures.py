@@ -7,26 +7,31 @@ seen; its length is the limit of the class, ``TOTAL_LIMIT`` that of the task. Th
 on provoked failures (bcc iron that oscillates at beta 0.7 converges at 0.35, not with more steps or
 a longer history).
 
-=====================
-============================================================================================ class
-cures, one after the other =====================
-============================================================================================
-scf_not_converged      beta 0.35 and 200 steps; beta 0.2, ndim 12; local-TF 0.3; cg with beta 0.1
-(slabs and other
-                       long cells: local-TF comes first)
-diagonalization        the next solver of david, ppcg, cg (in a circle), twice; then david with beta
-0.3 charge_wrong           beta 0.3; beta 0.3 with cg symmetry               nosym; nosym and noinv
-out_of_walltime        twice, then four times the time (continued from the stopped run where its
-files are kept) out_of_memory          as it is (another job may have taken it); ndim 4; ndim 4 with
-cg, which keeps fewer vectors interrupted, lost      as it is, three times disk                   as
-it is, twice (another job may have filled it) restart_corrupt        as it is, twice (every attempt
-starts in a fresh folder) parallelization        one process for the dense diagonalisation unknown
-as it is; then nosym with beta 0.3 =====================
-============================================================================================
+====================  ==========================================================================
+class                 cures, one after the other
+====================  ==========================================================================
+scf_not_converged     beta 0.35 and 200 steps; beta 0.2, ndim 12; local-TF 0.3; cg with beta 0.1
+                      (slabs and other long cells: local-TF comes first)
+diagonalization       the next solver of david, cg, paro (in a circle), twice; then david with beta
+                      0.3
+charge_wrong          beta 0.3; beta 0.3 with cg
+symmetry              nosym; nosym and noinv
+out_of_walltime       twice, then four times the time (continued where the run stopped cleanly and
+                      its files are kept)
+out_of_memory         as it is (another job may have taken it); ndim 4; ndim 4 with cg, which keeps
+                      fewer vectors
+interrupted, lost     as it is, three times
+disk                  as it is, twice (another job may have filled it)
+restart_corrupt       as it is, twice (every attempt starts in a fresh folder)
+parallelization       one process for the dense diagonalisation
+machine               as it is, once (another node may do)
+input                 only where this pw.x no longer has the solver: the next one
+unknown               as it is; then nosym with beta 0.3
+====================  ==========================================================================
 
-No cure: geometry, input, pseudopotential, smearing_needed, too_few_bands, fft_volume,
-ionic_not_converged, exx. They need another structure or other physics, which is a campaign's
-decision and a new method hash.
+No cure: geometry, pseudopotential, smearing_needed, too_few_bands, fft_volume,
+ionic_not_converged, exx, and input else. They need another structure or other physics, which is a
+campaign's decision and a new method hash.
 """
 
 from __future__ import annotations
@@ -38,12 +43,14 @@ import numpy as np
 from mlip_autopipec.base.labels import LabelJob
 from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.base.values import Json
+from mlip_autopipec.engines.dft.quantum_espresso.classes import MACHINE
 
 __all__ = ["LADDERS", "SOLVERS", "TOTAL_LIMIT", "repair"]
 
 #: Attempts in all, the first one included.
 TOTAL_LIMIT = 8
-SOLVERS = ("david", "ppcg", "cg")
+#: Those that every version from 6.7 on has; ppcg is gone since December 2024.
+SOLVERS = ("david", "cg", "paro")
 #: Cells with one vector this many times longer than another slosh: charge runs along the long
 #: direction.
 _LONG_CELL = 3.0
@@ -75,6 +82,7 @@ LADDERS: Mapping[str, tuple[Json, ...]] = {
     "restart_corrupt": ({}, {}),
     "parallelization": ({"ndiag": 1},),
     "lost": ({}, {}, {}),
+    MACHINE: ({},),
     "unknown": ({}, {"nosym": True, "mixing_beta": 0.3}),
 }
 
@@ -86,13 +94,16 @@ def repair(job: LabelJob, failures: Sequence[Failure]) -> LabelJob | None:
     if not failures or len(failures) >= TOTAL_LIMIT:
         return None
     kind = failures[-1].kind
+    solver = str(job.numerics.get("diagonalization", "david"))
+    if kind == "input" and solver not in SOLVERS:
+        return job.with_numerics(diagonalization=_next_solver(solver))
     ladder = _ladder(kind, job)
     seen = sum(failure.kind == kind for failure in failures)
     if seen > len(ladder):
         return None
     changes = dict(ladder[seen - 1])
     if changes.get("diagonalization") == _NEXT_SOLVER:
-        changes["diagonalization"] = _next_solver(str(job.numerics.get("diagonalization", "david")))
+        changes["diagonalization"] = _next_solver(solver)
     return job.with_numerics(**changes)
 
 

@@ -1,122 +1,169 @@
-"""Why did this pw.x fail? For any folder with output of pw.x, not only ours.
+"""Why did this pw.x fail? For any output, or any folder with output of pw.x, not only ours.
 
 Names of files and exit status are not known: outputs, inputs, CRASH, XML and messages of schedulers
-are found by content (:mod:`.records`). The newest run counts. First the failures of
-:mod:`.failures`; a run that ended with ``JOB DONE`` is then checked like this, and is ``ok`` only
-when nothing is found:
+are found by content (:mod:`.records`), and given to the run that they tell of (:mod:`.owners`).
+Every run has its verdict: first the failures of :mod:`.failures`; a run that says it is done is
+then checked like this, and is ``ok`` only when nothing is found:
 
-===  =============================================================================
-=================== no.  sign
-class ===  =============================================================================
-=================== 1    time limit, stop on request, last SCF cycle not converged
-see failures.py 2    no converged energy and no bands printed
-unknown 3    forces absurd, fused or NaN                                                    geometry
-4    steps used up, BFGS gave up, final SCF of a vc-relax off (not: dynamics)
-ionic_not_converged 5    XML of this run (by its time) not converged
-scf_not_converged 6    data file in ``PREFIX.save`` empty or cut off; missing or unreadable
-disk; interrupted ===  =============================================================================
-===================
+===  ======================================================================  ===================
+no.  sign                                                                    class
+===  ======================================================================  ===================
+1    time limit, stop on request, last SCF cycle not converged               see failures.py
+2    no converged energy and no bands printed                                unknown
+3    forces absurd, fused or NaN                                             geometry
+4    steps used up, BFGS gave up, final SCF of a vc-relax off (not: dynamics) ionic_not_converged
+5    XML of this run (by its time) not converged                             scf_not_converged
+6    data file in ``PREFIX.save`` empty or cut off; missing or unreadable    disk; interrupted
+===  ======================================================================  ===================
 
 An XML of another time is left out: it may be the success of a run before. A folder without any
 ``PREFIX.save`` is judged by what was printed. Without any output the XML alone is judged.
+
+The verdict of the whole: in one folder the newest run counts, and a failed one that no later run
+of the same input made good; in a tree of folders those at the top count, and where there are none
+each folder does.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
 
 from mlip_autopipec.base.errors import InputError
-from mlip_autopipec.base.tasks import Evidence, Failure
-from mlip_autopipec.engines.dft.quantum_espresso import checks, saved
+from mlip_autopipec.base.tasks import Failure
+from mlip_autopipec.engines.dft.quantum_espresso import checks, saved, xml_verdict
+from mlip_autopipec.engines.dft.quantum_espresso.classes import CURES, shown_as
 from mlip_autopipec.engines.dft.quantum_espresso.failures import judge
-from mlip_autopipec.engines.dft.quantum_espresso.records import Folder, Run, read_folder, reports_in
-from mlip_autopipec.engines.dft_port import Diagnosis
+from mlip_autopipec.engines.dft.quantum_espresso.records import Folder, read_file, read_tree
+from mlip_autopipec.engines.dft.quantum_espresso.runs import Run, reports_in
+from mlip_autopipec.engines.dft.quantum_espresso.texts import Line
+from mlip_autopipec.engines.dft_port import Diagnosis, RunVerdict
 
 __all__ = ["CURES", "Diagnosis", "diagnose"]
 
-CURES: dict[str, str] = {
-    "ok": "nothing to do",
-    "scf_not_converged": (
-        "mixing_beta 0.3, then 0.2 with mixing_ndim 12; local-TF for slabs; smearing for metals;"
-        " more steps only where the estimated accuracy still falls"
-    ),
-    "diagonalization": (
-        "another solver (diagonalization = 'ppcg', 'paro' or 'cg'; 'david' where cg failed), -ndiag"
-        " 1; with ultrasoft potentials look for atoms too close"
-    ),
-    "out_of_walltime": (
-        "restart_mode = 'restart' in the same outdir, max_seconds at 95 % of the wall time; more"
-        " time"
-    ),
-    "interrupted": "run it again; with max_seconds set it stops cleanly and can be restarted",
-    "too_few_bands": "leave nbnd out, or raise it above half the number of electrons",
-    "smearing_needed": (
-        "occupations = 'smearing', smearing = 'mv', degauss = 0.01; with nspin = 2 also moments"
-    ),
-    "charge_wrong": (
-        "smaller mixing_beta, another solver; check tot_charge, nbnd and the pseudopotentials"
-    ),
-    "symmetry": (
-        "write the cell and positions with more digits, or nosym = .true. and noinv = .true."
-    ),
-    "geometry": (
-        "look at the structure: atoms too close or a cell without volume; no setting of pw.x helps"
-    ),
-    "parallelization": "fewer pools (npool <= k-points and ranks), -ndiag 1, fewer ranks",
-    "fft_volume": "start again from the last cell, with a larger cell_factor",
-    "ionic_not_converged": (
-        "continue from the last structure printed; more nstep; for BFGS a smaller trust_radius_max "
-        "or tighter conv_thr"
-    ),
-    "exx": "another exxdiv_treatment, or a larger ecutfock",
-    "pseudopotential": (
-        "check the UPF files: names in ATOMIC_SPECIES, pseudo_dir, checksum, one functional for all"
-    ),
-    "input": "correct the input at the place that pw.x names",
-    "out_of_memory": (
-        "more nodes or ranks with fewer pools, disk_io = 'low', mixing_ndim 4, diagonalization ="
-        " 'cg'"
-    ),
-    "disk": "another outdir with space and write permission, disk_io = 'low'",
-    "restart_corrupt": (
-        "remove outdir and start with restart_mode = 'from_scratch' (for nscf: repeat the scf)"
-    ),
-    "unknown": "read the lines shown; restart once as it is",
-}
-
-_SAME_RUN = timedelta(minutes=2)
-_XML_CREATED = re.compile(
-    r'<created DATE="\s*(\d+)\s*([A-Za-z]{3})\s*(\d{4})"\s+TIME="\s*(\d+):\s*(\d+):\s*(\d+)"'
-)
 _READS = re.compile(r"Reading input from (\S+)")
+#: Names in one message; the rest stands in the verdicts of the runs.
+_MOST_NAMED = 3
 
 
-def diagnose(folder: Path) -> Diagnosis:
-    """What happened in ``folder``. Raises InputError when it is not a folder."""
-    if not folder.is_dir():
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A run, and its failure (None: it is good)."""
+
+    found: Folder
+    failure: Failure | None
+
+    @property
+    def cls(self) -> str:
+        return "ok" if self.failure is None else shown_as(self.failure.kind)
+
+    @property
+    def name(self) -> str:
+        run = self.found.run
+        if run is None:
+            said = [line.file for line in (*self.found.crash, *self.found.logs)]
+            return said[0] if said else self.found.place
+        return run.file
+
+    @property
+    def reads(self) -> str:
+        """The input that the run says it read; for one that says none, its own output's name."""
+        run = self.found.run
+        lines = run.lines[:200] if run else ()
+        return next((hit[1] for line in lines if (hit := _READS.search(line.text))), self.name)
+
+    def verdict(self) -> RunVerdict:
+        run = self.found.run
+        message = _praise(self.found) if self.failure is None else self.failure.message
+        return RunVerdict(
+            self.name,
+            run.lines[0].number if run and run.lines else 1,
+            run.started.isoformat(sep=" ") if run and run.started else None,
+            self.cls,
+            message,
+        )
+
+
+def diagnose(path: Path) -> Diagnosis:
+    """What happened in a folder, or in one file. Raises InputError where there is neither."""
+    if path.is_dir():
+        found = read_tree(path)
+    elif path.is_file():
+        found = read_file(path)
+    else:
         raise InputError(
-            "no such folder",
-            value=str(folder),
-            hint="give the folder that holds the output of pw.x",
+            "no such file or folder",
+            value=str(path),
+            hint="give the output of pw.x, or the folder that holds it",
         )
-    found = read_folder(folder)
-    failure = _failure(found)
-    if failure is None:
-        lines = checks.success_lines(found.run.lines if found.run else ())
-        return _verdict(
-            found, Failure("ok", _praise(found), tuple(line.evidence() for line in lines))
-        )
-    return _verdict(found, failure)
+    if not found:
+        message = "no output of pw.x in this folder"
+        return Diagnosis(str(path), "unknown", message, (), CURES["unknown"])
+    judged = [_Judged(item, _failure(item)) for item in found]
+    return _whole(path, judged)
 
 
-def _verdict(found: Folder, failure: Failure) -> Diagnosis:
-    message = failure.message
-    if found.others and found.run:
-        message += f" ({found.run.file}, the newest of {len(found.others) + 1} runs in the folder)"
-    return Diagnosis(str(found.path), failure.kind, message, failure.evidence, CURES[failure.kind])
+def _whole(path: Path, judged: list[_Judged]) -> Diagnosis:
+    folders: dict[str, list[_Judged]] = {}
+    for item in judged:
+        folders.setdefault(item.found.place, []).append(item)
+    counted = {".": folders["."]} if "." in folders else folders
+    newest = [items[-1] for items in counted.values()]
+    owed = [item for items in counted.values() for item in items[:-1] if _owed(item, items)]
+    failed = [item for item in newest if item.failure is not None]
+    failed = failed or list(reversed(owed))
+    chosen = failed[0] if failed else newest[-1]
+    message = _praise(chosen.found) if chosen.failure is None else chosen.failure.message
+    failure = chosen.failure
+    evidence = (
+        tuple(line.evidence() for line in checks.success_lines(_lines(chosen)))
+        if failure is None
+        else failure.evidence
+    )
+    return Diagnosis(
+        str(path),
+        chosen.cls,
+        message + _beside(chosen, judged),
+        evidence,
+        (failure.cure if failure else "") or CURES[chosen.cls],
+        tuple(item.verdict() for item in judged),
+    )
+
+
+def _lines(item: _Judged) -> tuple[Line, ...]:
+    return item.found.run.lines if item.found.run else ()
+
+
+def _owed(item: _Judged, items: list[_Judged]) -> bool:
+    """It failed, and no later run made it good: none from the same input or in the same file."""
+    if item.failure is None:
+        return False
+    later = items[items.index(item) + 1 :]
+    return not any(other.reads == item.reads or other.name == item.name for other in later)
+
+
+def _beside(chosen: _Judged, judged: list[_Judged]) -> str:
+    """What else a person should know: other runs, above all failed ones, and files of others."""
+    notes = []
+    if len(judged) > 1:
+        named = f"{chosen.name}, one of {len(judged)} runs"
+        same = [item for item in judged if item.found.place == chosen.found.place]
+        if len(same) > 1 and same[-1] is chosen:
+            named = f"{chosen.name}, the newest of {len(same)} runs in the folder"
+        notes.append(named)
+        bad = [item for item in judged if item.failure is not None and item is not chosen]
+        notes += [_list("failed too" if chosen.failure else "failed", bad)] if bad else []
+    if chosen.found.strange:
+        notes.append(_list("of another run:", chosen.found.strange))
+    return f" ({'; '.join(notes)})" if notes else ""
+
+
+def _list(title: str, items: Iterable[_Judged | str]) -> str:
+    names = [item if isinstance(item, str) else f"{item.name} {item.cls}" for item in items]
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return f"{title} {', '.join(names[:_MOST_NAMED])}{more}"
 
 
 def _praise(found: Folder) -> str:
@@ -129,22 +176,19 @@ def _praise(found: Folder) -> str:
 def _failure(found: Folder) -> Failure | None:
     run = found.run
     if run is None:
-        if found.crash or _tells(found):
+        if found.crash or found.logs:
             return judge(found, None)
-        if found.xmls:
-            return _xml_alone(found)
-        return Failure("unknown", "no output of pw.x in this folder")
+        newest = max(
+            found.xmls,
+            key=lambda path: (xml_verdict.created(path) is not None, path.stat().st_mtime),
+        )
+        return xml_verdict.xml_problem(found.root, newest)
     if not run.finished or reports_in(run.lines, "output"):
         return judge(found, None)
     said = judge(found, 0)
-    if said.kind in ("out_of_walltime", "interrupted", "scf_not_converged"):
+    if said.kind in ("out_of_walltime", "interrupted", "scf_not_converged", "geometry"):
         return said
     return _unfulfilled(found, run)
-
-
-def _tells(found: Folder) -> bool:
-    """Messages of a scheduler or of the runtime library, without any output of pw.x."""
-    return bool(found.inputs) and bool(found.logs)
 
 
 def _unfulfilled(found: Folder, run: Run) -> Failure | None:
@@ -154,7 +198,7 @@ def _unfulfilled(found: Folder, run: Run) -> Failure | None:
         or checks.force_problem(run.lines)
         or checks.ionic_problem(run.lines, _calculation(found, run))
         or _lost_data(found, run)
-        or (None if xml is None else _xml_problem(found, xml))
+        or (None if xml is None else xml_verdict.xml_problem(found.root, xml))
     )
 
 
@@ -170,18 +214,18 @@ def _lost_data(found: Folder, run: Run) -> Failure | None:
     said = tuple(line.evidence() for line in checks.success_lines(run.lines))[-1:]
     for save in found.saves:
         path = save / saved.DATA_FILE
-        created = _created(path) if path in found.xmls else None
-        of_another = created is not None and not _same_time(created, run)
+        created = xml_verdict.created(path) if path in found.xmls else None
+        of_another = created is not None and not xml_verdict.of_same_time(created, run)
         if of_another or (prefixes and save.stem not in prefixes):
             continue
-        if lost := saved.lost_data(save, found.path, said):
+        if lost := saved.lost_data(save, found.root, said):
             return lost
     return None
 
 
 def _inputs(found: Folder, run: Run) -> list[str]:
     """Texts of the input that the run says it read, or of all inputs when it names none of them."""
-    named = {matched[1] for line in run.lines[:100] if (matched := _READS.search(line.text))}
+    named = {matched[1] for line in run.lines[:200] if (matched := _READS.search(line.text))}
     paths = [path for path in found.inputs if path.name in named] or found.inputs
     return [path.read_text(errors="replace") for path in paths]
 
@@ -201,72 +245,9 @@ def _calculation(found: Folder, run: Run) -> str | None:
 
 
 def _xml_of(found: Folder, run: Run) -> Path | None:
-    """The XML that this run wrote: created within two minutes of its end."""
-    for path in sorted(found.xmls, key=lambda path: path.name != "data-file-schema.xml"):
-        created = _created(path)
-        if created is not None and _same_time(created, run):
+    """The XML that this run wrote."""
+    for path in sorted(found.xmls, key=lambda path: path.name != saved.DATA_FILE):
+        created = xml_verdict.created(path)
+        if created is not None and xml_verdict.of_same_time(created, run):
             return path
     return None
-
-
-def _same_time(created: datetime, run: Run) -> bool:
-    return run.ended is not None and abs(created - run.ended) <= _SAME_RUN
-
-
-def _created(path: Path) -> datetime | None:
-    with path.open(errors="replace") as file:
-        matched = _XML_CREATED.search(file.read(8192))
-    if matched is None:
-        return None
-    day, month, year, hour, minute, second = matched.groups()
-    try:
-        date = datetime.strptime(f"{int(day):02d}{month}{year}", "%d%b%Y")
-        return date.replace(hour=int(hour), minute=int(minute), second=int(second))
-    except ValueError:
-        return None
-
-
-def _xml_alone(found: Folder) -> Failure | None:
-    newest = max(found.xmls, key=lambda path: _created(path) or datetime.min)
-    return _xml_problem(found, newest)
-
-
-def _xml_problem(found: Folder, path: Path) -> Failure | None:
-    name = str(path.relative_to(found.path))
-    try:
-        root = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
-        text = path.read_text(errors="replace").splitlines()
-        return Failure(
-            "interrupted",
-            f"the XML is cut off: {error}",
-            (Evidence(name, len(text), text[-1].strip()),),
-        )
-    status = (root.findtext("exit_status") or "0").strip()
-    kinds = {"2": "scf_not_converged", "3": "ionic_not_converged", "255": "out_of_walltime"}
-    if status in kinds:
-        return Failure(
-            kinds[status],
-            f"the XML says exit status {status}",
-            (_xml_line(path, name, "exit_status"),),
-        )
-    flag = root.findtext("output/convergence_info/scf_conv/convergence_achieved")
-    # Bands on a given density: the flag is false because no SCF cycle was asked for.
-    fixed_density = (root.findtext("input/control_variables/calculation") or "").strip() in (
-        "nscf",
-        "bands",
-    )
-    if flag is not None and flag.strip().lower() == "false" and not fixed_density:
-        proof = _xml_line(path, name, "convergence_achieved")
-        return Failure(
-            "scf_not_converged", "the XML says that the last SCF cycle did not converge", (proof,)
-        )
-    if root.find("output") is None:
-        return Failure("interrupted", "the XML has no results", (_xml_line(path, name, "<input"),))
-    return None
-
-
-def _xml_line(path: Path, name: str, word: str) -> Evidence:
-    lines = path.read_text(errors="replace").splitlines()
-    number = next((index for index, text in enumerate(lines, 1) if word in text), 1)
-    return Evidence(name, number, lines[number - 1].strip())

@@ -142,6 +142,6 @@ class QuantumEspresso:
         """See :func:`method.hardness_ry`."""
         return methods.hardness_ry(cast(Method, method), symbol)
 
-    def diagnose(self, folder: Path) -> Diagnosis:
+    def diagnose(self, path: Path) -> Diagnosis:
         """See :func:`diagnose.diagnose`."""
-        return diagnose(folder)
+        return diagnose(path)

@@ -3,92 +3,74 @@ code.
 
 What decides, from the top:
 
-1. Memory ran out (runtime library, kernel, scheduler): ``out_of_memory``.
+1. Memory ran out (runtime library, kernel, scheduler, GPU): ``out_of_memory``.
 2. Scratch cannot be written: ``disk``.
 3. An error box of pw.x (``Error in routine``, CRASH): by the first rule of ``RULES`` that it fits.
-4. A scheduler's or MPI's last words: ``out_of_walltime`` or ``interrupted``.
-5. ``Maximum CPU time exceeded``, ``Program stopped by user``: likewise.
-6. ``convergence NOT achieved`` after the last success: ``scf_not_converged``.
-7. Killed at the wall time by us (exit code 124): ``out_of_walltime``.
-8. An error box without a rule: ``unknown``.
-9. Signal 11 without words: before the SCF cycle ``symmetry``, in it ``diagonalization``.
-10. The output ends without ``JOB DONE``: ``interrupted``.
+4. Time limit of the queue: ``out_of_walltime``. A machine that cannot start or run pw.x
+   (libraries, MPI, GPU): ``machine``.
+5. ``Maximum CPU time exceeded``, ``Program stopped by user``.
+6. Energies that are no numbers: ``geometry``.
+7. ``convergence NOT achieved`` after the last success: ``scf_not_converged``.
+8. Killed at the wall time by us (exit code 124): ``out_of_walltime``.
+9. An error box without a rule: ``unknown``.
+10. Signal 11 without words: in the SCF cycle ``diagonalization``; before it ``symmetry`` where our
+    own pw.x was at its symmetry analysis, else ``machine``.
+11. Killed by signal 9, and pw.x itself asked for more memory than there is: ``out_of_memory``.
+12. Nothing of pw.x ran: ``machine``. The output ends without ``JOB DONE``: ``interrupted``.
 
-Numbers 1 to 4 look at CRASH, stderr and scheduler files only when the newest run has no ``JOB
-DONE``: pw.x never prints it after an error, so that beside it those files tell of another run.
-Follow-up errors are why 1 and 2 come first. What a run with ``JOB DONE`` must still fulfil is in
+Numbers 1 to 5 look at CRASH, stderr and scheduler files only when the run has no ``JOB DONE``:
+pw.x never prints it after an error, so that beside it those files tell of another run. Follow-up
+errors are why 1 and 2 come first. What a run with ``JOB DONE`` must still fulfil is in
 :mod:`.checks`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from mlip_autopipec.base.tasks import Evidence, Failure
+from mlip_autopipec.engines.dft.quantum_espresso import checks, memory
+from mlip_autopipec.engines.dft.quantum_espresso.classes import CLASSES, KINDS, MACHINE
 from mlip_autopipec.engines.dft.quantum_espresso.config import CRASH, OUTPUT, STDERR
 from mlip_autopipec.engines.dft.quantum_espresso.failure_rules import RULES
-from mlip_autopipec.engines.dft.quantum_espresso.records import (
-    Folder,
-    Line,
-    Report,
-    read_own_folder,
-    reports_in,
-)
+from mlip_autopipec.engines.dft.quantum_espresso.machine_rules import CRASHED, NOT_STARTED
+from mlip_autopipec.engines.dft.quantum_espresso.records import Folder, read_own_folder
+from mlip_autopipec.engines.dft.quantum_espresso.rule import Rule
+from mlip_autopipec.engines.dft.quantum_espresso.runs import Report, reports_in
+from mlip_autopipec.engines.dft.quantum_espresso.texts import Line
 
 __all__ = ["CLASSES", "KINDS", "TIMED_OUT_EXIT_CODE", "classify", "fail", "judge"]
 
 #: Exit code that the runtime reports for a program it killed at the wall time (that of coreutils'
 #: timeout).
 TIMED_OUT_EXIT_CODE = 124
-_SIGNAL_11 = 139
+_SIGNAL_9, _SIGNAL_11 = 137, 139
 _LAST_SIGNAL = 128 + 64
+#: Last words stand at the end of a file, however long it is (thousands of ranks, each with a
+#: backtrace); the head has what a launcher says.
+_HEAD_LINES, _TAIL_LINES = 2_000, 20_000
 
-#: Every class a diagnosis can have.
-CLASSES = (
-    "ok",
-    "scf_not_converged",
-    "diagonalization",
-    "out_of_walltime",
-    "interrupted",
-    "too_few_bands",
-    "smearing_needed",
-    "charge_wrong",
-    "symmetry",
-    "geometry",
-    "parallelization",
-    "fft_volume",
-    "ionic_not_converged",
-    "exx",
-    "pseudopotential",
-    "input",
-    "out_of_memory",
-    "disk",
-    "restart_corrupt",
-    "unknown",
-)
-KINDS: frozenset[str] = frozenset(CLASSES) - {"ok"}
-
-_CRASHED = re.compile(
-    r"SIGSEGV|signal 11|Segmentation fault|SIGBUS|SIGFPE|caught signal 11|KILLED BY SIGNAL: 11",
-    re.I,
-)
-_STARTED_SCF = re.compile(r"iteration #|Self-consistent Calculation|Band Structure Calculation")
-_NOT_STARTED = re.compile(
-    r"command not found|error while loading shared libraries|cannot execute|No such file or"
-    r" directory.*pw|"
-    r"could not (find|launch|access) (the )?(executable|program|process)|execve\(\)",
-    re.IGNORECASE,
+_KILLED = re.compile(r"signal:? 9\b|\bkilled\b|SIGKILL", re.IGNORECASE)
+_STARTED_SCF = ("iteration #", "Band Structure Calculation")
+_SCF = "Self-consistent Calculation"
+#: The first line of the summary, which follows the symmetry analysis.
+_SUMMARY = "bravais-lattice index"
+_START_CURE = (
+    "ulimit -s unlimited and the libraries of the build first; for a cell a few 1e-7 off a"
+    " symmetric one more digits, or nosym = .true."
 )
 
 
 def classify(folder: Path, exit_code: int | None) -> Failure:
     """The failure that the files of one of our own attempts show, with the lines that prove it."""
-    return judge(read_own_folder(folder, OUTPUT, CRASH, (STDERR,)), exit_code)
+    return judge(read_own_folder(folder, OUTPUT, CRASH, (STDERR,)), exit_code, own=True)
 
 
-def judge(folder: Folder, exit_code: int | None) -> Failure:
-    """The failure of the newest run in a folder, by the table above.
+def judge(folder: Folder, exit_code: int | None, own: bool = False) -> Failure:
+    """The failure of the run of ``folder``, by the table above. ``own``: our own pw.x, which is
+    known to run here.
 
     The caller knows that it did not succeed.
     """
@@ -100,9 +82,12 @@ def judge(folder: Folder, exit_code: int | None) -> Failure:
     reports = boxes + (
         [] if finished else reports_in(folder.crash, "crash") + reports_in(aside, "log")
     )
-    lines = output + aside
-    if found := _by_rule(reports, lines):
+    lines = _ends(output) + _ends(aside)
+    first = RULES if any(report.is_box for report in reports) else _unboxed(lines)
+    if found := _by_rule(first, reports, lines):
         return found
+    if nonsense := checks.not_a_number(output):
+        return nonsense
     if missed := unconverged(output):
         return Failure(
             "scf_not_converged",
@@ -111,27 +96,45 @@ def judge(folder: Folder, exit_code: int | None) -> Failure:
         )
     if exit_code == TIMED_OUT_EXIT_CODE:
         return Failure("out_of_walltime", "killed at the wall time", _tail(lines))
-    if boxed := next(
-        (report for report in reports if report.text.startswith("Error in routine")), None
-    ):
+    if boxed := next((report for report in reports if report.is_box), None):
         return Failure("unknown", boxed.text, tuple(line.evidence() for line in boxed.lines))
-    return _without_words(output, lines, finished, exit_code)
+    return _without_words(output, lines, finished, exit_code, own)
 
 
-def _by_rule(reports: list[Report], lines: tuple[Line, ...]) -> Failure | None:
-    for rule in RULES:
+def _ends(lines: Sequence[Line]) -> tuple[Line, ...]:
+    if len(lines) <= _HEAD_LINES + _TAIL_LINES:
+        return tuple(lines)
+    return (*lines[:_HEAD_LINES], *lines[-_TAIL_LINES:])
+
+
+def _unboxed(lines: Sequence[Line]) -> tuple[Rule, ...]:
+    """The rules for a run without an error box. When it crashed by a signal, the scheduler's
+    message that it stopped the other ranks is no cause.
+    """
+    if not any(CRASHED.search(line.text) for line in lines):
+        return RULES
+    return tuple(rule for rule in RULES if rule.kind != "interrupted")
+
+
+def _by_rule(
+    rules: Sequence[Rule], reports: Sequence[Report], lines: Sequence[Line]
+) -> Failure | None:
+    for rule in rules:
         for report in reports:
             if rule.pattern.search(report.text):
                 evidence = tuple(line.evidence() for line in report.lines)
-                return Failure(rule.kind, f"{rule.message}: {report.text}", evidence)
+                return Failure(rule.kind, f"{rule.message}: {report.text}", evidence, rule.cure)
         if rule.anywhere:
             for line in lines:
                 if rule.pattern.search(line.text):
-                    return Failure(rule.kind, f"{rule.message}: {line.text.strip()}", _proof(line))
+                    message = f"{rule.message}: {line.text.strip()}"
+                    if _KILLED.search(line.text) and (asked := memory.too_much(lines)):
+                        return asked
+                    return Failure(rule.kind, message, _proof(line), rule.cure)
     return None
 
 
-def unconverged(lines: tuple[Line, ...]) -> Line | None:
+def unconverged(lines: Sequence[Line]) -> Line | None:
     """``convergence NOT achieved``, unless a later SCF cycle of the same run (a relaxation) did
     converge.
     """
@@ -144,20 +147,33 @@ def unconverged(lines: tuple[Line, ...]) -> Line | None:
 
 
 def _without_words(
-    output: tuple[Line, ...], lines: tuple[Line, ...], finished: bool, exit_code: int | None
+    output: tuple[Line, ...],
+    lines: tuple[Line, ...],
+    finished: bool,
+    exit_code: int | None,
+    own: bool,
 ) -> Failure:
     """A run that ended without saying why."""
-    crash = next((line for line in lines if _CRASHED.search(line.text)), None)
+    crash = next((line for line in lines if CRASHED.search(line.text)), None)
     if exit_code == _SIGNAL_11 or crash is not None:
         proof = _tail(lines) if crash is None else _proof(crash)
-        if not any(_STARTED_SCF.search(line.text) for line in output):
+        how = "signal 11" if crash is None else crash.text.strip()
+        started = (*_STARTED_SCF, _SCF) if own else _STARTED_SCF
+        if any(sign in line.text for line in output for sign in started):
+            return Failure("diagonalization", f"crashed in the SCF cycle ({how})", proof)
+        if own and not any(_SUMMARY in line.text for line in output):
             # Seen for lattices a few 1e-7 off a symmetric one: signal 11 in the symmetry analysis,
             # no text at all.
-            return Failure("symmetry", "crashed (signal 11) before the first iteration", proof)
-        return Failure("diagonalization", "crashed (signal 11) in the SCF cycle", proof)
-    if absent := next((line for line in lines if _NOT_STARTED.search(line.text)), None):
-        return Failure("unknown", f"pw.x did not start: {absent.text.strip()}", _proof(absent))
+            return Failure("symmetry", f"crashed before the first iteration ({how})", proof)
+        message = f"crashed before the first iteration, the program or its surroundings ({how})"
+        return Failure(MACHINE, message, proof, _START_CURE)
+    absent = next((line for line in lines if NOT_STARTED.pattern.search(line.text)), None)
+    if absent is not None and not any("Program PWSCF" in line.text for line in output):
+        message = f"{NOT_STARTED.message}: {absent.text.strip()}"
+        return Failure(MACHINE, message, _proof(absent), NOT_STARTED.cure)
     if not finished and (exit_code is None or exit_code == 0 or 128 < exit_code <= _LAST_SIGNAL):
+        if exit_code == _SIGNAL_9 and (asked := memory.too_much(output)):
+            return asked
         if not output and not lines:
             return Failure("interrupted", "no output was written", ())
         how = (
@@ -187,5 +203,6 @@ def _proof(line: Line) -> tuple[Evidence, ...]:
     return (line.evidence(),)
 
 
-def _tail(lines: tuple[Line, ...], count: int = 3) -> tuple[Evidence, ...]:
-    return tuple(line.evidence() for line in lines if line.text.strip())[-count:]
+def _tail(lines: Sequence[Line], count: int = 3) -> tuple[Evidence, ...]:
+    kept = [line for line in lines[-500:] if line.text.strip()]
+    return tuple(line.evidence() for line in kept[-count:])

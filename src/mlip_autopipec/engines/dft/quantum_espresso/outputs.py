@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlip_autopipec.base.labels import Label, LabelJob
-from mlip_autopipec.base.tasks import Failure
+from mlip_autopipec.base.tasks import PERSON, Failure
 from mlip_autopipec.engines.dft.checks import label_problem
+from mlip_autopipec.engines.dft.quantum_espresso.classes import MACHINE
 from mlip_autopipec.engines.dft.quantum_espresso.config import (
     BOHR_A,
     HARTREE_EV,
@@ -85,7 +86,7 @@ def parse_folder(folder: Path, job: LabelJob, exit_code: int | None) -> Label | 
             "estimated scf accuracy",
         )
     if exit_code not in (0, None) or not re.search(r"^\s*JOB DONE\.", text, re.MULTILINE):
-        return classify(folder, exit_code)
+        return _never_ran(classify(folder, exit_code), text)
     if re.search(r"convergence NOT achieved|Maximum CPU time exceeded|Error in routine", text):
         return classify(folder, exit_code)
     try:
@@ -115,6 +116,13 @@ def parse_folder(folder: Path, job: LabelJob, exit_code: int | None) -> Label | 
     )
     problem = label_problem(label, job)
     return label if problem is None else _not_a_label(problem, folder)
+
+
+def _never_ran(failure: Failure, text: str) -> Failure:
+    """Where pw.x cannot even start, no calculation can: a person must mend the machine."""
+    if failure.kind != MACHINE or "Program PWSCF" in text:
+        return failure
+    return replace(failure, kind=PERSON, message=f"{failure.message} ({failure.cure})")
 
 
 def _energy_ev(results: Results, job: LabelJob) -> float:

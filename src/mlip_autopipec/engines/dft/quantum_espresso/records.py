@@ -5,276 +5,264 @@ own runs, by content for anyone's.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
-from mlip_autopipec.base.tasks import Evidence
+from mlip_autopipec.engines.dft.quantum_espresso import owners, texts
+from mlip_autopipec.engines.dft.quantum_espresso.runs import (
+    PROGRAM,
+    Run,
+    reports_in,
+    run_of,
+    runs_in,
+    snippet_of_pw,
+)
+from mlip_autopipec.engines.dft.quantum_espresso.texts import Line
 
-__all__ = ["Folder", "Line", "Report", "Run", "read_folder", "read_own_folder", "reports_in"]
+__all__ = ["Folder", "read_file", "read_own_folder", "read_tree"]
 
-Role = Literal["output", "crash", "log"]
-
-_MAX_TEXT_BYTES = 400_000_000
 _HEAD_BYTES = 4096
-_PROGRAM = re.compile(r"^\s*Program PWSCF\s+v\.?\s*(\S+)", re.MULTILINE)
-_STARTS = re.compile(
-    r"Program PWSCF.*starts on\s+(\d+)\s*([A-Za-z]{3})\s*(\d{4})\s+at\s+(\d+):\s*(\d+):\s*(\d+)"
-)
-_ENDED = re.compile(
-    r"This run was terminated on:\s+(\d+):\s*(\d+):\s*(\d+)\s+(\d+)\s*([A-Za-z]{3})\s*(\d{4})"
-)
-_BOX = re.compile(r"Error in routine\s+(\S+)\s+\((-?\d+)\):", re.IGNORECASE)
-_CRASH_BOX = re.compile(r"^\s*from\s+(\S+)\s+:\s+error #\s*(-?\d+)")
-_FORTRAN = re.compile(
-    r"Error allocating|Operating system error|At line \d+ of file|Fortran runtime error|forrtl:"
-    r" severe|^In file '"
-)
-_ONLY_PW_SAYS = re.compile(
-    r"Self-consistent Calculation|estimated scf accuracy|Maximum CPU time exceeded|G_par is NOT a"
-    r" reciprocal|"
-    r"convergence NOT achieved after|BFGS Geometry Optimization"
-)
-_OUTPUT_NAME = re.compile(r"\.(out|pwo|log)$|^(slurm-|stdout)|\.o\d+$", re.IGNORECASE)
+_OUTPUT_NAME = re.compile(r"\.(out|pwo|log|pw)(\.\w+)?$|^(slurm-|stdout)|\.o\d+$", re.IGNORECASE)
+#: Files in which runtime libraries and schedulers speak.
 _LOG_NAME = re.compile(
-    r"err|\.e\d+$|\.(out|log|txt|po|pe)\d*$|^slurm|\.o\d+$|^(stdout|stderr|nohup)", re.IGNORECASE
+    r"(^|[._-])(std)?err(or)?([._-]?\d+)?(\.(txt|log|out))?$|std(err|out)|\.[ep]e?\d+$|^slurm|"
+    r"scheduler",
+    re.IGNORECASE,
 )
-_NEVER = {
-    ".upf",
-    ".py",
-    ".sh",
-    ".json",
-    ".yaml",
-    ".yml",
-    ".md",
-    ".cif",
-    ".xyz",
-    ".xsf",
-    ".csv",
-    ".gz",
-    ".dat",
-    ".db",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of a file, counted from 1."""
-
-    file: str
-    number: int
-    text: str
-
-    def evidence(self) -> Evidence:
-        return Evidence(self.file, self.number, self.text.strip())
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """An error report: ``routine (code): reason`` in one line, and the lines it was made from."""
-
-    text: str
-    lines: tuple[Line, ...]
-    role: Role
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """The last run of pw.x in one output file."""
-
-    file: str
-    lines: tuple[Line, ...]
-    version: str | None
-    started: datetime | None
-    ended: datetime | None
-    modified: float
-
-    @property
-    def finished(self) -> bool:
-        """``JOB DONE`` stands in the output. Says nothing about success."""
-        return any(line.text.lstrip().startswith("JOB DONE") for line in self.lines[-200:])
+#: Files in which they may speak: when one line looks like theirs.
+_MAYBE_LOG = re.compile(r"\.(out|log|txt|po|o)\d*(\.\w+)?$|^(nohup|screenlog)", re.IGNORECASE)
+_MACHINE_SAYS = re.compile(
+    r"^\s*(slurmstepd|srun|sbatch|mpirun|mpiexec|orterun|prterun|prun|aprun|jsrun|forrtl|"
+    r"libgomp|OMP|UCX|kernel|timeout|PBS|qsub|\S*sh)\b[^a-z]*:|^\s*(killed|terminated)\s*$|"
+    r"^=+ +BAD TERM|^=>> PBS|TERM_[A-Z]+:|HYDU?_|\bP?MPIR?_\w+|PMIX|ORTE|SIG[A-Z]{3,4}\b|"
+    r"mpi(run|exec).*(noticed|was unable|could not)|CUDA|cuda[A-Z]|\bhip[A-Z]|"
+    r"Fortran runtime error|Operating system error|Error allocating|status = 2\(|"
+    r"Accelerator Fatal|Out of memory: Kill|"
+    r"not enough slots|error while loading shared|Intel MKL|exceeds? job hard limit|std::bad_alloc",
+    re.IGNORECASE | re.MULTILINE,
+)
+_NOTE_NAME = re.compile(r"note|readme|todo|diary|idea|license|changelog", re.IGNORECASE)
+_NO_SPEECH = re.compile(r"<qes:espresso|<UPF|<\?xml|\A#!")
+#: Files that are neither: data, programs, prose, pictures.
+_NEVER = frozenset(
+    f".{ending}"
+    for ending in ["upf", "psml", "wfc", "hdf5", "h5", "dat", "db", "csv", "cif", "xyz", "extxyz", "xsf", "json", "yaml", "yml", "toml", "py", "sh", "c", "f90", "ipynb", "zip", "tar", "tgz", "md", "rst", "org", "tex", "bib", "html", "pdf", "png"]
+)
+#: Folders below are searched to this depth; deeper ones are somebody's archive.
+_MAX_DEPTH = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """Everything that speaks in a folder. ``run``: the newest run, None when no output of pw.x was
-    found.
+    """All that speaks of one run. ``run``: None where no output of pw.x was found. ``root``: what
+    names of files are relative to.
 
+    ``others``: names of the outputs beside it; ``strange``: what tells of another run, for people;
     ``saves``: the folders ``PREFIX.save``, whatever is in them.
     """
 
-    path: Path
+    root: Path
     run: Run | None
-    others: tuple[str, ...]
-    crash: tuple[Line, ...]
-    logs: tuple[Line, ...]
-    inputs: tuple[Path, ...]
-    xmls: tuple[Path, ...]
+    others: tuple[str, ...] = ()
+    crash: tuple[Line, ...] = ()
+    logs: tuple[Line, ...] = ()
+    inputs: tuple[Path, ...] = ()
+    xmls: tuple[Path, ...] = ()
     saves: tuple[Path, ...] = ()
+    strange: tuple[str, ...] = ()
+
+    @property
+    def speaks(self) -> bool:
+        """Something was printed, not only a data file written."""
+        return self.run is not None or bool(self.crash or self.logs)
+
+    @property
+    def place(self) -> str:
+        """The folder of its files, relative to ``root``."""
+        named = [self.run.file] if self.run else [line.file for line in (*self.crash, *self.logs)]
+        return str(Path(named[0]).parent) if named else "."
 
 
 def read_own_folder(folder: Path, output: str, crash: str, logs: Iterable[str]) -> Folder:
     """A folder whose file names are known. ``run`` is never None: a missing output is an empty
     one.
     """
+    path = folder / output
+    lines = _lines(path)
+    modified = path.stat().st_mtime if path.is_file() else 0.0
+    found = runs_in(lines, modified) if lines else []
     return Folder(
         folder,
-        _run(folder / output, _lines(folder / output)),
-        (),
-        _lines(folder / crash),
-        tuple(line for name in logs for line in _lines(folder / name)),
-        (),
-        (),
+        found[-1] if found else run_of(lines, output, modified),
+        crash=_lines(folder / crash),
+        logs=tuple(line for name in logs for line in _lines(folder / name)),
     )
 
 
-def read_folder(folder: Path) -> Folder:
-    """Find what belongs to pw.x by content, at the top of ``folder`` or, where nothing is there,
-    one level below.
+def _lines(path: Path) -> tuple[Line, ...]:
+    if not path.is_file():
+        return ()
+    return texts.lines_of(path.read_text(errors="replace"), path.name)
+
+
+@dataclass
+class _Found:
+    """What one folder holds, sorted by what it is."""
+
+    runs: list[Run] = field(default_factory=list)
+    empty: list[Run] = field(default_factory=list)
+    crash: list[Line] = field(default_factory=list)
+    logs: list[owners.Log] = field(default_factory=list)
+    inputs: list[Path] = field(default_factory=list)
+
+
+def read_tree(root: Path) -> list[Folder]:
+    """Every run below ``root``, folder by folder, the oldest of each folder first."""
+    found: list[Folder] = []
+    for place, names, _ in os.walk(root):
+        depth = len(Path(place).relative_to(root).parts)
+        names[:] = sorted(
+            name
+            for name in names
+            if depth < _MAX_DEPTH and not name.startswith(".") and not name.endswith(".save")
+        )
+        found += _read_folder(root, Path(place))
+    # Data files alone tell of a run only where nothing else does.
+    return [item for item in found if item.speaks] or found[:1]
+
+
+def read_file(path: Path) -> list[Folder]:
+    """The runs of one file, with what its folder says of them; a file that holds none (CRASH, the
+    log of a job) as it stands.
     """
-    found = _read_level(folder, [folder])
-    if found.run is None and not found.crash and not found.inputs:
-        below = _read_level(folder, sorted(child for child in folder.iterdir() if child.is_dir()))
-        if below.run is not None or below.crash:
-            return below
-    return found
+    found = _read_folder(path.parent, path.parent, only=path)
+    name = path.name
+    runs = [item for item in found if item.run is not None and item.run.file == name]
+    if runs:
+        return runs
+    data = texts.decode(texts.read_bytes(path)) or ""
+    lines = texts.lines_of(data, name)
+    if re.search(r"<qes:espresso", data[:_HEAD_BYTES]):
+        return [Folder(path.parent, None, xmls=(path,))]
+    if name.upper().startswith("CRASH"):
+        return [Folder(path.parent, None, crash=lines)]
+    return [Folder(path.parent, None, logs=lines)]
 
 
-def _read_level(root: Path, folders: list[Path]) -> Folder:
-    runs: list[Run] = []
-    crash: list[Line] = []
-    logs: list[Line] = []
-    inputs: list[Path] = []
-    empty: list[Path] = []
-    for path in sorted(path for folder in folders for path in folder.iterdir()):
+def _read_folder(root: Path, folder: Path, only: Path | None = None) -> list[Folder]:
+    found = _Found()
+    with contextlib.suppress(PermissionError):
+        for path in sorted(folder.iterdir()):
+            with contextlib.suppress(PermissionError):
+                _sort_in(found, path, str(path.relative_to(root)), only)
+    runs = sorted(found.runs, key=lambda run: (run.started or datetime.min, run.modified))
+    if not runs and (found.inputs or found.crash or found.logs):
+        runs = found.empty[:1]
+    xmls, saves = tuple(sorted(_xmls(folder))), tuple(sorted(_saves(folder)))
+    inputs = tuple(found.inputs)
+    if not runs:
+        logs = tuple(line for log in found.logs for line in log.lines)
         if (
-            not path.is_file()
-            or path.suffix.lower() in _NEVER
-            or path.stat().st_size > _MAX_TEXT_BYTES
+            not found.crash
+            and not (logs and found.inputs)
+            and not _machine_alone(logs)
+            and not xmls
         ):
-            continue
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-        if b"\0" in head:
-            continue
-        start = head.decode(errors="replace")
-        name = str(path.relative_to(root))
-        if path.name.upper().startswith("CRASH"):
-            crash += _lines(path, name)
-        elif re.search(r"<qes:espresso|<UPF|<\?xml|^#!", start):
-            continue
-        elif _is_input(start):
-            inputs.append(path)
-        elif not start.strip():
-            if _OUTPUT_NAME.search(path.name):
-                empty.append(path)
-        elif _PROGRAM.search(start) or (_LOG_NAME.search(path.name) and _speaks_like_pw(path)):
-            runs.append(_run(path, _lines(path, name)))
-        elif _LOG_NAME.search(path.name):
-            logs += _lines(path, name)
-    runs.sort(key=lambda run: (run.started or datetime.min, run.modified))
-    newest = runs[-1] if runs else None
-    if newest is None and inputs and empty:
-        newest = _run(empty[0], ())
-    others = tuple(run.file for run in runs[:-1])
-    xmls, saves = (
-        sorted(path for folder in folders for path in find(folder)) for find in (_xmls, _saves)
-    )
-    return Folder(
-        root, newest, others, tuple(crash), tuple(logs), tuple(inputs), tuple(xmls), tuple(saves)
-    )
+            return []
+        return [Folder(root, None, (), tuple(found.crash), logs, inputs, xmls, saves)]
+    others = tuple(dict.fromkeys(run.file for run in runs))
+    crash = owners.owner_of_crash(runs, found.crash, folder)
+    log_of = owners.owners_of_logs(runs, found.logs)
+    unowned = [log.name for log, owner in zip(found.logs, log_of, strict=True) if owner is None]
+    result = []
+    for index, run in enumerate(runs):
+        own = [log for log, owner in zip(found.logs, log_of, strict=True) if owner == index]
+        strange = [*unowned]
+        if found.crash and crash is None:
+            said = reports_in(found.crash, "crash")
+            words = re.sub(r"^Error in routine ", "", said[0].text) if said else "no words"
+            strange.append(f"{found.crash[0].file} ({words})")
+        result.append(
+            Folder(
+                root,
+                run,
+                tuple(name for name in others if name != run.file),
+                tuple(found.crash) if crash == index else (),
+                tuple(line for log in own for line in log.lines),
+                inputs,
+                xmls,
+                saves,
+                tuple(strange),
+            )
+        )
+    return result
+
+
+def _machine_alone(logs: tuple[Line, ...]) -> bool:
+    """Words of a scheduler or a runtime library without any output of pw.x."""
+    return any(_MACHINE_SAYS.search(line.text) for line in logs)
+
+
+def _sort_in(found: _Found, path: Path, name: str, only: Path | None) -> None:
+    """Read one file and put it where it belongs."""
+    head = _head(path)
+    if head is None:
+        return
+    modified = path.stat().st_mtime
+    if not head.strip():
+        if _OUTPUT_NAME.search(path.name):
+            found.empty.append(run_of((), name, modified))
+        return
+    crash = path.name.upper().startswith("CRASH")
+    if only is not None and path != only and not crash and PROGRAM.search(head):
+        return
+    text = texts.decode(texts.read_bytes(path)) or ""
+    headers = {header[1] for header in PROGRAM.finditer(text)}
+    if crash:
+        found.crash += texts.lines_of(text, name)
+    elif "PWSCF" in headers:
+        found.runs += runs_in(texts.lines_of(text, name), modified)
+    elif not headers and _is_input(text):
+        found.inputs.append(path)
+    elif not headers and not _NOTE_NAME.search(path.name):
+        _sort_speech(found, text, name, modified)
+
+
+def _head(path: Path) -> str | None:
+    """The first words of a text file that may tell of a run, None for any other file."""
+    if not path.is_file() or path.stat().st_size > texts.MAX_TEXT_BYTES:
+        return None
+    if {texts.suffix_inside(path), path.suffix.lower()} & _NEVER:
+        return None
+    head = texts.decode(texts.read_bytes(path, _HEAD_BYTES))
+    return None if head is None or _NO_SPEECH.search(head) else head
+
+
+def _sort_speech(found: _Found, text: str, name: str, modified: float) -> None:
+    """Words of unknown origin: an output whose header was cut away, or a log."""
+    file = Path(name).name
+    if _OUTPUT_NAME.search(file) and snippet_of_pw(text):
+        found.runs.append(run_of(texts.lines_of(text, name), name, modified))
+    elif _LOG_NAME.search(file) or (_MAYBE_LOG.search(file) and _MACHINE_SAYS.search(text)):
+        found.logs.append(owners.Log(name, texts.lines_of(text, name), modified))
 
 
 def _is_input(text: str) -> bool:
-    namelist = re.search(r"^\s*&(control|system)\b", text, re.IGNORECASE | re.MULTILINE)
-    return namelist is not None and "Program PWSCF" not in text
+    return re.search(r"^\s*&(control|system)\b", text, re.IGNORECASE | re.MULTILINE) is not None
 
 
-def _speaks_like_pw(path: Path) -> bool:
-    """A header may stand below what mpirun or a job script printed, or be cut away."""
-    with path.open(errors="replace") as file:
-        text = file.read(2_000_000)
-    return bool(_PROGRAM.search(text) or _BOX.search(text) or _ONLY_PW_SAYS.search(text))
-
-
-def _xmls(folder: Path) -> list[Path]:
-    found = []
+def _xmls(folder: Path) -> Iterator[Path]:
     for path in (*folder.glob("*.xml"), *folder.glob("*/*.xml"), *folder.glob("*/*/*.xml")):
         with contextlib.suppress(OSError), path.open("rb") as file:
             if b"qes:espresso" in file.read(_HEAD_BYTES):
-                found.append(path)
-    return found
+                yield path
 
 
-def _saves(folder: Path) -> list[Path]:
-    return [path for path in (*folder.glob("*.save"), *folder.glob("*/*.save")) if path.is_dir()]
-
-
-def _lines(path: Path, name: str | None = None) -> tuple[Line, ...]:
-    if not path.is_file():
-        return ()
-    texts = path.read_text(errors="replace").splitlines()
-    return tuple(Line(name or path.name, number, text) for number, text in enumerate(texts, 1))
-
-
-def _run(path: Path, lines: tuple[Line, ...]) -> Run:
-    """The part from the last ``Program PWSCF`` on: outputs are often appended to one file."""
-    first = max(
-        (index for index, line in enumerate(lines) if _PROGRAM.search(line.text)), default=0
-    )
-    lines = lines[first:]
-    version = _PROGRAM.search(lines[0].text) if lines else None
-    started = _STARTS.search(lines[0].text) if lines else None
-    ended = next(
-        (found for line in reversed(lines[-200:]) if (found := _ENDED.search(line.text))), None
-    )
-    return Run(
-        lines[0].file if lines else path.name,
-        lines,
-        version[1] if version else None,
-        _date(*started.groups()) if started else None,
-        _date(*ended.groups()[3:], *ended.groups()[:3]) if ended else None,
-        path.stat().st_mtime if path.is_file() else 0.0,
-    )
-
-
-def _date(*parts: str) -> datetime | None:
-    day, month, year, hour, minute, second = parts
-    try:
-        date = datetime.strptime(f"{int(day):02d}{month}{year}", "%d%b%Y")
-        return date.replace(hour=int(hour), minute=int(minute), second=int(second))
-    except ValueError:
-        return None
-
-
-def reports_in(lines: tuple[Line, ...], role: Role) -> list[Report]:
-    """Error boxes of pw.x (``Error in routine``, ``from ... : error #``) and messages of the
-    Fortran runtime.
-    """
-    reports = []
-    for index, line in enumerate(lines):
-        box = _BOX.search(line.text) or (_CRASH_BOX.search(line.text) if role != "output" else None)
-        if box:
-            reason = _until_rule(lines[index + 1 : index + 6])
-            text = " ".join(entry.text.strip() for entry in reason)
-            reports.append(
-                Report(f"Error in routine {box[1]} ({box[2]}): {text}", (line, *reason), role)
-            )
-        elif _FORTRAN.search(line.text):
-            following = tuple(entry for entry in lines[index + 1 : index + 2] if entry.text.strip())
-            text = " ".join(entry.text.strip() for entry in (line, *following))
-            reports.append(Report(text, (line, *following), role))
-    return reports
-
-
-def _until_rule(lines: tuple[Line, ...]) -> tuple[Line, ...]:
-    kept: list[Line] = []
-    for line in lines:
-        if "%%%%" in line.text or _BOX.search(line.text):
-            break
-        if line.text.strip():
-            kept.append(line)
-    return tuple(kept)
+def _saves(folder: Path) -> Iterator[Path]:
+    for path in (*folder.glob("*.save"), *folder.glob("*/*.save")):
+        if path.is_dir():
+            yield path
