@@ -48,9 +48,10 @@ _MACHINE_SAYS = re.compile(
 _NOTE_NAME = re.compile(r"note|readme|todo|diary|idea|license|changelog", re.IGNORECASE)
 _NO_SPEECH = re.compile(r"<qes:espresso|<UPF|<\?xml|\A#!")
 #: Files that are neither: data, programs, prose, pictures.
-_NEVER = frozenset(
-    f".{ending}"
-    for ending in ["upf", "psml", "wfc", "hdf5", "h5", "dat", "db", "csv", "cif", "xyz", "extxyz", "xsf", "json", "yaml", "yml", "toml", "py", "sh", "c", "f90", "ipynb", "zip", "tar", "tgz", "md", "rst", "org", "tex", "bib", "html", "pdf", "png"]
+_NEVER = re.compile(
+    r"\.(upf|psml|wfc|hdf5|h5|dat|db|csv|cif|xyz|extxyz|xsf|json|ya?ml|toml|py|sh|c|f90|ipynb|zip|"
+    r"tar|tgz|md|rst|org|tex|bib|html|pdf|png)(\.(gz|bz2|xz))?$",
+    re.IGNORECASE,
 )
 #: Folders below are searched to this depth; deeper ones are somebody's archive.
 _MAX_DEPTH = 6
@@ -236,7 +237,7 @@ def _head(path: Path) -> str | None:
     """The first words of a text file that may tell of a run, None for any other file."""
     if not path.is_file() or path.stat().st_size > texts.MAX_TEXT_BYTES:
         return None
-    if {texts.suffix_inside(path), path.suffix.lower()} & _NEVER:
+    if _NEVER.search(path.name):
         return None
     head = texts.decode(texts.read_bytes(path, _HEAD_BYTES))
     return None if head is None or _NO_SPEECH.search(head) else head

@@ -13,13 +13,12 @@ from pathlib import Path
 
 from mlip_autopipec.base.tasks import Evidence
 
-__all__ = ["MAX_TEXT_BYTES", "Line", "decode", "lines_of", "read_bytes", "suffix_inside"]
+__all__ = ["MAX_TEXT_BYTES", "Line", "decode", "lines_of", "read_bytes"]
 
 #: No output of pw.x that anybody keeps as text is larger; a wave function may be. Also what a
 #: compressed file may grow to.
 MAX_TEXT_BYTES = 400_000_000
 _PACKERS = {b"\x1f\x8b": gzip.GzipFile, b"BZh": bz2.BZ2File, b"\xfd7zXZ\0": lzma.LZMAFile}
-_PACKED = {".gz", ".bz2", ".xz"}
 #: Small, so that what stands before a damaged place of a packed file is kept.
 _PART_BYTES = 100_000
 _BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -37,14 +36,6 @@ class Line:
 
     def evidence(self) -> Evidence:
         return Evidence(self.file, self.number, self.text.strip())
-
-
-def suffix_inside(path: Path) -> str:
-    """The ending of a file's name in lower case, that of the packed file for ``x.out.gz``."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in _PACKED:
-        suffixes.pop()
-    return suffixes[-1] if suffixes else ""
 
 
 def read_bytes(path: Path, limit: int = MAX_TEXT_BYTES) -> bytes:
