@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from mlip_autopipec.base.errors import ExitCode
-from mlip_autopipec.cli.options import AsJson, Cores, print_json
+from mlip_autopipec.cli.options import AsJson, Cores, Pbc, Types, given_of, print_json
 
 if TYPE_CHECKING:
     from mlip_autopipec.commands.label.outputs import LabelSummary, NotBegun
@@ -47,7 +47,9 @@ dft_app = typer.Typer(
 def label(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="structures in any format that ASE reads"),
+        typer.Argument(
+            metavar="FILE...", help="structures in any format that ASE or pymatgen reads"
+        ),
     ],
     out: Annotated[
         Path, typer.Option(help="folder of the labels; a second call goes on there")
@@ -96,6 +98,8 @@ def label(
             "--converge", help="choose cutoff and k-points by calculations on one structure first"
         ),
     ] = False,
+    types: Types = None,
+    pbc: Pbc = None,
     as_json: AsJson = False,
 ) -> None:
     """Label every structure of the files: energy, forces and stress into an ASE database and an
@@ -123,7 +127,7 @@ def label(
         executor=read_executor(executor),
         budget=parse_budget(budget),
     )
-    summary = label_files(files, out, options)
+    summary = label_files(files, out, options, given=given_of(types, pbc))
     if as_json:
         print_json(to_json(summary))
     else:
@@ -189,6 +193,8 @@ def converge(
     setting: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
     engine: Engine = None,
     cores: Cores = None,
+    types: Types = None,
+    pbc: Pbc = None,
     as_json: AsJson = False,
 ) -> None:
     """Run cutoff and k-point series on one cell and pick the cheapest settings that hold."""
@@ -204,6 +210,7 @@ def converge(
         settings=parse_settings(setting or []),
         engine=engine,
         cores=cores,
+        given=given_of(types, pbc),
     )
     if isinstance(result, Failure):
         if as_json:

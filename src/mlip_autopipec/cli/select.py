@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from mlip_autopipec.cli.options import AsJson, print_json
+from mlip_autopipec.cli.options import AsJson, Pbc, Types, given_of, print_json
 
 __all__ = ["select"]
 
@@ -50,6 +50,8 @@ def select(
         typer.Option(help="folder of fingerprints", show_default="beside the installed data"),
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 1,
+    types: Types = None,
+    pbc: Pbc = None,
     as_json: AsJson = False,
 ) -> None:
     """Pick the structures of a file that are most worth a DFT calculation."""
@@ -66,6 +68,7 @@ def select(
         random_fraction=random_fraction,
         potential=potential,
         cache=cache,
+        given=given_of(types, pbc),
     )
     if as_json:
         print_json(to_json(result))

@@ -31,6 +31,7 @@ from mlip_autopipec.config.plan import DftPlan
 from mlip_autopipec.engines import registry
 from mlip_autopipec.runtime.driver import carry_out
 from mlip_autopipec.runtime.executors.ports import Executor
+from mlip_autopipec.science.reading import Given
 
 __all__ = ["label_atoms", "label_files"]
 
@@ -42,10 +43,12 @@ def label_files(
     out: Path,
     options: Options | None = None,
     *,
+    given: Given | None = None,
     progress: Progress | None = None,
     executor: Executor | None = None,
 ) -> LabelSummary | NotBegun:
     """Label every frame of ``files`` in the folder ``out``, or go on there; returns the summary.
+    ``given``: what the user says of the files.
 
     ``out`` then holds dataset.db (ASE database), labels.extxyz, quarantine.json and summary.json.
     Raises InputError, MissingProgramError, CampaignLockedError (another driver works in ``out``) or
@@ -53,7 +56,7 @@ def label_files(
     """
     if not files:
         raise InputError("no file given", hint="mlip-auto dft FILE...")
-    return _label(read_structures(files), out, options or Options(), progress, executor)
+    return _label(read_structures(files, given), out, options or Options(), progress, executor)
 
 
 def label_atoms(

@@ -45,8 +45,8 @@ from mlip_autopipec.config.sections import (
 from mlip_autopipec.config.yaml import read_yaml_mapping
 from mlip_autopipec.engines import registry
 from mlip_autopipec.science.generation import molecule_names
-from mlip_autopipec.science.generation.structure_files import HINT, read_frames
 from mlip_autopipec.science.properties import PROPERTIES
+from mlip_autopipec.science.reading import read_start
 
 __all__ = ["UserInput", "load_user_input", "material_of", "schema"]
 
@@ -369,12 +369,7 @@ def _composed(counts: Mapping[str, int]) -> dict[str, Any]:
 
 
 def _read_one(path: Path, file: str | Path | None) -> Atoms:
-    try:
-        return read_frames(path)[0]
-    except ValueError as error:
-        raise InputError(
-            str(error), file=file, key="structure", value=str(path), hint=HINT
-        ) from None
+    return read_start(path, file=file, key="structure")[0]
 
 
 def schema() -> Json:

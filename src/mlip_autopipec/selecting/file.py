@@ -14,8 +14,8 @@ import numpy as np
 from mlip_autopipec.base.errors import InputError, nearest
 from mlip_autopipec.base.files import atomic_write, data_folder
 from mlip_autopipec.base.progress import Progress
+from mlip_autopipec.science.reading import Frames, Given
 from mlip_autopipec.science.selection import METHODS, Method, nearest_distances, select
-from mlip_autopipec.selecting.frames import Frames
 from mlip_autopipec.selecting.rows import Counter, Scan, describer, fill, scan
 from mlip_autopipec.selecting.table import RowTable
 
@@ -61,6 +61,7 @@ def select_file(
     random_fraction: float | None = None,
     potential: Path | None = None,
     cache: Path | None = None,
+    given: Given | None = None,
     progress: Progress | None = None,
 ) -> Selection:
     """Pick ``count`` structures of ``file`` and write them, in the order of picking, as extended
@@ -69,19 +70,20 @@ def select_file(
     ``method``: one of CHOICES. ``auto`` is ``clusters`` without ``existing`` (labelled structures,
     in any format) and ``fps`` with a third at random with them. ``random_fraction``: that share, 0
     for a method that is named.
-    ``potential``: whose ACE basis ``d_optimal`` uses (AceProjections). ``cache``: folder of the
-    fingerprints. Exact copies count once. Structures in ``out`` carry ``source_index`` (from 0) and
-    ``picked`` (the reason). Raises InputError for a file, method or count that cannot be used,
-    MissingProgramError without dscribe or pyace.
+    ``given``: what the user says of both files. ``potential``: whose ACE basis ``d_optimal`` uses
+    (AceProjections). ``cache``: folder of the fingerprints. Exact copies count once. Structures in
+    ``out`` carry ``source_index`` (from 0) and ``picked`` (the reason).
+    Raises InputError for a file, method or count that cannot be used, MissingProgramError without
+    dscribe or pyace.
     """
     progress = progress or Progress()
     chosen, share = _recipe(method, existing, random_fraction)
     if potential is not None and chosen != "d_optimal":
         raise InputError("only d_optimal uses a potential", key="--potential", value=str(potential))
-    for given in (file, existing):
-        if given is not None and out.resolve() == given.resolve():
+    for read in (file, existing):
+        if read is not None and out.resolve() == read.resolve():
             raise InputError("this file is read, not written", key="--out", value=str(out))
-    frames = Frames(file)
+    frames = Frames(file, given)
     if not 1 <= count <= len(frames):
         raise InputError(
             "a number from 1 to that of the structures",
@@ -89,7 +91,7 @@ def select_file(
             value=count,
             hint=f"{len(frames)} here",
         )
-    known = Frames(existing) if existing is not None else None
+    known = Frames(existing, given) if existing is not None else None
     seen, seen_known = (
         scan(frames, progress),
         scan(known, progress) if known is not None else Scan([], frozenset()),

@@ -16,8 +16,8 @@ from mlip_autopipec.base.progress import PLAIN_EVERY_S, Progress
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.engines.train.pacemaker.projections import AceProjections
 from mlip_autopipec.science.fingerprints import Soap, structure_fingerprints, structure_key
+from mlip_autopipec.science.reading import Frames
 from mlip_autopipec.science.selection import Method
-from mlip_autopipec.selecting.frames import Frames
 from mlip_autopipec.selecting.table import RowTable
 
 __all__ = ["Counter", "Described", "Scan", "describer", "fill", "scan", "structure_rows"]

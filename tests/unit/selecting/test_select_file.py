@@ -19,8 +19,8 @@ from mlip_autopipec.base.progress import Progress
 from mlip_autopipec.cli import main
 from mlip_autopipec.engines.train.pacemaker.projections import AceProjections
 from mlip_autopipec.science.fingerprints import structure_fingerprints
+from mlip_autopipec.science.reading import Frames
 from mlip_autopipec.science.selection import farthest_points
-from mlip_autopipec.selecting.frames import Frames
 from mlip_autopipec.selecting.rows import scan
 
 Invoke = Callable[..., tuple[int, str, str]]

@@ -32,6 +32,7 @@ from mlip_autopipec.config.plan import DftPlan, ExecutorPlan
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.dft_port import Knob
 from mlip_autopipec.science import dft_series as series
+from mlip_autopipec.science.reading import Given
 
 __all__ = [
     "RESULT",
@@ -60,17 +61,19 @@ def converge_file(
     engine: str | None = None,
     cores: int | None = None,
     label: Labeller | None = None,
+    given: Given | None = None,
 ) -> CheckResult | Failure:
     """:func:`run_series` for the first structure of a file, from the settings that ``mlip-auto
     dft`` derives for it.
 
     The result also says what those were (``derived``). ``cores``: None takes every core this
-    process may use. Raises InputError for a file that cannot be read, unknown families or settings,
+    process may use; ``given``: what the user says of the file. Raises InputError for a file
+    that cannot be read, unknown families or settings,
     and engines without settings to converge.
     """
     name = engine or registry.DEFAULT_DFT
     converging(name)
-    structure = read_structures([file])[0].atoms
+    structure = read_structures([file], given)[0].atoms
     wishes = {"family": family} if family else {}
     dft = derive_dft([structure], engine=name, wishes=wishes, settings=settings).dft
     asking_for_check(dft, {})

@@ -4,15 +4,15 @@ found in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.io import iread
 
 from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.science.reading import Frames, Given, uncharged
 
 __all__ = ["Structure", "as_calculated", "read_structures", "vacuum_axes"]
 
@@ -32,36 +32,22 @@ class Structure:
     notes: tuple[str, ...] = field(default=())
 
 
-def read_structures(files: Sequence[Path]) -> list[Structure]:
-    """Every frame of every file (any format that ASE reads), made ready by :func:`as_calculated`.
+def read_structures(files: Sequence[Path], given: Given | None = None) -> list[Structure]:
+    """Every frame of every file, made ready by :func:`as_calculated`; ``given``: what the user says
+    of the files.
 
     Raises InputError with file and frame for what cannot be read or labelled.
     """
     found: list[Structure] = []
     for file in files:
-        frames = 0
-        for number, atoms in enumerate(_frames(file)):
-            frames += 1
+        for number, atoms in enumerate(Frames(file, given)):
             source = f"{file}#{number}"
             try:
+                uncharged(atoms)
                 found.append(as_calculated(atoms, source))
             except ValueError as error:
                 raise InputError(str(error), file=file, key=f"frame {number}") from None
-        if not frames:
-            raise InputError("holds no structure", file=file)
     return found
-
-
-def _frames(file: Path) -> Iterator[Atoms]:
-    if not file.is_file():
-        raise InputError("no such file", file=file, hint="give files of structures that ASE reads")
-    try:
-        yield from iread(str(file), index=":", do_not_split_by_at_sign=True)
-    except Exception as error:  # readers of ASE raise what they like
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"ASE cannot read it: {text}", file=file, hint="see: ase info --formats"
-        ) from None
 
 
 def as_calculated(atoms: Atoms, source: str = "given") -> Structure:

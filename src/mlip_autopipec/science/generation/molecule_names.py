@@ -16,7 +16,7 @@ from ase import Atoms
 
 from mlip_autopipec.base.errors import InputError, MissingProgramError
 from mlip_autopipec.science.generation.context import in_a_box
-from mlip_autopipec.science.generation.structure_files import HINT, read_frames
+from mlip_autopipec.science.reading import read_start
 
 __all__ = ["conformers", "formula_of", "is_molecular", "one_geometry"]
 
@@ -141,10 +141,7 @@ def conformers(
     """
     path = Path(text)
     if path.is_file():
-        try:
-            frames = read_frames(path)
-        except ValueError as error:
-            raise InputError(str(error), file=file, key="molecule", value=text, hint=HINT) from None
+        frames = read_start(path, file=file, key="molecule", lattice=False)
         return [in_a_box(frame) for frame in frames]
     known = None if text.startswith(SMILES) else _known_name(text)
     if known is None:

@@ -23,8 +23,8 @@ from mlip_autopipec.science.generation.elements import elemental, touching
 from mlip_autopipec.science.generation.matching import same_crystal
 from mlip_autopipec.science.generation.start_ranking import Start, ranked, unranked
 from mlip_autopipec.science.generation.start_relaxation import Evaluate
-from mlip_autopipec.science.generation.structure_files import HINT, read_frames
 from mlip_autopipec.science.lattices import bare
+from mlip_autopipec.science.reading import read_start
 
 __all__ = ["System", "counts", "find", "proposals", "prototypes", "read_structure"]
 
@@ -106,12 +106,7 @@ def read_structure(path: str | Path) -> list[Candidate]:
 
     Raises InputError.
     """
-    try:
-        frames = read_frames(path)
-    except ValueError as error:
-        raise InputError(
-            str(error), key="material.structure_file", value=str(path), hint=HINT
-        ) from error
+    frames = read_start(Path(path), key="material.structure_file", one_material=False)
     return [
         Candidate(bare(frame), Provenance("file", f"file:{index}", {"file": Path(path).name}))
         for index, frame in enumerate(frames)
