@@ -13,6 +13,8 @@ from mlip_autopipec.engines.dft_port import Diagnoses, Diagnosis
 __all__ = ["ALL_OK", "SOME_FAILED", "run", "text_of"]
 
 ALL_OK, SOME_FAILED = 0, 1
+#: Runs of one folder that a screen shows.
+_MOST_RUNS = 20
 
 
 def run(paths: Sequence[Path], as_json: bool = False, engine: str | None = None) -> int:
@@ -41,5 +43,8 @@ def text_of(item: Diagnosis) -> str:
         lines.append(f"  cure: {item.cure}")
     if len(item.runs) > 1:
         lines.append("  runs, the oldest first:")
-        lines += [f"    {run.file}:{run.line}: {run.cls}: {run.message}" for run in item.runs]
+        shown = item.runs[-_MOST_RUNS:]
+        if len(shown) < len(item.runs):
+            lines.append(f"    ... ({len(item.runs) - len(shown)} more: see --json)")
+        lines += [f"    {run.file}:{run.line}: {run.cls}: {run.message}" for run in shown]
     return "\n".join(lines)

@@ -99,7 +99,7 @@ def diagnose(path: Path) -> Diagnosis:
             hint="give the output of pw.x, or the folder that holds it",
         )
     if not found:
-        message = "no output of pw.x in this folder"
+        message = "no output of pw.x in this " + ("folder" if path.is_dir() else "file")
         return Diagnosis(str(path), "unknown", message, (), CURES["unknown"])
     judged = [_Judged(item, _failure(item)) for item in found]
     return _whole(path, judged)
@@ -111,9 +111,8 @@ def _whole(path: Path, judged: list[_Judged]) -> Diagnosis:
         folders.setdefault(item.found.place, []).append(item)
     counted = {".": folders["."]} if "." in folders else folders
     newest = [items[-1] for items in counted.values()]
-    owed = [item for items in counted.values() for item in items[:-1] if _owed(item, items)]
     failed = [item for item in newest if item.failure is not None]
-    failed = failed or list(reversed(owed))
+    failed = failed or [item for items in counted.values() for item in _owed(items)]
     chosen = failed[0] if failed else newest[-1]
     message = _praise(chosen.found) if chosen.failure is None else chosen.failure.message
     failure = chosen.failure
@@ -136,12 +135,18 @@ def _lines(item: _Judged) -> tuple[Line, ...]:
     return item.found.run.lines if item.found.run else ()
 
 
-def _owed(item: _Judged, items: list[_Judged]) -> bool:
-    """It failed, and no later run made it good: none from the same input or in the same file."""
-    if item.failure is None:
-        return False
-    later = items[items.index(item) + 1 :]
-    return not any(other.reads == item.reads or other.name == item.name for other in later)
+def _owed(items: list[_Judged]) -> list[_Judged]:
+    """Those that failed and that no later run made good, from the same input or in the same file;
+    the newest first.
+    """
+    owed: list[_Judged] = []
+    later: set[str] = set()
+    for item in reversed(items):
+        marks = {f"input {item.reads}", f"file {item.name}"}
+        if item.failure is not None and not later & marks:
+            owed.append(item)
+        later |= marks
+    return owed
 
 
 def _beside(chosen: _Judged, judged: list[_Judged]) -> str:

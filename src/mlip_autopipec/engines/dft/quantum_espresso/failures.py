@@ -82,6 +82,8 @@ def judge(folder: Folder, exit_code: int | None, own: bool = False) -> Failure:
     reports = boxes + (
         [] if finished else reports_in(folder.crash, "crash") + reports_in(aside, "log")
     )
+    # Thousands of ranks say the same.
+    reports = list({report.words: report for report in reversed(reports)}.values())[::-1]
     lines = _ends(output) + _ends(aside)
     first = RULES if any(report.is_box for report in reports) else _unboxed(lines)
     if found := _by_rule(first, reports, lines):

@@ -74,15 +74,23 @@ def _began(run: Run) -> float:
     return run.modified - run.spent_s - _SLACK.total_seconds()
 
 
-def owners_of_logs(runs: Sequence[Run], logs: Sequence[Log]) -> list[int | None]:
-    """For each log the index of the run (oldest first) that it speaks of."""
-    stems = [Path(run.file).name.split(".")[0].lower() for run in runs]
-    return [_owner(log, runs, stems) for log in logs]
+def owners_of_logs(
+    runs: Sequence[Run], logs: Sequence[Log], neighbours: Sequence[str] = ()
+) -> list[int | None]:
+    """For each log the index of the run (oldest first) that it speaks of. ``neighbours``: names of
+    outputs that are not among the runs, whose logs belong to none of these.
+    """
+    stems = [_stem(run.file) for run in runs]
+    others = {_stem(name) for name in neighbours} - set(stems)
+    return [None if _stem(log.name) in others else _owner(log, runs, stems) for log in logs]
+
+
+def _stem(name: str) -> str:
+    return Path(name).name.split(".")[0].lower()
 
 
 def _owner(log: Log, runs: Sequence[Run], stems: Sequence[str]) -> int | None:
-    stem = Path(log.name).name.split(".")[0].lower()
-    named = [index for index, other in enumerate(stems) if other == stem]
+    named = [index for index, other in enumerate(stems) if other == _stem(log.name)]
     stamps = _stamps(log.lines)
     for index in reversed(named or range(len(runs))):
         run = runs[index]

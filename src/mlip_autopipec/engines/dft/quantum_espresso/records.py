@@ -41,7 +41,7 @@ _MACHINE_SAYS = re.compile(
     r"^=+ +BAD TERM|^=>> PBS|TERM_[A-Z]+:|HYDU?_|\bP?MPIR?_\w+|PMIX|ORTE|SIG[A-Z]{3,4}\b|"
     r"mpi(run|exec).*(noticed|was unable|could not)|CUDA|cuda[A-Z]|\bhip[A-Z]|"
     r"Fortran runtime error|Operating system error|Error allocating|status = 2\(|"
-    r"Accelerator Fatal|Out of memory: Kill|"
+    r"command not found|cannot execute|permission denied|Accelerator Fatal|Out of memory: Kill|"
     r"not enough slots|error while loading shared|Intel MKL|exceeds? job hard limit|std::bad_alloc",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -119,6 +119,8 @@ class _Found:
     crash: list[Line] = field(default_factory=list)
     logs: list[owners.Log] = field(default_factory=list)
     inputs: list[Path] = field(default_factory=list)
+    #: Names of other outputs, where one is asked for.
+    neighbours: list[str] = field(default_factory=list)
 
 
 def read_tree(root: Path) -> list[Folder]:
@@ -151,7 +153,9 @@ def read_file(path: Path) -> list[Folder]:
         return [Folder(path.parent, None, xmls=(path,))]
     if name.upper().startswith("CRASH"):
         return [Folder(path.parent, None, crash=lines)]
-    return [Folder(path.parent, None, logs=lines)]
+    if not data.strip() or snippet_of_pw(data):
+        return [Folder(path.parent, run_of(lines, name, path.stat().st_mtime))]
+    return [Folder(path.parent, None, logs=lines)] if _MACHINE_SAYS.search(data) else []
 
 
 def _read_folder(root: Path, folder: Path, only: Path | None = None) -> list[Folder]:
@@ -177,7 +181,7 @@ def _read_folder(root: Path, folder: Path, only: Path | None = None) -> list[Fol
         return [Folder(root, None, (), tuple(found.crash), logs, inputs, xmls, saves)]
     others = tuple(dict.fromkeys(run.file for run in runs))
     crash = owners.owner_of_crash(runs, found.crash, folder)
-    log_of = owners.owners_of_logs(runs, found.logs)
+    log_of = owners.owners_of_logs(runs, found.logs, found.neighbours)
     unowned = [log.name for log, owner in zip(found.logs, log_of, strict=True) if owner is None]
     result = []
     for index, run in enumerate(runs):
@@ -220,6 +224,7 @@ def _sort_in(found: _Found, path: Path, name: str, only: Path | None) -> None:
         return
     crash = path.name.upper().startswith("CRASH")
     if only is not None and path != only and not crash and PROGRAM.search(head):
+        found.neighbours.append(name)
         return
     text = texts.decode(texts.read_bytes(path)) or ""
     headers = {header[1] for header in PROGRAM.finditer(text)}

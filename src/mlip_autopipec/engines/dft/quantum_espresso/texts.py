@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from mlip_autopipec.base.tasks import Evidence
 
@@ -18,7 +19,6 @@ __all__ = ["MAX_TEXT_BYTES", "Line", "decode", "lines_of", "read_bytes"]
 #: No output of pw.x that anybody keeps as text is larger; a wave function may be. Also what a
 #: compressed file may grow to.
 MAX_TEXT_BYTES = 400_000_000
-_PACKERS = {b"\x1f\x8b": gzip.GzipFile, b"BZh": bz2.BZ2File, b"\xfd7zXZ\0": lzma.LZMAFile}
 #: Small, so that what stands before a damaged place of a packed file is kept.
 _PART_BYTES = 100_000
 _BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -46,12 +46,18 @@ def read_bytes(path: Path, limit: int = MAX_TEXT_BYTES) -> bytes:
     """
     with path.open("rb") as file:
         start = file.read(6)
-        packer = next((found for mark, found in _PACKERS.items() if start.startswith(mark)), None)
-        if packer is None:
-            return start + file.read(max(limit - len(start), 0))
         file.seek(0)
-        with packer(file) as packed:
-            return b"".join(_parts(packed, limit))
+        packed = _unpacked(file, start)
+        return file.read(limit) if packed is None else b"".join(_parts(packed, limit))
+
+
+def _unpacked(file: BinaryIO, start: bytes) -> io.BufferedIOBase | None:
+    """The content of a compressed file, by its first bytes; None for any other file."""
+    if start.startswith(b"\x1f\x8b"):
+        return gzip.GzipFile(fileobj=file)
+    if start.startswith(b"BZh"):
+        return bz2.BZ2File(file)
+    return lzma.LZMAFile(file) if start.startswith(b"\xfd7zXZ\0") else None
 
 
 def _parts(packed: io.BufferedIOBase, limit: int) -> Iterator[bytes]:
@@ -73,14 +79,13 @@ def decode(data: bytes) -> str | None:
     for mark, encoding in _BOMS.items():
         if data.startswith(mark):
             return data.decode(encoding, errors="replace")
-    head = data[:4096]
-    nuls = head.count(0)
-    if nuls:
+    # A machine that went down leaves a block of NUL bytes behind the last words.
+    head = data[:4096].rstrip(b"\0")
+    if 0 in head:
         for encoding, at in (("utf-16-le", 1), ("utf-16-be", 0)):
             if head[at::2].count(0) >= _UTF16_SHARE * len(head):
                 return data.decode(encoding, errors="replace")
         return None
-    # A machine that went down leaves a block of NUL bytes behind the last words.
     data = data.replace(b"\0", b"")
     try:
         return data.decode("utf-8")
