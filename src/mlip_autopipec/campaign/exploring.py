@@ -6,6 +6,7 @@ from mlip_autopipec.base.tasks import Task
 from mlip_autopipec.campaign.budget import room
 from mlip_autopipec.campaign.judging import errors_at, within
 from mlip_autopipec.campaign.payloads import ExplorePayload, HarvestPayload
+from mlip_autopipec.campaign.properties import volume_ratio
 from mlip_autopipec.campaign.schedule import PRIORITY
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.config.plan import Condition, Plan
@@ -93,7 +94,7 @@ def _visit(
     number = len(visits(state, condition))
     index = [item.name for item in plan.exploration.conditions].index(condition.name)
     seed = plan.seed + 1000 * (index + 1) + number
-    payload = ExplorePayload(condition, number, seed, serve=serve)
+    payload = ExplorePayload(condition, number, seed, serve, volume_ratio(plan, state))
     return Task("explore", payload.to_json(), (crystal,), priority=PRIORITY["explore"])
 
 

@@ -212,23 +212,31 @@ class ExplorePayload:
     """MD at a condition, the ``visit``-th there, counted from 0.
 
     ``serve``: the potential that a fit is about to replace: go on moving until it is, and make the
-    run under the next.
+    run under the next. ``volume_ratio``: DFT's volume over that of the start, once it is known.
     """
 
     condition: Condition
     visit: int
     seed: int
     serve: str | None = None
+    volume_ratio: float | None = None
 
     def to_json(self) -> Json:
         condition = self.condition.model_dump(mode="json")
         data: Json = {"condition": condition, "visit": self.visit, "seed": self.seed}
-        return {**data, "serve": self.serve} if self.serve else data
+        more = {"serve": self.serve or None, "volume_ratio": self.volume_ratio}
+        return {**data, **{key: value for key, value in more.items() if value is not None}}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         condition = Condition.model_validate(data["condition"])
-        return cls(condition, data["visit"], int(data["seed"]), data.get("serve"))
+        return cls(
+            condition,
+            data["visit"],
+            int(data["seed"]),
+            data.get("serve"),
+            data.get("volume_ratio"),
+        )
 
 
 @dataclass(frozen=True, slots=True)

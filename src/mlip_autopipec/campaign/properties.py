@@ -24,6 +24,7 @@ from mlip_autopipec.science.properties.port import (
     Question,
     values_with_spread,
 )
+from mlip_autopipec.science.properties.window import FindsVolume
 
 __all__ = [
     "compared",
@@ -34,7 +35,11 @@ __all__ = [
     "property_values",
     "source_of",
     "validation_of",
+    "volume_ratio",
 ]
+
+# Of the volume, in digits: what changes less is the same start cell.
+VOLUME_DIGITS = 4
 
 
 def labels_of(plan: Plan, state: CampaignState) -> dict[str, list[TaskRecord]]:
@@ -84,6 +89,21 @@ def _known(plan: Plan, source: TaskRecord, name: str, asked: list[TaskRecord]) -
             for record in asked
         ),
     )
+
+
+def volume_ratio(plan: Plan, state: CampaignState) -> float | None:
+    """DFT's volume over that of the start crystal, which the surrogate relaxed; None as long as no
+    property knows it.
+    """
+    for name, asked in labels_of(plan, state).items():
+        item = plan.validation.each[name]
+        source = source_of(state, item)
+        if not isinstance(item, FindsVolume) or source is None:
+            continue
+        ratio = item.volume_ratio(_known(plan, source, name, asked))
+        if ratio is not None:
+            return round(ratio, VOLUME_DIGITS)
+    return None
 
 
 def owed(plan: Plan, state: CampaignState) -> int:

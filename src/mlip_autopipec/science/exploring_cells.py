@@ -48,6 +48,7 @@ def exploring_cell(
     *,
     atoms: int | None = None,
     strain: float = 0.0,
+    volume_ratio: float = 1.0,
     visit: int = 0,
     seed: int = 0,
 ) -> Atoms:
@@ -58,7 +59,8 @@ def exploring_cell(
     where there is no other), ``vacancy`` (an atom less, drawn by ``seed``), ``slab`` (a low-index
     surface), ``melt`` and ``molecule`` (the first as it is). ``most_atoms``: of the cell; more
     where the primitive cell has more. ``atoms``: of a large cell instead, about. ``strain``:
-    relative change of volume.
+    relative change of volume, after that by ``volume_ratio``: DFT's volume over that of the starts,
+    which were relaxed by the surrogate.
     """
     others = starts[1:] if start == "phase" and len(starts) > 1 else starts[:1]
     parent = others[visit % len(others)]
@@ -70,8 +72,9 @@ def exploring_cell(
         cell = md_cell(cut[visit % len(cut)][1], most_atoms) if cut else cell
     if start == "vacancy" and len(cell) > 2:
         del cell[int(np.random.default_rng(seed).integers(len(cell)))]
-    if strain:
-        cell.set_cell(cell.cell.array * (1 + strain) ** (1 / 3), scale_atoms=True)
+    scale = volume_ratio * (1 + strain)
+    if scale != 1.0:
+        cell.set_cell(cell.cell.array * scale ** (1 / 3), scale_atoms=True)
     return cell
 
 

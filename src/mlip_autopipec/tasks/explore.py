@@ -46,6 +46,7 @@ def run(spec: TaskSpec, plan: Plan, folder: Path) -> Outcome:
         settings.md_atoms,
         atoms=condition.atoms,
         strain=condition.strain,
+        volume_ratio=asked.volume_ratio or 1.0,
         visit=asked.visit,
         seed=asked.seed,
     )

@@ -29,6 +29,7 @@ from mlip_autopipec.campaign.results import (
 )
 from mlip_autopipec.engines.ports import MdResult
 from mlip_autopipec.science.hit_rate import HitRate
+from mlip_autopipec.testing import simulated_plan
 
 ASKED: dict[str, Any] = {
     "generate": GeneratePayload,
@@ -152,3 +153,12 @@ def test_only_later_selections_say_what_is_labelled():
     later = SelectPayload(3, "fps", 0.3, 1, existing=())
     assert "existing" not in first.to_json() and later.to_json()["refused"] == []
     assert SelectPayload.from_json(later.to_json()) == later != first
+
+
+def test_a_visit_says_how_far_the_surrogates_volume_is_off_once_it_is_known():
+    condition = simulated_plan().exploration.conditions[0]
+    known = ExplorePayload(condition, 3, 7, None, 1.0321)
+    assert ExplorePayload.from_json(known.to_json()) == known
+    unknown = ExplorePayload(condition, 3, 7)
+    assert ExplorePayload.from_json(unknown.to_json()) == unknown
+    assert set(unknown.to_json()) == {"condition", "visit", "seed"}, "as tasks always were"

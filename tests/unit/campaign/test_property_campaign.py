@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from ase.calculators.emt import EMT
+from ase.data import reference_states
 from test_molecule_campaign import Threads
 from threadpoolctl import threadpool_limits
 from world import World
@@ -22,7 +23,8 @@ from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.structures import atoms_from_json
 from mlip_autopipec.base.tasks import Failure, Outcome
 from mlip_autopipec.base.values import Json
-from mlip_autopipec.campaign.properties import labels_of, owed
+from mlip_autopipec.campaign.payloads import ExplorePayload, LabelPayload
+from mlip_autopipec.campaign.properties import labels_of, owed, volume_ratio
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
 from mlip_autopipec.commands.active_learning import run_campaign
 from mlip_autopipec.config.derive import derive
@@ -168,6 +170,29 @@ def test_each_property_is_asked_for_what_it_needs_and_no_more() -> None:
         assert {name: len(ids) for name, ids in record.task.payload["labels"].items()} == asked
     trained = {name for record in state.of_kind("train") for name in record.task.payload["labels"]}
     assert not trained & {record.task.id for record in state.labels("validate")}
+
+
+class CopperOfEmt(CopperWorld):
+    """Labels are those of effective-medium theory, whose copper is 1.7 % smaller than the start."""
+
+    def answer(self, record: TaskRecord) -> Json:
+        answered = super().answer(record)
+        if record.task.kind == "label":
+            atoms = record.asked(LabelPayload).candidate.atoms
+            atoms.calc = EMT()
+            answered["energy_ev"] = float(atoms.get_potential_energy())
+            answered["stress"] = atoms.get_stress().tolist()
+        return answered
+
+
+def test_md_starts_at_dfts_volume_once_it_is_known() -> None:
+    plan = plan_of("equation_of_state")
+    state = CopperOfEmt(plan).run()
+    ratios = [item.asked(ExplorePayload).volume_ratio for item in state.of_kind("explore")]
+    expected = (3.5898 / reference_states[29]["a"]) ** 3  # EMT's lattice constant over the start's
+    assert ratios[-1] == volume_ratio(plan, state) == pytest.approx(expected, abs=2e-3)
+    later = ratios[ratios.index(ratios[-1]) :]
+    assert set(later) == {ratios[-1]}, "the same start cell for every visit from then on"
 
 
 def test_one_property_outside_its_tolerance_holds_the_campaign_back() -> None:

@@ -73,8 +73,12 @@ def test_a_vacancy_lacks_one_atom_and_the_seed_says_which() -> None:
 def test_strain_changes_the_volume_alone() -> None:
     whole = exploring_cell([CRYSTALS["Si"]], "crystal", 16)
     for strain in (0.03, -0.03):
-        atoms = exploring_cell([CRYSTALS["Si"]], "crystal", 16, strain=strain)
-        assert atoms.get_volume() == pytest.approx((1 + strain) * whole.get_volume())
+        for ratio in (1.0, 1.065):
+            atoms = exploring_cell(
+                [CRYSTALS["Si"]], "crystal", 16, strain=strain, volume_ratio=ratio
+            )
+            expected = ratio * (1 + strain) * whole.get_volume()
+            assert atoms.get_volume() == pytest.approx(expected)
         assert np.allclose(atoms.get_scaled_positions(), whole.get_scaled_positions())
 
 

@@ -87,6 +87,18 @@ def test_a_wrong_volume_of_the_surrogate_costs_a_call_or_two_and_no_accuracy(off
     assert {len(answer.atoms) for answer in known.answers} == {1}  # the primitive cell
 
 
+@pytest.mark.parametrize("off", OFF)
+def test_how_far_the_surrogates_volume_is_off_is_told_by_a_whole_equation_of_state(
+    off: float,
+) -> None:
+    item = LatticeAndBulkModulus.planned(Subject("crystal"))[0]
+    known, _ = asked(item, copper(off))
+    volume = brentq(pressure_gpa, 3.4, 3.8) ** 3 / 4
+    ratio = item.volume_ratio(known)
+    assert ratio == pytest.approx(volume / volume_per_atom(known.start), rel=6e-4)
+    assert item.volume_ratio(replace(known, answers=known.answers[:6])) is None
+
+
 @pytest.mark.parametrize("off", [-0.065, 0.0, 0.065])
 def test_labels_without_stress_are_re_centred_by_their_energies(off: float) -> None:
     item = LatticeAndBulkModulus.planned(Subject("crystal"))[0]

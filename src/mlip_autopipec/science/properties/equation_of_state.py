@@ -189,6 +189,13 @@ class LatticeAndBulkModulus(UnderPressure):
             volumes, pressures = _slopes(points)
         return volume_at_pressure(volumes, pressures, self.pressure_gpa)
 
+    def volume_ratio(self, known: Known) -> float | None:
+        """DFT's volume over that of ``known.start``, from a whole equation of state."""
+        if len(known.labelled) < max(MIN_POINTS, len(self.eos_strains)):
+            return None
+        centre = self._centre(self._in_the_window(known))
+        return None if centre is None else centre / volume_per_atom(known.start)
+
     def _enthalpies(self, points: list[Point]) -> tuple[list[float], list[float]]:
         """Volumes (Å³/atom) and E + PV (eV/atom)."""
         volumes = [volume_per_atom(answer.atoms) for answer, _ in points]

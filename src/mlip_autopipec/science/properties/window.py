@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from ase import Atoms
@@ -18,9 +18,11 @@ from pydantic import SerializerFunctionWrapHandler, model_serializer
 from mlip_autopipec.base.labels import Label
 from mlip_autopipec.base.section import Section
 from mlip_autopipec.science.lattices import bare, standard_cell
+from mlip_autopipec.science.properties.port import Known
 
 __all__ = [
     "SOFTEST_GPA",
+    "FindsVolume",
     "UnderPressure",
     "pressure_gpa_of",
     "smallest_cell",
@@ -48,6 +50,15 @@ class UnderPressure(Section):
         if not self.pressure_gpa:
             del data["pressure_gpa"]  # as plans were before there was one
         return data
+
+
+@runtime_checkable
+class FindsVolume(Protocol):
+    """A property whose labels tell how far the surrogate's volume is off."""
+
+    def volume_ratio(self, known: Known) -> float | None:
+        """DFT's volume over that of ``known.start``; None as long as the labels do not tell."""
+        ...
 
 
 def volume_per_atom(atoms: Atoms) -> float:
