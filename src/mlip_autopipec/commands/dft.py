@@ -4,6 +4,7 @@ printing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -101,7 +102,7 @@ def _label(
             plan = plan.model_copy(update={"dft": dft})
     tasks, sources = tasks_of(plan, found)
     progress.log(f"{len(found)} structures, {len(tasks)} different; {in_words(plan.dft)}")
-    for note in notes:
+    for note in [*notes, *_changes(found)]:
         progress.log(note)
     root.mkdir(parents=True, exist_ok=True)
     if reasons:
@@ -109,6 +110,16 @@ def _label(
     work = Labelling(plan, tasks, sources)
     left = carry_out(work, root, progress=progress, executor=executor, tick_s=TICK_S)
     return from_json(LabelSummary, left)
+
+
+def _changes(found: Sequence[Structure]) -> list[str]:
+    """What was made of what the files say, a line for each kind of change."""
+    counts = Counter(note for item in found for note in item.notes)
+    first = {note: item.source for item in reversed(found) for note in item.notes}
+    return [
+        f"{first[note]}: {note}" + (f" ({count - 1} more such)" if count > 1 else "")
+        for note, count in counts.items()
+    ]
 
 
 def _check_programs(dft: DftPlan, elements: Sequence[str]) -> None:

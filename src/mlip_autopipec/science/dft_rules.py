@@ -21,12 +21,15 @@ from mlip_autopipec.science.ions import ANIONS, balanced, electronegativity_diff
 from mlip_autopipec.science.kpoints import choose_grid
 
 __all__ = [
+    "MOLECULES_SIDE_BY_SIDE",
+    "SHEETS_OF_CARBON",
     "Choice",
     "has_nonmetal",
     "is_metal",
     "kmesh",
     "kmesh_shifted",
     "kspacing_per_a",
+    "makes_molecules",
     "open_inner_shell",
     "rho_cutoff_ry",
     "smearing",
@@ -54,6 +57,9 @@ class Choice(Generic[T]):
 METAL_SPACING_PER_A = 0.25
 # A gap makes the Brillouin zone smooth; defects and melts close it, so not wider.
 SEMICONDUCTOR_SPACING_PER_A = 0.36
+# Molecules side by side hardly share electrons: their bands are flat. Gamma alone from 9 Å on, as
+# in boxes of 32 water molecules (9.9 Å).
+MOLECULAR_SPACING_PER_A = 0.72
 # Strong ionics keep their gap of several eV when they are rattled or molten.
 WIDE_GAP_SPACING_PER_A = 0.54
 # Electronegativities this far apart make one: MgO has 2.13, NaCl 2.23; Al2O3 1.83.
@@ -87,6 +93,20 @@ _OPEN_INNER_SHELLS = ((21, 29), (39, 47), (57, 79), (89, 103))
 _MEASURED_LOW_FORCE_ERROR = {"Si": 1.0, "Al": 5.5}
 # meV/Å. A low cutoff hint whose measured error is above is not trusted.
 MAX_CUTOFF_FORCE_ERROR = 10.0
+
+
+SHEETS_OF_CARBON = Choice(True, "graphite and graphene are semimetals: their bands meet")
+MOLECULES_SIDE_BY_SIDE = Choice(
+    MOLECULAR_SPACING_PER_A,
+    "molecules side by side: flat bands, Gamma alone in cells of 9 Å and more",
+)
+#: Elements of molecules and noble gases; what else they bond to makes networks or salts.
+_MOLECULAR_ELEMENTS = _GAPPED_ELEMENTS - {"B", "Ge", "Te"}
+
+
+def makes_molecules(composition: Composition) -> bool:
+    """Whether solids of these elements may consist of molecules or noble atoms."""
+    return set(composition) <= _MOLECULAR_ELEMENTS
 
 
 def is_metal(composition: Composition) -> Choice[bool]:
@@ -137,9 +157,12 @@ def has_nonmetal(symbols: Sequence[str]) -> bool:
 
 
 def kspacing_per_a(
-    composition: Composition, pbc: Sequence[bool] = (True, True, True)
+    composition: Composition,
+    pbc: Sequence[bool] = (True, True, True),
+    *,
+    metal: Choice[bool] | None = None,
 ) -> Choice[float]:
-    """k-point spacing in 1/Å, 2π included.
+    """k-point spacing in 1/Å, 2π included. ``metal``: where more is known than the composition.
 
     Metals 0.25. Semiconductors and insulators 0.36 with shifted meshes. Silicon of 8 atoms, forces
     against a 6x6x6 shifted mesh: a crystal at 900 K is within 10 meV/Å already at 0.39, but an
@@ -155,7 +178,7 @@ def kspacing_per_a(
         return Choice(
             METAL_SPACING_PER_A, "no periodic direction: one k-point whatever the spacing"
         )
-    guess = is_metal(composition)
+    guess = metal or is_metal(composition)
     if guess.value:
         return Choice(
             METAL_SPACING_PER_A, f"metal ({guess.reason}): 0.25 1/Å resolves the Fermi surface"
@@ -236,15 +259,18 @@ def kmesh(
     return choose_grid(vectors, pbc, spacing_per_a, shifted).divisions
 
 
-def smearing(composition: Composition) -> Choice[tuple[Literal["mv", "gaussian"], float]]:
-    """Kind and width (Ry): cold smearing for metals, Gaussian where a gap is possible.
+def smearing(
+    composition: Composition, *, metal: bool | None = None
+) -> Choice[tuple[Literal["mv", "gaussian"], float]]:
+    """Kind and width (Ry): cold smearing for metals, Gaussian where a gap is possible. ``metal``:
+    where more is known than the composition.
 
     The occupation of cold smearing (Marzari et al., Phys. Rev. Lett. 82, 3296, 1999) overshoots 1,
     so with a gap its Fermi energy is not unique: pw.x 6.7 put it into the valence band of perfect
     silicon (0.7 meV/atom too high at 4x4x4, 5.5 at 2x2x2, with a jump along the equation of state).
     Gaussian occupations are monotonic.
     """
-    if is_metal(composition).value:
+    if is_metal(composition).value if metal is None else metal:
         return Choice(
             ("mv", DEGAUSS_RY), "metal: cold smearing, whose forces hardly depend on the width"
         )

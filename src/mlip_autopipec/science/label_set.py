@@ -8,13 +8,16 @@ structure in the set asks for.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from ase import Atoms
 
 from mlip_autopipec.science import dft_rules
+from mlip_autopipec.science.bonded_parts import parts_of
 from mlip_autopipec.science.dft_rules import Choice
 
 __all__ = [
@@ -27,6 +30,10 @@ __all__ = [
     "starting_moments",
 ]
 
+# Of each composition, whose bonds are looked at: a cell of a hundred atoms takes milliseconds.
+_MOST_LOOKED_AT = 40
+# Composition, whether it is periodic, a slab, and sheets of carbon.
+_Alike = tuple[tuple[tuple[str, int], ...], bool, bool, bool]
 _MOLECULE = (False, False, False)
 _MIXED_SMEARING: Choice[tuple[Literal["mv", "gaussian"], float]] = Choice(
     ("gaussian", dft_rules.DEGAUSS_RY),
@@ -36,14 +43,40 @@ _MIXED_SMEARING: Choice[tuple[Literal["mv", "gaussian"], float]] = Choice(
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of structure: relative amounts per element, and the periodic directions."""
+    """One kind of structure: relative amounts per element, and the periodic directions.
+
+    ``sheets``: built of layers, one or more; ``layered``: of layers, or chains of
+    non-metals, that meet others; ``molecular``: of molecules or noble atoms side by side.
+    ``odd_electrons``: their number in one cell is odd; ``moments_given``: the structures say which
+    moments they start from.
+    """
 
     composition: Mapping[str, float]
     periodic: tuple[bool, bool, bool] = (True, True, True)
+    sheets: bool = False
+    layered: bool = False
+    molecular: bool = False
+    odd_electrons: bool = False
+    moments_given: bool = False
 
     @property
     def is_molecule(self) -> bool:
         return not any(self.periodic)
+
+    @property
+    def is_slab(self) -> bool:
+        return sum(self.periodic) == 2
+
+    @property
+    def held_by_dispersion(self) -> bool:
+        return self.layered or self.molecular
+
+    @property
+    def metal(self) -> Choice[bool]:
+        """:func:`dft_rules.is_metal`; layers of carbon have no gap, whatever carbon has."""
+        if self.sheets and set(self.composition) == {"C"}:
+            return dft_rules.SHEETS_OF_CARBON
+        return dft_rules.is_metal(self.composition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +103,50 @@ class LabelSet:
 
 
 def label_set_of(structures: Iterable[Atoms], elements: Sequence[str] = ()) -> LabelSet:
-    """The set of these structures, and of ``elements`` besides."""
-    kinds: dict[tuple[tuple[tuple[str, int], ...], bool], Kind] = {}
+    """The set of these structures, and of ``elements`` besides.
+
+    A composition is taken for layers or molecules where most of its structures are: a crystal that
+    is pulled apart is one among others. Sheets of carbon and diamond are two kinds.
+    """
+    alike: dict[_Alike, list[Atoms]] = defaultdict(list)
     symbols = set(elements)
     for atoms in structures:
         counts = _reduced(atoms)
         symbols |= set(counts)
-        periodic = (bool(atoms.pbc[0]), bool(atoms.pbc[1]), bool(atoms.pbc[2]))
-        kinds.setdefault((tuple(counts.items()), any(periodic)), Kind(counts, periodic))
-    return LabelSet(tuple(sorted(symbols)), tuple(kinds.values()))
+        slab = sum(map(bool, atoms.pbc)) == 2
+        sheets = set(counts) == {"C"} and parts_of(atoms).dimensions == 2
+        alike[tuple(counts.items()), bool(any(atoms.pbc)), slab, sheets].append(atoms)
+    kinds = tuple(_kind(dict(key[0]), found) for key, found in alike.items())
+    return LabelSet(tuple(sorted(symbols)), kinds)
+
+
+def _kind(counts: Mapping[str, int], structures: Sequence[Atoms]) -> Kind:
+    first = structures[0]
+    periodic = (bool(first.pbc[0]), bool(first.pbc[1]), bool(first.pbc[2]))
+    nonmetals = dft_rules.has_nonmetal(list(counts))
+    sheets = layered = molecular = 0
+    # Metals have neither, and bonds that are longer than their radii say.
+    for atoms in structures[:_MOST_LOOKED_AT] if nonmetals and any(periodic) else ():
+        parts = parts_of(atoms)
+        sheets += parts.dimensions == 2
+        several = all(periodic) or parts.count > 1
+        chains = parts.dimensions == 1 and dft_rules.makes_molecules(counts)
+        layered += several and (parts.dimensions == 2 or chains)
+        molecular += parts.dimensions == 0 and dft_rules.makes_molecules(counts)
+    most = min(len(structures), _MOST_LOOKED_AT) / 2
+    return Kind(
+        counts,
+        periodic,
+        sheets=sheets > most,
+        layered=layered > most,
+        molecular=molecular > most,
+        odd_electrons=any(int(atoms.numbers.sum()) % 2 for atoms in structures),
+        moments_given=any(_says_moments(atoms) for atoms in structures),
+    )
+
+
+def _says_moments(atoms: Atoms) -> bool:
+    return bool(atoms.has("initial_magmoms") and np.any(atoms.get_initial_magnetic_moments()))
 
 
 def _reduced(atoms: Atoms) -> dict[str, int]:
@@ -91,7 +159,7 @@ def _reduced(atoms: Atoms) -> dict[str, int]:
 
 def kspacing_per_a(needed: LabelSet) -> Choice[float]:
     """The densest k-point spacing (1/Å, 2π included) that any crystal of the set needs."""
-    choices = [dft_rules.kspacing_per_a(kind.composition) for kind in needed.crystals]
+    choices = [_spacing(kind) for kind in needed.crystals]
     if not choices:
         return dft_rules.kspacing_per_a({"H": 1.0}, _MOLECULE)
     densest = min(choices, key=lambda choice: choice.value)
@@ -100,8 +168,16 @@ def kspacing_per_a(needed: LabelSet) -> Choice[float]:
     return Choice(densest.value, f"the densest that is needed: {densest.reason}")
 
 
+def _spacing(kind: Kind) -> Choice[float]:
+    if kind.molecular:
+        return dft_rules.MOLECULES_SIDE_BY_SIDE
+    return dft_rules.kspacing_per_a(kind.composition, metal=kind.metal)
+
+
 def kmesh_shifted(needed: LabelSet) -> Choice[bool]:
     """Whether meshes are shifted: only where every crystal of the set gains by it."""
+    if any(kind.molecular for kind in needed.crystals):
+        return Choice(False, "molecules side by side: Gamma alone, where one k-point is enough")
     choices = [dft_rules.kmesh_shifted(kind.composition) for kind in needed.crystals]
     if not choices:
         return dft_rules.kmesh_shifted({"H": 1.0}, _MOLECULE)
@@ -110,11 +186,11 @@ def kmesh_shifted(needed: LabelSet) -> Choice[bool]:
 
 def smearing(needed: LabelSet) -> Choice[tuple[Literal["mv", "gaussian"], float]]:
     """Kind and width (Ry): cold smearing where everything is a metal, Gaussian otherwise."""
-    metals = [dft_rules.is_metal(kind.composition).value for kind in needed.crystals]
+    metals = [kind.metal.value for kind in needed.crystals]
     if any(metals) and (not all(metals) or needed.molecules):
         return _MIXED_SMEARING
     if metals:
-        return dft_rules.smearing(needed.crystals[0].composition)
+        return dft_rules.smearing(needed.crystals[0].composition, metal=metals[0])
     return Choice(("gaussian", dft_rules.DEGAUSS_RY), "molecules: narrow, so that a bond may break")
 
 

@@ -34,12 +34,12 @@ SYMPREC_A = 0.01
 VACUUM_A = 8.0
 
 
-def bare(atoms: Atoms) -> Atoms:
-    """A copy with numbers, positions, cell, periodicity and moments alone: no calculator,
-    constraint or velocity.
+def bare(atoms: Atoms, *, moments: bool = True) -> Atoms:
+    """A copy with numbers, positions, cell, periodicity and (where wanted) moments alone: no
+    calculator, constraint or velocity.
     """
     plain = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    if atoms.has("initial_magmoms"):
+    if moments and atoms.has("initial_magmoms"):
         plain.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
     return plain
 

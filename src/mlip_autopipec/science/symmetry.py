@@ -23,10 +23,19 @@ IntArray = NDArray[np.integer[Any]]
 
 
 def operations(atoms: Atoms, symprec_a: float) -> tuple[IntArray, FloatArray] | None:
-    """Rotations (n, 3, 3) and translations (n, 3) in fractional coordinates."""
+    """Rotations (n, 3, 3) and translations (n, 3) in fractional coordinates.
+
+    Atoms of an element that start from different moments (Bohr magnetons) are different.
+    """
     import spglib
 
-    return _parts(_asked(spglib.get_symmetry, _spec(atoms), symprec=symprec_a))
+    cell, positions, numbers = _spec(atoms)
+    if atoms.has("initial_magmoms"):
+        moments = np.round(atoms.get_initial_magnetic_moments())
+        _, numbers = np.unique(np.c_[numbers, moments], axis=0, return_inverse=True)
+        numbers = numbers.ravel() + 1
+    spec = cell, positions, numbers
+    return _parts(_asked(spglib.get_symmetry, spec, symprec=symprec_a))
 
 
 def lattice_rotations(cell: FloatArray, symprec_a: float) -> IntArray | None:

@@ -36,7 +36,7 @@ def reference_crystal(symbol: str) -> Candidate | None:
     # alpha-Mn, Ga, B ...
     with contextlib.suppress(ValueError, RuntimeError, KeyError, NotImplementedError):
         return Candidate(
-            bulk(symbol),
+            bare(bulk(symbol), moments=False),  # ASE brings some, ferromagnetic
             Provenance("start", f"reference:{symbol}", {"prototype": lattice_of(symbol)}),
             forced=True,
         )

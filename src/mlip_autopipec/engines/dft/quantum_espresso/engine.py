@@ -17,15 +17,17 @@ from mlip_autopipec.engines.dft.quantum_espresso import (
     continuation,
     cost,
     doctor,
+    hubbard,
     outputs,
     pseudos,
     watch,
 )
 from mlip_autopipec.engines.dft.quantum_espresso import method as methods
+from mlip_autopipec.engines.dft.quantum_espresso.asked import Wishes
 from mlip_autopipec.engines.dft.quantum_espresso.cures import repair
 from mlip_autopipec.engines.dft.quantum_espresso.diagnose import diagnose
 from mlip_autopipec.engines.dft.quantum_espresso.inputs import PSEUDO_FOLDER, write_input
-from mlip_autopipec.engines.dft.quantum_espresso.method import Method, Wishes
+from mlip_autopipec.engines.dft.quantum_espresso.method import Method
 from mlip_autopipec.engines.dft_port import (
     CellSize,
     DftMethod,
@@ -89,7 +91,8 @@ class QuantumEspresso:
         }
         pseudos.check_recorded(paths, method.pseudo_sha256)
         valence = {symbol: pseudos.z_valence(path) for symbol, path in paths.items()}
-        text = write_input(job, z_valence=valence, max_seconds=walltime_s)
+        version = hubbard.program_version() if method.hubbard else None
+        text = write_input(job, z_valence=valence, max_seconds=walltime_s, version=version)
         links = {
             f"{PSEUDO_FOLDER}/{method.pseudos[symbol]}": str(path) for symbol, path in paths.items()
         }

@@ -2,27 +2,40 @@
 
 Cutoffs: the largest over all elements. k-point spacing: the densest that any periodic structure
 needs, because labels of one set must share it. Cold smearing where all are metals, Gaussian
-otherwise. Spin where an element is magnetic, or a structure is pure oxygen.
+otherwise. Spin where an element is magnetic, a structure is pure oxygen or says its moments, and
+where a molecule has an odd number of electrons. Dispersion where layers or molecules are held by
+it. +U, charge and fragments of the code's own input where asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import SerializerFunctionWrapHandler, field_validator, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from mlip_autopipec.base.section import Positive, complaint
+from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.base.section import Positive
 from mlip_autopipec.base.values import FloatArray, Json
 from mlip_autopipec.engines.dft.quantum_espresso import pseudos
-from mlip_autopipec.engines.dft_port import DftMethod, DftWishes, Knob, MethodChoice
+from mlip_autopipec.engines.dft.quantum_espresso.asked import (
+    FUNCTIONALS,
+    Dispersion,
+    Isolated,
+    MagneticOrder,
+    Occupations,
+    Smearing,
+    Wishes,
+)
+from mlip_autopipec.engines.dft.quantum_espresso.hubbard import Projectors
+from mlip_autopipec.engines.dft_port import DftMethod, Knob, MethodChoice
 from mlip_autopipec.science import dft_rules, label_set
 from mlip_autopipec.science.dft_rules import Choice
 from mlip_autopipec.science.dft_series import cutoffs_to_try_ry, spacings_to_try_per_a
 from mlip_autopipec.science.label_set import LabelSet
 
-__all__ = ["CHOSEN", "Method", "Wishes", "derive", "hardness_ry", "knobs", "least"]
+__all__ = ["CHOSEN", "LATER", "Method", "derive", "hardness_ry", "knobs", "least"]
 
 T = TypeVar("T")
 
@@ -34,16 +47,21 @@ _NO_IMAGES = (
     " the cost"
 )
 
-Occupations = Literal["smearing", "fixed"]
-Smearing = Literal["mv", "gaussian", "fd", "mp"]
-Isolated = Literal["none", "martyna_tuckerman"]
+_D3 = (
+    "layers or molecules are held by dispersion, which PBE lacks: D3(BJ) adds it; 'none' leaves it"
+    " out"
+)
 
 
 class Method(DftMethod):
     """Everything that changes the physics of pw.x. Numerical settings are left out.
 
-    ``isolated``: how images of a molecule in its box are taken out of the potential; left out of
-    the JSON where they are not.
+    ``isolated``: how images of a molecule in its box are taken out of the potential. ``input_dft``:
+    a functional in place of the pseudopotentials' own, in pw.x's word. ``hubbard``: U in eV of each
+    shell. ``charge``: of every cell, in elementary charges, but for free atoms.
+    ``dipole_correction``: in the vacuum of slabs. ``magnetic_order``: of the moments that atoms
+    start from where their structure says nothing. ``extra``: see :mod:`fragment`. All these are
+    left out of the JSON where they say nothing.
     """
 
     identity: ClassVar[tuple[str, ...]] = ("pseudo_family",)
@@ -70,18 +88,35 @@ class Method(DftMethod):
     starting_moments: dict[str, float]
     isolated: Isolated = "none"
     conv_thr_ry_per_atom: Positive = 1e-9
+    input_dft: str = ""
+    dispersion: Dispersion = "none"
+    hubbard: dict[str, float] = Field(default_factory=dict)
+    hubbard_projectors: Projectors = "atomic"
+    charge: int = 0
+    dipole_correction: bool = False
+    magnetic_order: MagneticOrder = "ferro"
+    extra: str = ""
 
     @model_serializer(mode="wrap")
     def _only_what_counts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         data: dict[str, Any] = handler(self)
-        return {key: value for key, value in data.items() if (key, value) != ("isolated", "none")}
+        return {
+            key: value for key, value in data.items() if key not in LATER or value != LATER[key]
+        }
 
     def in_words(self) -> str:
         spin = ", spin-polarised" if self.spin_polarized else ""
+        spin += ", antiferromagnetic" if self.magnetic_order == "antiferro" else ""
+        more = [f"U of {key} {value:g} eV" for key, value in self.hubbard.items()]
+        more += [_D3_NAMES[self.dispersion]] if self.dispersion != "none" else []
+        more += [f"charge {self.charge:+d}"] if self.charge else []
+        more += ["dipole correction"] if self.dipole_correction else []
+        more += ["a fragment of pw.x's input"] if self.extra else []
         mesh = "shifted" if self.kmesh_shifted else "Gamma-centred"
         return (
             f"{self.functional}, {self.cutoff_ry:g}/{self.rho_cutoff_ry:g} Ry, k-points every"
             f" {self.kspacing_per_a:g} 1/Å ({mesh}), {self.smearing} {self.degauss_ry:g} Ry{spin}"
+            + "".join(f", {word}" for word in more)
         )
 
     def wishes_again(self, given: Mapping[str, Any]) -> Json:
@@ -93,37 +128,21 @@ class Method(DftMethod):
         return dft_rules.kmesh(cell, periodic, self.kspacing_per_a, self.kmesh_shifted)
 
 
-class Wishes(DftWishes):
-    """Settings in place of derived ones; ``family`` of pseudopotentials."""
-
-    family: str | None = None
-    cutoff_ry: float | None = None
-    rho_cutoff_ry: Positive | None = None
-    kspacing_per_a: float | None = None
-    kmesh_shifted: bool | None = None
-    occupations: Occupations | None = None
-    smearing: Smearing | None = None
-    degauss_ry: Positive | None = None
-    spin_polarized: bool | None = None
-    starting_moments: dict[str, float] | None = None
-    isolated: Isolated | None = None
-    conv_thr_ry_per_atom: Positive | None = None
-
-    @field_validator("cutoff_ry")
-    @classmethod
-    def _usual_cutoff(cls, value: float | None) -> float | None:
-        if value is not None and not 10.0 <= value <= 400.0:
-            raise complaint("impossible cutoff", "10 to 400 Ry; leave it out to have it derived")
-        return value
-
-    @field_validator("kspacing_per_a")
-    @classmethod
-    def _usual_spacing(cls, value: float | None) -> float | None:
-        if value is not None and not 0.05 <= value <= 2.0:
-            raise complaint(
-                "impossible k-point spacing", "0.05 to 2 1/Å; leave it out to have it derived"
-            )
-        return value
+#: Fields that came after the first labels, and what they are where a method does not name them.
+LATER: Mapping[str, Any] = MappingProxyType(
+    {
+        "isolated": "none",
+        "input_dft": "",
+        "dispersion": "none",
+        "hubbard": {},
+        "hubbard_projectors": "atomic",
+        "charge": 0,
+        "dipole_correction": False,
+        "magnetic_order": "ferro",
+        "extra": "",
+    }
+)
+_D3_NAMES = {"d3": "D3 dispersion", "d3bj": "D3(BJ) dispersion"}
 
 
 def derive(needed: LabelSet, wishes: Wishes) -> MethodChoice:
@@ -132,8 +151,9 @@ def derive(needed: LabelSet, wishes: Wishes) -> MethodChoice:
     Raises InputError for an unknown family, and for an element that the family lacks.
     """
     reasons: dict[str, str] = {}
-    family = wishes.family or pseudos.DEFAULT_FAMILY
+    family = wishes.family or _family_for(wishes, needed.elements)
     facts = pseudos.family_facts(family)
+    _check_elements(needed, wishes)
     hints = {element: pseudos.cutoffs(family, element) for element in needed.elements}
 
     def because(key: str, value: T, reason: str) -> T:
@@ -148,8 +168,10 @@ def derive(needed: LabelSet, wishes: Wishes) -> MethodChoice:
     density_ry = pseudos.density_cutoffs_ry(family, needed.elements)
     smearing = label_set.smearing(needed)
     moments = chosen("starting_moments", label_set.starting_moments(needed))
+    spin = _spin(needed, moments, wishes.charge or 0, reasons["starting_moments"])
     method = Method(
         functional=because("functional", facts.functional, "the family's functional"),
+        input_dft=_input_dft(facts.functional, wishes, reasons),
         pseudo_family=because(
             "pseudo_family", family, "one family and version for all labels: they share one method"
         ),
@@ -170,14 +192,83 @@ def derive(needed: LabelSet, wishes: Wishes) -> MethodChoice:
         occupations=because("occupations", "smearing", "melts and defects close gaps"),
         smearing=because("smearing", smearing.value[0], smearing.reason),
         degauss_ry=because("degauss_ry", smearing.value[1], smearing.reason),
-        spin_polarized=because("spin_polarized", bool(moments), reasons["starting_moments"]),
+        spin_polarized=chosen("spin_polarized", spin),
         starting_moments=moments,
         isolated=_isolated(needed, wishes, reasons),
         conv_thr_ry_per_atom=because(
             "conv_thr_ry_per_atom", 1e-9, "forces exact to 0.2 meV/Å or better"
         ),
+        **_later(needed, wishes, reasons),
     )
     return MethodChoice(method, reasons)
+
+
+def _later(needed: LabelSet, wishes: Wishes, reasons: dict[str, str]) -> dict[str, Any]:
+    """The fields that a method names only where they say something, and why they do."""
+    found: dict[str, Any] = {}
+    derived: dict[str, tuple[Any, str]] = {}
+    if any(kind.held_by_dispersion for kind in needed.kinds):
+        derived["dispersion"] = "d3bj", _D3
+    if any(kind.is_slab for kind in needed.kinds):
+        derived["dipole_correction"] = True, "slabs may have a dipole, which images would feel"
+    for key in LATER:
+        if key in ("isolated", "input_dft"):
+            continue
+        value = getattr(wishes, key)
+        default, reason = derived.get(key, (LATER[key], ""))
+        if value is not None:
+            found[key] = value
+            if value != LATER[key] or key in derived:
+                reasons[key] = f"given, instead of {default}: {reason}" if reason else "given"
+        elif key in derived:
+            found[key], reasons[key] = default, reason
+    return found
+
+
+def _spin(needed: LabelSet, moments: Mapping[str, float], charge: int, why: str) -> Choice[bool]:
+    """``why``: the reason for the ``moments`` that elements start from."""
+    if any(moments.values()):
+        return Choice(True, why)
+    if any(kind.moments_given for kind in needed.kinds):
+        return Choice(True, "the structures say which moments they start from")
+    odd = [kind for kind in needed.molecules if kind.odd_electrons is (charge % 2 == 0)]
+    if odd:
+        formula = "".join(f"{s}{n:g}" if n != 1 else s for s, n in odd[0].composition.items())
+        return Choice(True, f"{formula} has an odd number of electrons")
+    return Choice(
+        False, f"{why}; free atoms, pairs and odd numbers of electrons have spin all the same"
+    )
+
+
+def _check_elements(needed: LabelSet, wishes: Wishes) -> None:
+    """Raises InputError for a U of what is not there."""
+    for key in wishes.hubbard or {}:
+        if key.partition("-")[0] not in needed.elements:
+            raise InputError(
+                "U of an element that is not there",
+                key="hubbard",
+                value=key,
+                hint=f"the elements are {', '.join(needed.elements)}",
+            )
+
+
+def _family_for(wishes: Wishes, elements: Iterable[str]) -> str:
+    """The usual family, or one that was made for the functional that is asked for."""
+    wanted = wishes.functional
+    usual = pseudos.DEFAULT_FAMILY
+    if wanted is None or pseudos.family_facts(usual).functional == wanted:
+        return usual
+    return next(iter(pseudos.families_with(elements, wanted)), usual)
+
+
+def _input_dft(own: str, wishes: Wishes, reasons: dict[str, str]) -> str:
+    """pw.x's word for a functional that the pseudopotentials were not made for."""
+    if wishes.functional is None or wishes.functional.upper() == own.upper():
+        return ""
+    reasons["input_dft"] = (
+        f"given: the pseudopotentials were made for {own}, and are used with {wishes.functional}"
+    )
+    return FUNCTIONALS[wishes.functional]
 
 
 def _isolated(needed: LabelSet, wishes: Wishes, reasons: dict[str, str]) -> Isolated:

@@ -8,15 +8,16 @@ cost; an open one without is wrong by the energy of its spin (hydrogen 1.04 eV).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ase import Atoms
 from ase.data import atomic_numbers, ground_state_magnetic_moments
 
 from mlip_autopipec.engines.dft.quantum_espresso.method import Method
-from mlip_autopipec.science import dft_rules
+from mlip_autopipec.engines.dft.quantum_espresso.species import Species, has_moments
+from mlip_autopipec.science import dft_rules, magnetic_order
 
-__all__ = ["is_free_atom", "occupations_and_spin", "unpaired"]
+__all__ = ["is_free_atom", "moments_count", "occupations_and_spin", "ordered", "unpaired"]
 
 # Of the moments of its atoms that a free pair starts from. From all of it a hydrogen molecule stays
 # a triplet, 10 eV too high, for no electron of the other spin is there to begin with; from half it
@@ -24,10 +25,34 @@ __all__ = ["is_free_atom", "occupations_and_spin", "unpaired"]
 PAIR_SHARE = 0.5
 
 
+def ordered(atoms: Atoms, method: Method) -> Atoms:
+    """``atoms`` with the moments that the method's magnetic order starts them from, where it has
+    one and the structure does not say its own.
+    """
+    if method.magnetic_order != "antiferro" or not method.spin_polarized or has_moments(atoms):
+        return atoms
+    if not any(atoms.pbc):
+        return atoms
+    moments = magnetic_order.alternating(atoms, method.starting_moments)
+    if moments is None:
+        return atoms
+    copy: Atoms = atoms.copy()
+    copy.set_initial_magnetic_moments(moments)
+    return copy
+
+
+def moments_count(atoms: Atoms, method: Method) -> bool:
+    """Whether the moments of a structure start its calculation: a free atom has those of its ground
+    state.
+    """
+    return method.spin_polarized and has_moments(atoms) and not is_free_atom(atoms)
+
+
 def occupations_and_spin(
-    atoms: Atoms, method: Method, z_valence: Mapping[str, float]
+    atoms: Atoms, method: Method, z_valence: Mapping[str, float], started: Sequence[Species] = ()
 ) -> dict[str, object]:
-    """Entries of the namelist ``system``. ``z_valence``: electrons of each pseudopotential.
+    """Entries of the namelist ``system``. ``z_valence``: electrons of each pseudopotential;
+    ``started``: the species where the structure's own moments count.
 
     A free atom has the multiplicity of its ground state, and whole electrons in its levels: smeared
     over the three p levels oxygen's is 0.37 eV too high. Where s competes with d or f levels they
@@ -36,6 +61,10 @@ def occupations_and_spin(
     has an odd number of electrons, and a gap or no periodicity, is a doublet; in a metal the bands
     share the odd electron.
     """
+    if started:
+        return _smeared(method) | _started(
+            [one.symbol for one in started], [one.moment or 0.0 for one in started], z_valence
+        )
     species = sorted(set(atoms.get_chemical_symbols()))
     free = not any(atoms.pbc)
     if free and len(atoms) <= 2:
@@ -44,9 +73,11 @@ def occupations_and_spin(
     # A density that starts unpolarised stays so: nspin = 2 would give the same numbers at twice
     # the cost.
     if method.spin_polarized and any(moments.get(symbol) for symbol in species):
-        return _smeared(method) | _started(species, moments, z_valence)
+        start = [float(moments.get(symbol, 0.0)) for symbol in species]
+        return _smeared(method) | _started(species, start, z_valence)
     gap = free or (method.smearing == "gaussian" and dft_rules.has_nonmetal(species))
-    if gap and round(sum(z_valence[symbol] for symbol in atoms.get_chemical_symbols())) % 2:
+    electrons = sum(z_valence[symbol] for symbol in atoms.get_chemical_symbols()) - method.charge
+    if gap and round(electrons) % 2:
         return _smeared(method) | {"nspin": 2, "tot_magnetization": 1.0}
     return _smeared(method)
 
@@ -81,8 +112,8 @@ def _free_atoms(
         return found
     if alone:
         fixed = {"tot_magnetization": moments[species[0]]}
-        return found | _started(species, moments, z_valence) | fixed
-    halved = {symbol: PAIR_SHARE * moment for symbol, moment in moments.items()}
+        return found | _started(species, [moments[species[0]]], z_valence) | fixed
+    halved = [PAIR_SHARE * moments[symbol] for symbol in species]
     return found | _started(species, halved, z_valence)
 
 
@@ -97,11 +128,13 @@ def _smeared(method: Method) -> dict[str, object]:
 
 
 def _started(
-    species: list[str], moments: Mapping[str, float], z_valence: Mapping[str, float]
+    symbols: Sequence[str], moments: Sequence[float], z_valence: Mapping[str, float]
 ) -> dict[str, object]:
-    """Before QE 7.3 a starting magnetization is a fraction of the valence electrons."""
+    """Moments (Bohr magnetons) of each species, whose elements are ``symbols``; before QE 7.3 a
+    starting magnetization is a fraction of the valence electrons.
+    """
     found: dict[str, object] = {"nspin": 2}
-    for index, symbol in enumerate(species, 1):
-        fraction = float(moments.get(symbol, 0.0)) / z_valence[symbol]
+    for index, (symbol, moment) in enumerate(zip(symbols, moments, strict=True), 1):
+        fraction = moment / z_valence[symbol]
         found[f"starting_magnetization({index})"] = round(min(max(fraction, -1.0), 1.0), 6)
     return found

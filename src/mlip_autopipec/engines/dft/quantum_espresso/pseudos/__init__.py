@@ -14,6 +14,7 @@ from mlip_autopipec.engines.dft.quantum_espresso.pseudos.families import (
     Family,
     cutoffs,
     density_cutoffs_ry,
+    families_with,
     family_facts,
 )
 from mlip_autopipec.engines.dft.quantum_espresso.pseudos.installed import (
@@ -35,6 +36,7 @@ __all__ = [
     "check_recorded",
     "cutoffs",
     "density_cutoffs_ry",
+    "families_with",
     "family_facts",
     "folder_of",
     "install",

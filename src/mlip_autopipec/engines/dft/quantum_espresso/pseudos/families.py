@@ -29,6 +29,7 @@ __all__ = [
     "density_cutoffs_ry",
     "facts_of",
     "families",
+    "families_with",
     "family_facts",
     "own_table",
 ]
@@ -128,6 +129,16 @@ def family_facts(family: str = DEFAULT_FAMILY) -> Family:
     raise InputError("unknown pseudopotential family", value=family, hint=hint)
 
 
+def families_with(elements: Iterable[str], functional: str) -> list[str]:
+    """Families that were made for a functional and have all these elements."""
+    wanted = set(elements)
+    return [
+        name
+        for name, family in families().items()
+        if family.functional.upper() == functional.upper() and wanted <= set(family.elements)
+    ]
+
+
 def facts_of(family: str, element: str) -> Facts:
     """What the table says of one element.
 
@@ -135,10 +146,14 @@ def facts_of(family: str, element: str) -> Facts:
     """
     entry = family_facts(family)
     if element not in entry.elements:
-        raise InputError(
-            f"{family} has no pseudopotential for {element}",
-            hint="choose another material or family",
+        others = families_with([element], entry.functional)
+        hint = (
+            f"{', '.join(others)} {'has' if len(others) == 1 else 'have'} one: mlip-auto pseudos"
+            f" install {others[0]}"
+            if others
+            else f"make a family from UPF files: mlip-auto pseudos install {OWN}NAME --from FOLDER"
         )
+        raise InputError(f"{family} has no pseudopotential for {element}", hint=hint)
     return entry.elements[element]
 
 
