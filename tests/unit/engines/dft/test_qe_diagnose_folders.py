@@ -70,6 +70,8 @@ def test_old_versions_end_without_job_done(version: str, tmp_path: Path) -> None
     (tmp_path / "a.out").write_text(text + "\n     PWSCF        :     7.10s CPU time,    8.02s\n")
     found = diagnose(tmp_path)
     check(found, "ok")
+    (tmp_path / "b.out").write_text(text + crash("readpp", "file ./Si.UPF not found"))
+    assert [run.cls for run in diagnose(tmp_path).runs] == ["ok", "pseudopotential"]
     assert version in found.message and found.runs[0].started == "2009-08-12 17:25:15"
 
 

@@ -50,6 +50,8 @@ SUMMARY = "     bravais-lattice index     =            0\n"
         ("iosys", "PPCG diagonalization not supported anymore (Dec. 2024)", "input"),
         ("a_new_routine", "this option requires nspin = 2", "input"),
         ("another_one", "feature_x is not yet implemented with PAW", "input"),
+        ("read_hubbard", "End of file while parsing Hubbard parameters", "input"),
+        ("xclib", "libxc needed for this functional, but it is not linked", "input"),
         # What merely sounds like a mistake of the input.
         ("fft_type_set", "wrong descriptor dimensions", "unknown"),
         ("becscal_gamma", "called in the wrong case", "unknown"),
@@ -131,6 +133,8 @@ def test_error_boxes(routine: str, reason: str, cls: str, tmp_path: Path) -> Non
         ("TERM_CPULIMIT: job killed after reaching LSF CPU usage limit.", "out_of_walltime"),
         ("===   YOUR APPLICATION TERMINATED WITH THE EXIT STRING: Killed (signal 9)\nKILLED BY SIGNAL: 9 (Killed)",
          "interrupted"),
+        ("srun: error: c017: tasks 0-31: Killed", "interrupted"),
+        ("Abort: job 7 exceeded hard wallclock time", "out_of_walltime"),
         ("slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT 2026-11-23T16:00:00 DUE TO NODE FAILURE ***", "interrupted"),
     ],
 )  # fmt: skip
@@ -172,6 +176,8 @@ def test_a_program_that_never_started(words: str, name: str, tmp_path: Path) -> 
         "forrtl: severe (174): SIGSEGV, segmentation fault occurred",
         "Program received signal SIGSEGV: Segmentation fault - invalid memory reference.",
         "[n1:4711] Signal: Segmentation fault (11)",
+        "srun: error: n1: task 0: Aborted (core dumped)",
+        "=   EXIT CODE: 139",
         "mpirun noticed that process rank 0 with PID 0 on node n1 exited on signal 11 (Segmentation fault).",
     ],
 )

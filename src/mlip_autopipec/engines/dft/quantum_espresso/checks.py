@@ -116,7 +116,10 @@ def _force(line: Line) -> list[float] | None:
     words = field[1].split() if field else []
     if len(words) != 3 or any("*" in word or "nan" in word.lower() for word in words):
         return None
-    return [float(word) for word in words]
+    try:
+        return [float(word) for word in words]
+    except ValueError:
+        return None
 
 
 def _last_forces(lines: Sequence[Line]) -> list[Line]:

@@ -29,7 +29,7 @@ _FILES: tuple[Rule, ...] = (
     box(
         "input",
         r"routine\s+(card_hubbard|\w*hubbard\w*|offset_atom_wfc\w*|init_lda_plus_u)\b|"
-        r"HUBBARD card|requested and available manifolds",
+        r"HUBBARD card|Hubbard (parameters|manifold|projector)|requested and available manifolds",
         "the Hubbard correction that was asked for cannot be made",
         "look at the HUBBARD card (lda_plus_u): projectors, one line 'U Fe-3d 5.0' each, a shell"
         " that the pseudopotential has orbitals for",
@@ -218,12 +218,13 @@ _ASKED: tuple[Rule, ...] = (
     ),
     box(
         "diagonalization",
-        r"zhegvd|dsygvd|\bp?[cr]diagh?g|c_bands|[cr]egterg|\bppcg|routine paro|rotate_wfc|"
+        r"zhegvd|dsygvd|\bp?[cr]diagh?g|c_bands|[cr]egterg|\bppcg|routine paro|rotate_wfc|gram_schmidt|rmm\w*diag|"
         r"routine (laxlib_\w+|\w*cholesky\w*|diag\w*|p?(dsp|zhp|zhe)ev\w*|pdsyevd\w*|tqli)|"
         r"solution of the linear system",
         "the iterative diagonalisation broke down",
     ),
     box("scf_not_converged", r"negative dr2", "the charge mixing lost its way"),
+    box("scf_not_converged", r"RISM.*not.*converged", "the solvent did not converge"),
     box(
         "input",
         r"wrong axis vectors|routine\s+(iosys|readin|input\w*|reader\w*|system_checkin|"
@@ -255,7 +256,8 @@ _ASKED: tuple[Rule, ...] = (
         r"\bNYI\b|no longer|any ?more\b|unsupported|only (be |for |with |works?|available|"
         r"implemented|valid|allowed|support\w*)|cannot be (used|combined|applied|set)|"
         r"\bcan ?not (use|have|be used)|incompatible|conflict|mutually exclusive|\brequires?\b|"
-        r"\bmust (be|have|appear)|should be|ha(s|ve) to be|\bneeds?\b|unknown|unrecogni[sz]ed|"
+        r"\bmust (be|have|appear)|should be|ha(s|ve) to be|"
+        r"\bneed(s|ed)?\b|obsolete|deprecated|unknown|unrecogni[sz]ed|"
         r"invalid|illegal value|out of range|not (set|given|specified|defined)\b|"
         r"(are|is) missing|please|specify|incorrect|requested|negative (target|occupation)|"
         r"compilation|ntyp|"

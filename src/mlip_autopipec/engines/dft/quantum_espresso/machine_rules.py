@@ -190,7 +190,8 @@ NOT_STARTED = anywhere(
 #: A crash by a signal, without words of its own.
 CRASHED = re.compile(
     r"SIGSEGV|signal 11|Segmentation fault|SIGFPE|caught signal 11|KILLED BY SIGNAL: 11|"
-    r"SIGABRT|signal 6\b",
+    r"SIGABRT|signal 6\b|Floating point exception|"
+    r"Aborted \(core dumped\)|exit code:? ?(139|134)\b",
     re.IGNORECASE,
 )
 
@@ -202,7 +203,8 @@ LAST: tuple[Rule, ...] = (
         r"wall ?time|time|run ?time) limit|job killed: wall|TERM_(RUN|CPU)LIMIT|"
         r"wall ?clock limit|walltime (limit )?reached|exceeded.{0,20}\bh_rt\b|"
         r"job hard limit .?(h_rt|h_cpu)|cpu time limit exceeded|cputime \S+ exceeded|"
-        r"timeout: sending signal",
+        r"timeout: sending signal|(hard|maximum|max) wall[ _-]?clock|time limit (reached|expired)|"
+        r"maximum (wall ?time|run ?time)",
         "the queue's time limit ended it",
     ),
     anywhere(
@@ -219,7 +221,9 @@ LAST: tuple[Rule, ...] = (
     ),
     anywhere(
         "interrupted",
-        r"CANCELLED AT|preempt(ed|ion)|node[ _]fail|exited on signal (9|15|1|2)\b|"
+        r"CANCELLED AT|preempt(ed|ion)|node[ _]fail|exited on signal (9|15|1|2)\b|\(signal 9\)|"
+        r"tasks? \S+: (killed|terminated)|exit(ed)?( with)? (code|status):? ?(137|143|9)\b|"
+        r"requested job terminate|"
         r"KILLED BY SIGNAL: (9|15)|process (killed|interrupted) \(SIG(TERM|INT)\)|"
         r"caught signal (9|15)|^\s*(killed|terminated)\s*$|"
         r"line \d+:\s+\d+ (killed|terminated)|lost (communication|connection)|"

@@ -11,8 +11,12 @@ from mlip_autopipec.engines.dft.quantum_espresso.texts import Line
 __all__ = ["too_much"]
 
 _MIB = {"KB": 1 / 1024, "MB": 1.0, "GB": 1024.0, "TB": 1024.0**2}
-_TOTAL = re.compile(r"Estimated total dynamical RAM\s*>\s*([\d.]+)\s*([KMGT]B)")
-_EACH = re.compile(r"Estimated max dynamical RAM per process\s*>\s*([\d.]+)\s*([KMGT]B)")
+_TOTAL = re.compile(
+    r"Estimated total (?:allocated )?dynamical RAM\s*>\s*(\d+\.?\d*)\s*([KMGT]B)", re.IGNORECASE
+)
+_EACH = re.compile(
+    r"Estimated max dynamical RAM per process\s*>\s*(\d+\.?\d*)\s*([KMGT]B)", re.IGNORECASE
+)
 _THERE = re.compile(r"(\d+) MiB available memory on the printing compute node")
 _NODES = re.compile(r"MPI processes distributed on\s+(\d+) nodes")
 _RANKS = re.compile(r"running on\s+(\d+) processors")
@@ -35,7 +39,7 @@ def too_much(output: Sequence[Line]) -> Failure | None:
     nodes = int(found[_NODES][0][1]) if _NODES in found else 1
     ranks = int(found[_RANKS][0][1]) if _RANKS in found else 1
     matched, line = found[_TOTAL] if _TOTAL in found else found[_EACH]
-    needed_mib = float(matched[1]) * _MIB[matched[2]] * (1 if _TOTAL in found else ranks)
+    needed_mib = float(matched[1]) * _MIB[matched[2].upper()] * (1 if _TOTAL in found else ranks)
     there, proof = found[_THERE]
     if needed_mib <= _SHARE * nodes * int(there[1]):
         return None

@@ -28,9 +28,10 @@ _SAME_LAUNCH = timedelta(seconds=5)
 #: The first version that says JOB DONE; those before end with their table of clocks.
 _SAYS_DONE = 5
 _LAST_CLOCK = re.compile(r"^\s*PWSCF\s+:.*(CPU|WALL)")
-_SPENT = re.compile(r"total cpu time spent up to now is\s+([\d.]+)")
+_SPENT = re.compile(r"total cpu time spent up to now is\s+(\d+\.?\d*)")
 
 _BOX = re.compile(r"Error in routine\s+(.+?)\s+\((-?\d+)\):", re.IGNORECASE)
+#: In CRASH, and in outputs of versions before 5.
 _CRASH_BOX = re.compile(r"^\s*from\s+(.+?)\s+:\s+error #\s*(-?\d+)")
 _FORTRAN = re.compile(
     r"Error allocating|Operating system error|At line \d+ of file|Fortran runtime error|forrtl:"
@@ -180,7 +181,7 @@ def _reports(lines: Sequence[Line], role: Role) -> Iterator[Report]:
     for index, line in enumerate(lines):
         text = line.text
         box = _BOX.search(text) if "in routine" in text else None
-        if box is None and role != "output" and "error #" in text:
+        if box is None and "error #" in text:
             box = _CRASH_BOX.search(text)
         if box:
             reason = _until_rule(lines[index + 1 : index + 6])
