@@ -111,6 +111,16 @@ def test_folders_below_count_each(tmp_path: Path) -> None:
     check(diagnose(tmp_path), "ok")
 
 
+def test_tries_at_one_calculation_in_folders_of_their_own(tmp_path: Path) -> None:
+    later = GOOD.replace("15:33:57", "16:33:57")
+    for name, text in (("attempt-1", BAD), ("attempt-2", later)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "pw.out").write_text(text)
+    check(diagnose(tmp_path), "ok")
+    (tmp_path / "attempt-1" / "pw.out").write_text(BAD.replace("15:33:57", "17:33:57"))
+    check(diagnose(tmp_path), "diagonalization")
+
+
 def test_other_programs_in_one_file(tmp_path: Path) -> None:
     other = "\n     Program PHONON v.7.2 starts on 23Nov2026 at 16:33:57\n" + box("phq_readin", "x")
     (tmp_path / "job.out").write_text(GOOD + other)

@@ -119,6 +119,7 @@ def test_error_boxes(routine: str, reason: str, cls: str, tmp_path: Path) -> Non
         ("forrtl: severe (24): end-of-file during read, unit 5, file /home/x/si.in", "input"),
         ("forrtl: severe (59): list-directed I/O syntax error, unit -5, file Internal List-Directed Read", "input"),
         ("forrtl: severe (24): end-of-file during read, unit 4, file /home/x/pp/Fe.pbe-spn.UPF", "pseudopotential"),
+        ("mkdir: cannot create directory '/scratch/me': Permission denied", "disk"),
         ("forrtl: severe (38): error during write, unit 99, file /scratch/si.wfc12", "disk"),
         ("Fortran runtime error: Cannot open file '/scratch/a/si.wfc1': Permission denied", "disk"),
         # Memory.
@@ -233,6 +234,13 @@ def test_energies_that_are_no_numbers_are_not_mixed_away(line: str, tmp_path: Pa
     found = diagnose(tmp_path)
     check(found, "geometry")
     assert "pseudopotentials" in found.cure and "mixing does not help" in found.cure
+
+
+def test_more_time_mends_no_energy_that_is_no_number(tmp_path: Path) -> None:
+    nan = "     total energy              =             NaN Ry\n"
+    (tmp_path / "a.out").write_text(HEAD + SCF + nan)
+    (tmp_path / "a.err").write_text("=>> PBS: job killed: walltime 3622 exceeded limit 3600\n")
+    check(diagnose(tmp_path), "geometry")
 
 
 def test_only_a_clean_stop_is_restarted(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ An XML of another time is left out: it may be the success of a run before. A fol
 
 The verdict of the whole: in one folder the newest run counts, and a failed one that no later run
 of the same input made good; in a tree of folders those at the top count, and where there are none
-each folder does.
+each folder does (``attempt-1``, ``attempt-2``, ``old`` are tries at one calculation).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from mlip_autopipec.base.errors import InputError
@@ -44,6 +45,9 @@ from mlip_autopipec.engines.dft_port import Diagnosis, RunVerdict
 __all__ = ["CURES", "Diagnosis", "diagnose"]
 
 _READS = re.compile(r"Reading input from (\S+)")
+_ATTEMPT = re.compile(
+    r"(attempt|re?try|try|restart|old|bak|backup|previous|failed)[-_. ]?\d*", re.IGNORECASE
+)
 #: Names in one message; the rest stands in the verdicts of the runs.
 _MOST_NAMED = 3
 
@@ -73,6 +77,17 @@ class _Judged:
         run = self.found.run
         lines = run.lines[:200] if run else ()
         return next((hit[1] for line in lines if (hit := _READS.search(line.text))), self.name)
+
+    @property
+    def calculation(self) -> str:
+        """The folder that it counts for: ``attempt-1`` and ``attempt-2`` are tries at one."""
+        parts = Path(self.found.place).parts
+        return str(Path(*(part for part in parts if not _ATTEMPT.fullmatch(part))))
+
+    @property
+    def began(self) -> datetime:
+        run = self.found.run
+        return run.started if run and run.started else datetime.min
 
     def verdict(self) -> RunVerdict:
         run = self.found.run
@@ -107,8 +122,8 @@ def diagnose(path: Path) -> Diagnosis:
 
 def _whole(path: Path, judged: list[_Judged]) -> Diagnosis:
     folders: dict[str, list[_Judged]] = {}
-    for item in judged:
-        folders.setdefault(item.found.place, []).append(item)
+    for item in sorted(judged, key=lambda item: item.began):
+        folders.setdefault(item.calculation, []).append(item)
     counted = {".": folders["."]} if "." in folders else folders
     newest = [items[-1] for items in counted.values()]
     failed = [item for item in newest if item.failure is not None]

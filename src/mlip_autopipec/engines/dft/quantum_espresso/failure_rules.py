@@ -218,7 +218,8 @@ _ASKED: tuple[Rule, ...] = (
     ),
     box(
         "diagonalization",
-        r"zhegvd|dsygvd|\bp?[cr]diagh?g|c_bands|[cr]egterg|\bppcg|routine paro|rotate_wfc|gram_schmidt|rmm\w*diag|"
+        r"zhegvd|dsygvd|\bp?[cr]diagh?g|c_bands|[cr]egterg|\bppcg|routine paro|rotate_wfc|"
+        r"gram_schmidt|rmm\w*diag|"
         r"routine (laxlib_\w+|\w*cholesky\w*|diag\w*|p?(dsp|zhp|zhe)ev\w*|pdsyevd\w*|tqli)|"
         r"solution of the linear system",
         "the iterative diagonalisation broke down",

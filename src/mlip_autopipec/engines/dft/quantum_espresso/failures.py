@@ -9,7 +9,7 @@ What decides, from the top:
 4. Time limit of the queue: ``out_of_walltime``. A machine that cannot start or run pw.x
    (libraries, MPI, GPU): ``machine``.
 5. ``Maximum CPU time exceeded``, ``Program stopped by user``.
-6. Energies that are no numbers: ``geometry``.
+6. Energies that are no numbers: ``geometry``, also before a time limit or a stop.
 7. ``convergence NOT achieved`` after the last success: ``scf_not_converged``.
 8. Killed at the wall time by us (exit code 124): ``out_of_walltime``.
 9. An error box without a rule: ``unknown``.
@@ -84,10 +84,12 @@ def judge(folder: Folder, exit_code: int | None, own: bool = False) -> Failure:
     reports = list({report.words: report for report in reversed(reports)}.values())[::-1]
     lines = _ends(output) + _ends(aside)
     first = RULES if any(report.is_box for report in reports) else _unboxed(lines)
-    if found := _by_rule(first, reports, lines):
+    found = _by_rule(first, reports, lines)
+    if found is None or found.kind in ("out_of_walltime", "interrupted"):
+        # More time mends no energy that is no number.
+        found = checks.not_a_number(output) or found
+    if found is not None:
         return found
-    if nonsense := checks.not_a_number(output):
-        return nonsense
     if missed := unconverged(output):
         return Failure(
             "scf_not_converged",

@@ -57,7 +57,8 @@ FIRST: tuple[Rule, ...] = (
         "disk",
         r"no space left on device|disk quota exceeded|(file ?system|disk) (is )?full|"
         r"read-only file system|stale (nfs )?file handle|file size limit exceeded|"
-        r"transport endpoint is not connected|quota exceeded",
+        r"transport endpoint is not connected|quota exceeded|\binput/output error|"
+        r"mkdir: cannot create directory(?!.*exists)",
         "the scratch folder cannot be written",
     ),
     box(

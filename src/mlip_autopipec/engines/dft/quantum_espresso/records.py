@@ -232,7 +232,7 @@ def _sort_in(found: _Found, path: Path, name: str, only: Path | None) -> None:
         found.crash += texts.lines_of(text, name)
     elif "PWSCF" in headers:
         found.runs += runs_in(texts.lines_of(text, name), modified)
-    elif not headers and _is_input(text):
+    elif not headers and _is_input(text) and not _OUTPUT_NAME.search(path.name):
         found.inputs.append(path)
     elif not headers and not _NOTE_NAME.search(path.name):
         _sort_speech(found, text, name, modified)
