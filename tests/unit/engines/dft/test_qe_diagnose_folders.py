@@ -6,6 +6,8 @@ import bz2
 import gzip
 import lzma
 import os
+import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,31 @@ def test_outputs_as_people_keep_them(name: str, data: bytes, tmp_path: Path) -> 
         assert found.cls == "diagonalization", found
         assert "S matrix not positive definite" in found.message
         assert found.evidence[0].file == (name if place == tmp_path else path.name)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "gztar", "xztar"])
+def test_archives_are_read_as_the_folders_that_they_hold(kind: str, tmp_path: Path) -> None:
+    calculation = tmp_path / "calc"
+    calculation.mkdir()
+    (calculation / "pw.out").write_text(HEAD + SCF)
+    (calculation / "pw.err").write_text(TIME_LIMIT.format(7, "2026-11-23T16:40:00"))
+    (tmp_path / "kept").mkdir()
+    path = Path(shutil.make_archive(str(tmp_path / "kept" / "si"), kind, tmp_path, "calc"))
+    for place in (path, path.parent):
+        found = diagnose(place)
+        assert found.cls == "out_of_walltime", found
+        assert found.evidence[0].file == f"{path.name}/calc/pw.err"
+    assert list(path.parent.iterdir()) == [path]
+    path.write_bytes(path.read_bytes()[:100])
+    assert diagnose(path).cls in ("unknown", "interrupted")
+
+
+def test_an_archive_writes_nowhere_else(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.writestr("../../escaped.out", BAD)
+        packed.writestr("pw.out", GOOD)
+    found = diagnose(tmp_path)
+    assert found.cls == "ok" and len(found.runs) == 1
 
 
 def test_a_packed_file_that_was_cut_off_tells_what_it_can(tmp_path: Path) -> None:

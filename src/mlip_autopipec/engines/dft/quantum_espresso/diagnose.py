@@ -34,7 +34,7 @@ from pathlib import Path
 
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.tasks import Failure
-from mlip_autopipec.engines.dft.quantum_espresso import checks, saved, xml_verdict
+from mlip_autopipec.engines.dft.quantum_espresso import archives, checks, saved, xml_verdict
 from mlip_autopipec.engines.dft.quantum_espresso.classes import CURES, shown_as
 from mlip_autopipec.engines.dft.quantum_espresso.failures import judge
 from mlip_autopipec.engines.dft.quantum_espresso.records import Folder, read_file, read_tree
@@ -102,17 +102,26 @@ class _Judged:
 
 
 def diagnose(path: Path) -> Diagnosis:
-    """What happened in a folder, or in one file. Raises InputError where there is neither."""
-    if path.is_dir():
-        found = read_tree(path)
-    elif path.is_file():
-        found = read_file(path)
-    else:
+    """What happened in a folder, in one file or in an archive. Raises InputError where there is
+    none.
+    """
+    if not path.is_dir() and not path.is_file():
         raise InputError(
             "no such file or folder",
             value=str(path),
             hint="give the output of pw.x, or the folder that holds it",
         )
+    packed = [path] if archives.is_archive(path) else []
+    found = [] if packed else (read_tree(path) if path.is_dir() else read_file(path))
+    if not found and path.is_dir():
+        packed = archives.in_folder(path)
+    if not packed:
+        return _diagnosis(path, found)
+    with archives.opened(packed) as place:
+        return _diagnosis(path, read_tree(place))
+
+
+def _diagnosis(path: Path, found: list[Folder]) -> Diagnosis:
     if not found:
         message = "no output of pw.x in this " + ("folder" if path.is_dir() else "file")
         return Diagnosis(str(path), "unknown", message, (), CURES["unknown"])
