@@ -17,19 +17,26 @@ import numpy as np
 from ase.data import atomic_numbers
 from numpy.typing import ArrayLike, NDArray
 
-from mlip_autopipec.science.ions import ANIONS, balanced, electronegativity_difference
+from mlip_autopipec.science.ions import (
+    ANIONS,
+    balanced,
+    charge_of,
+    electronegativity_difference,
+)
 from mlip_autopipec.science.kpoints import choose_grid
 
 __all__ = [
     "MOLECULES_SIDE_BY_SIDE",
     "SHEETS_OF_CARBON",
     "Choice",
+    "Composition",
     "has_nonmetal",
     "is_metal",
     "kmesh",
     "kmesh_shifted",
     "kspacing_per_a",
     "makes_molecules",
+    "moment_in",
     "open_inner_shell",
     "rho_cutoff_ry",
     "smearing",
@@ -126,7 +133,9 @@ def is_metal(composition: Composition) -> Choice[bool]:
             f"{'-'.join(sorted(elements))}: non-metals have a gap in their usual solids and"
             " molecules",
         )
-    if len(elements) > 1 and (magnetic := sorted(s for s in elements if _high_spin(s))):
+    # Also where it is closed in this compound: a vacancy opens it.
+    magnetic = sorted(s for s in elements if _high_spin(s) or moment_in(s, counts))
+    if len(elements) > 1 and magnetic:
         return Choice(
             True, f"open shell of {', '.join(magnetic)}: PBE may leave no gap, so none is assumed"
         )
@@ -285,6 +294,18 @@ def _high_spin(symbol: str) -> float:
     return {**_MOMENTS, **_F_MOMENTS, **_ACTINIDES}.get(symbol, 0.0)
 
 
+def moment_in(symbol: str, composition: Composition) -> float:
+    """High-spin moment (Bohr magnetons) of an element in a compound: Cu2+ has an unpaired electron,
+    Co3+ among oxygen none (low spin, as in LiCoO2).
+    """
+    counts = composition if isinstance(composition, Mapping) else Counter(composition)
+    if symbol == "Cu":
+        return 1.0 if charge_of(symbol, counts) == 2 else 0.0
+    if symbol == "Co" and "O" in counts and charge_of(symbol, counts) == 3:
+        return 0.0
+    return _high_spin(symbol)
+
+
 def open_inner_shell(symbol: str) -> bool:
     """True for the elements of groups 3 to 11 and of the f block: s competes with d or f levels."""
     number = atomic_numbers[symbol]
@@ -292,10 +313,10 @@ def open_inner_shell(symbol: str) -> bool:
 
 
 def starting_moments(composition: Composition) -> Choice[dict[str, float]]:
-    """High-spin start moments (Bohr magnetons) of the magnetic elements; empty when there is
-    none.
+    """High-spin start moments (Bohr magnetons) of the magnetic elements of a compound; empty when
+    there is none.
     """
-    moments = {s: _high_spin(s) for s in sorted(set(composition))}
+    moments = {s: moment_in(s, composition) for s in sorted(set(composition))}
     magnetic = [symbol for symbol, moment in moments.items() if moment]
     if magnetic:
         return Choice(
@@ -305,6 +326,8 @@ def starting_moments(composition: Composition) -> Choice[dict[str, float]]:
         )
     if set(composition) == {"O"}:
         return Choice({"O": 1.0}, "O2 is a triplet")
+    if "Co" in moments:
+        return Choice({}, "Co3+ among oxygen is a closed shell (low spin), and is not forced open")
     return Choice({}, "no magnetic element")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 
-__all__ = ["ANIONS", "balanced", "electronegativity_difference"]
+__all__ = ["ANIONS", "balanced", "charge_of", "electronegativity_difference"]
 
 #: Closed-shell charges of elements that take electrons.
 ANIONS = {
@@ -74,6 +74,23 @@ def balanced(counts: Mapping[str, float]) -> bool:
         and abs(sum(q * n for q, n in zip(charges, counts.values(), strict=True))) < tolerance
         for charges in itertools.product(*options)
     )
+
+
+def charge_of(symbol: str, counts: Mapping[str, float]) -> int | None:
+    """The only usual charge of an element with which a compound is neutral; None where there is
+    none, or a choice. The other elements keep their first usual charge.
+    """
+    if symbol not in counts or len(counts) < 2 or not balanced(counts):
+        return None
+    rest = 0.0
+    for element, amount in counts.items():
+        if element != symbol:
+            usual = ANIONS.get(element) or next(iter(_CATIONS.get(element, ())), None)
+            if usual is None:
+                return None
+            rest += usual * amount
+    charge = -rest / counts[symbol]
+    return round(charge) if abs(charge - round(charge)) < 1e-2 and charge > 0 else None
 
 
 def electronegativity_difference(counts: Mapping[str, float]) -> float | None:

@@ -194,11 +194,31 @@ def smearing(needed: LabelSet) -> Choice[tuple[Literal["mv", "gaussian"], float]
     return Choice(("gaussian", dft_rules.DEGAUSS_RY), "molecules: narrow, so that a bond may break")
 
 
+def _moments_of_elements(needed: LabelSet) -> Choice[dict[str, float]]:
+    """The largest moment that an element has in any kind of structure that holds it."""
+    of_kinds = [dft_rules.starting_moments(kind.composition) for kind in needed.kinds]
+    there = {symbol for kind in needed.kinds for symbol in kind.composition}
+    if rest := set(needed.elements) - there:
+        of_kinds.append(dft_rules.starting_moments(sorted(rest)))
+    magnetic = [choice for choice in of_kinds if choice.value and set(choice.value) != {"O"}]
+    if not magnetic:
+        return next((c for c in of_kinds if not c.value), Choice({}, "no magnetic element"))
+    largest = {
+        symbol: max(choice.value.get(symbol, 0.0) for choice in magnetic)
+        for symbol in needed.elements
+    }
+    names = ", ".join(symbol for symbol, moment in largest.items() if moment)
+    return Choice(
+        largest,
+        f"{names} may be magnetic: started from the high-spin value, all atoms parallel",
+    )
+
+
 def starting_moments(needed: LabelSet) -> Choice[dict[str, float]]:
     """High-spin start moments (Bohr magnetons) where an element is magnetic, or a structure is pure
     oxygen; empty when there is none.
     """
-    moments = dft_rules.starting_moments(needed.elements)
+    moments = _moments_of_elements(needed)
     if not any(set(kind.composition) == {"O"} for kind in needed.kinds):
         return moments
     oxygen = dft_rules.starting_moments(["O"])

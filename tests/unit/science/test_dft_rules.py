@@ -116,7 +116,8 @@ def test_molecules_and_their_solids_have_a_gap(composition: list[str] | dict[str
 def test_no_gap_is_assumed_where_a_shell_is_open(composition: list[str] | dict[str, float]) -> None:
     choice = dft.is_metal(composition)
     assert choice.value and "open shell" in choice.reason
-    assert dft.spin_polarized(composition).value
+    closed = "Co" in composition  # Co3+, of low spin: a vacancy opens it
+    assert dft.spin_polarized(composition).value is not closed
 
 
 @pytest.mark.parametrize(

@@ -116,3 +116,42 @@ def test_a_molecule_with_an_odd_electron_has_spin(name: str, spin: bool) -> None
 def test_a_crystal_of_a_campaign_has_no_charge() -> None:
     with pytest.raises(InputError, match=r"dft\.charge.*whatever its size"):
         make_plan(material="Si", dft={"charge": 1})
+
+
+@pytest.mark.parametrize(
+    ("formula", "moments"),
+    [
+        ("CuO", {"Cu": 1.0, "O": 0.0}),
+        ("Cu2O", {}),
+        ("LiCoO2", {}),
+        ("CoO", {"Co": 3.0, "O": 0.0}),
+        ("NiO", {"Ni": 2.0, "O": 0.0}),
+        ("CuZn", {}),
+    ],
+)
+def test_an_ion_starts_with_the_electrons_that_it_has_unpaired(
+    formula: str, moments: dict[str, float]
+) -> None:
+    atoms = Atoms(formula, pbc=True)
+    atoms.set_cell([3.0 * len(atoms), 3.0, 3.0])
+    atoms.set_scaled_positions([[i / len(atoms), 0, 0] for i in range(len(atoms))])
+    found = derive_dft([atoms], settings={"dispersion": "none"})
+    assert found.dft.label_method()["starting_moments"] == moments
+    if formula == "LiCoO2":
+        assert "low spin" in found.reasons["dft.method.starting_moments"]
+
+
+def test_an_element_keeps_the_largest_moment_of_its_compounds() -> None:
+    lone = Atoms("Co", cell=[2.5] * 3, pbc=True)
+    closed = Atoms("LiCoO2", positions=np.arange(12).reshape(4, 3), cell=[9, 9, 9], pbc=True)
+    moments = derive_dft([closed, lone]).dft.label_method()["starting_moments"]
+    assert moments == {"Co": 3.0, "Li": 0.0, "O": 0.0}
+
+
+def test_what_is_left_out_is_said_where_it_touches_the_material() -> None:
+    said = {
+        name: derive_dft([bulk(name, "rocksalt", a=4.5)]).reasons["dft.method.functional"]
+        for name in ("NiO", "MgO", "PbS", "SiC")
+    }
+    assert "dft.hubbard" in said["NiO"] and "long-range" in said["MgO"]
+    assert "spin-orbit" in said["PbS"] and said["SiC"] == "the family's functional"

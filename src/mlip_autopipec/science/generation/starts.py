@@ -62,7 +62,8 @@ def find(
     """Start structures of ``system``, best first; ``evaluate`` None: unrelaxed, where no surrogate
     knows the elements.
 
-    ``max_atoms``: of the largest cell that a disordered solid solution is given.
+    ``max_atoms``: of the largest cell that is labelled: other starts than the lowest and the user's
+    own are left out where they have more.
 
     Raises InputError for an unreadable file or a composition without a start crystal,
     MissingProgramError for a package that is needed and absent.
@@ -72,7 +73,10 @@ def find(
     if evaluate is None:
         return unranked(found, len(found) if own else UNRANKED)
     mixed = system.kind == "solid_solution" and not own
-    return ranked(found, evaluate, fractions=system.fractions if mixed else None, keep_all=own)
+    best = ranked(found, evaluate, fractions=system.fractions if mixed else None, keep_all=own)
+    if own:
+        return best
+    return [start for start in best if start is best[0] or len(start.candidate.atoms) <= max_atoms]
 
 
 def proposals(system: System, *, seed: int = 1, max_atoms: int = MAX_ATOMS) -> list[Candidate]:

@@ -14,7 +14,7 @@ from mlip_autopipec.base.labels import LabelJob
 from mlip_autopipec.base.values import content_hash
 from mlip_autopipec.commands.label.method import derive_dft
 from mlip_autopipec.engines.dft.quantum_espresso.inputs import write_input
-from mlip_autopipec.engines.dft.quantum_espresso.method import LATER, Method
+from mlip_autopipec.engines.dft.quantum_espresso.method import LATER, Method, check_family
 
 #: As it lies in run folders since the first labels.
 STORED = {
@@ -160,3 +160,14 @@ def test_a_fragment_that_cannot_stand_is_refused_in_one_line(fragment: str, said
     with pytest.raises(InputError) as refused:
         derive_dft([PRIMITIVE], settings={"extra": fragment})
     assert said in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_family_that_was_changed_by_half_is_refused() -> None:
+    silicon = derive_dft([PRIMITIVE]).dft.method
+    assert isinstance(silicon, Method)
+    check_family(silicon, ["Si"])
+    with pytest.raises(InputError, match=r"functional.*PBE's"):
+        check_family(silicon.model_copy(update={"functional": "LDA"}), ["Si"])
+    soft = silicon.model_copy(update={"pseudo_family": "SSSP/1.3.0/PBE/efficiency"})
+    with pytest.raises(InputError, match=r"rho_cutoff_ry.*needs .* Ry for its density"):
+        check_family(soft, ["Cu"])

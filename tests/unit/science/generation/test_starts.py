@@ -209,6 +209,18 @@ def test_relaxation_finds_the_lattice_constant_and_keeps_symmetry() -> None:
     assert conventional.cell.cellpar()[3:] == pytest.approx([90, 90, 90])
 
 
+def test_starts_beyond_the_largest_cell_are_left_out_but_for_the_lowest() -> None:
+    system = _System({"Cu": 1.0})
+    all_found = starts.find(system, one_by_one(EMT()))
+    small = starts.find(system, one_by_one(EMT()), max_atoms=1)
+    larger = {s.candidate.provenance.group for s in all_found if len(s.candidate.atoms) > 1}
+    assert larger == {"hcp:Cu", "diamond:Cu"}
+    kept = [s.candidate.provenance.group for s in small]
+    assert kept == ["reference:Cu", "bcc:Cu", "sc:Cu"]
+    none_fits = starts.find(system, one_by_one(EMT()), max_atoms=0)
+    assert [s.candidate.provenance.group for s in none_fits] == ["reference:Cu"]
+
+
 def test_starts_are_ranked_near_ones_first_and_a_few_high_ones_kept() -> None:
     found = starts.find(_System({"Cu": 1.0}), one_by_one(EMT()))
     near, high = [s for s in found if s.near], [s for s in found if not s.near]

@@ -63,6 +63,7 @@ class QuantumEspresso:
     def require(self, method: DftMethod, elements: Sequence[str], cores: int) -> None:
         """pw.x, mpirun where ranks need it, and the pseudopotentials of the method's family."""
         config.command(cores, {})
+        methods.check_family(cast(Method, method), elements)
         for symbol in elements:
             pseudos.locate(cast(Method, method).pseudo_family, symbol)
 
@@ -85,6 +86,7 @@ class QuantumEspresso:
         (also when an installed pseudopotential is not the one whose checksum the method carries).
         """
         method = Method.of_job(job)
+        methods.check_family(method, set(job.atoms.get_chemical_symbols()))
         paths = {
             symbol: pseudos.locate(method.pseudo_family, symbol)
             for symbol in sorted(set(job.atoms.get_chemical_symbols()))

@@ -31,11 +31,12 @@ from mlip_autopipec.engines.dft.quantum_espresso.asked import (
 from mlip_autopipec.engines.dft.quantum_espresso.hubbard import Projectors
 from mlip_autopipec.engines.dft_port import DftMethod, Knob, MethodChoice
 from mlip_autopipec.science import dft_rules, label_set
-from mlip_autopipec.science.dft_rules import Choice
+from mlip_autopipec.science.dft_limits import limits_of
+from mlip_autopipec.science.dft_rules import Choice, Composition
 from mlip_autopipec.science.dft_series import cutoffs_to_try_ry, spacings_to_try_per_a
 from mlip_autopipec.science.label_set import LabelSet
 
-__all__ = ["CHOSEN", "LATER", "Method", "derive", "hardness_ry", "knobs", "least"]
+__all__ = ["CHOSEN", "LATER", "Method", "check_family", "derive", "hardness_ry", "knobs", "least"]
 
 T = TypeVar("T")
 
@@ -47,6 +48,9 @@ _NO_IMAGES = (
     " the cost"
 )
 
+# Of the density cutoff that a family asks for. Convergence series stay above; 4 times the cutoff of
+# the wave functions, what norm-conserving families need, is half of it or less.
+_LEAST_DENSITY = 0.6
 _D3 = (
     "layers or molecules are held by dispersion, which PBE lacks: D3(BJ) adds it; 'none' leaves it"
     " out"
@@ -170,7 +174,7 @@ def derive(needed: LabelSet, wishes: Wishes) -> MethodChoice:
     moments = chosen("starting_moments", label_set.starting_moments(needed))
     spin = _spin(needed, moments, wishes.charge or 0, reasons["starting_moments"])
     method = Method(
-        functional=because("functional", facts.functional, "the family's functional"),
+        functional=because("functional", facts.functional, _and_limits(needed)),
         input_dft=_input_dft(facts.functional, wishes, reasons),
         pseudo_family=because(
             "pseudo_family", family, "one family and version for all labels: they share one method"
@@ -201,6 +205,39 @@ def derive(needed: LabelSet, wishes: Wishes) -> MethodChoice:
         **_later(needed, wishes, reasons),
     )
     return MethodChoice(method, reasons)
+
+
+def _and_limits(needed: LabelSet) -> str:
+    """Why this functional, and what it leaves out of the material."""
+    compositions: list[Composition] = [kind.composition for kind in needed.kinds]
+    compositions = compositions or [needed.elements]
+    limits = dict.fromkeys(one for found in compositions for one in limits_of(found))
+    return "; ".join(["the family's functional", *limits])
+
+
+def check_family(method: Method, elements: Iterable[str]) -> None:
+    """Raises InputError where functional, checksums or density cutoff are not the family's: one of
+    them was changed without the others.
+    """
+    wanted = sorted(elements)
+    facts = pseudos.family_facts(method.pseudo_family)
+    hint = f"set dft.family in input.yaml: all that depends on {method.pseudo_family} follows"
+    if not method.input_dft and method.functional.upper() != facts.functional.upper():
+        raise InputError(
+            f"the pseudopotentials of {method.pseudo_family} are {facts.functional}'s",
+            key="dft.method.functional",
+            value=method.functional,
+            hint=hint,
+        )
+    needed = pseudos.density_cutoffs_ry(method.pseudo_family, wanted)
+    hardest = max(needed, key=lambda symbol: needed[symbol], default=None)
+    if hardest and method.rho_cutoff_ry < _LEAST_DENSITY * needed[hardest]:
+        raise InputError(
+            f"{hardest} of {method.pseudo_family} needs {needed[hardest]:g} Ry for its density",
+            key="dft.method.rho_cutoff_ry",
+            value=method.rho_cutoff_ry,
+            hint=hint,
+        )
 
 
 def _later(needed: LabelSet, wishes: Wishes, reasons: dict[str, str]) -> dict[str, Any]:
