@@ -11,14 +11,19 @@ from typing import Annotated, Any
 import typer
 
 from mlip_autopipec.base.errors import InputError
-from mlip_autopipec.cli.options import AsJson, print_json
+from mlip_autopipec.cli.options import AsJson, Pbc, Types, given_of, print_json
 
 __all__ = ["lammps", "train"]
 
 
+Key = Annotated[
+    str | None, typer.Option(metavar="NAME", help="its name in the file", show_default="found")
+]
+
+
 def train(
     data: Annotated[
-        Path, typer.Argument(help="labelled structures (extended XYZ with energies and forces)")
+        Path, typer.Argument(help="labelled structures: extended XYZ, ASE, VASP, MTP, DeePMD ...")
     ],
     test: Annotated[
         Path | None,
@@ -40,10 +45,19 @@ def train(
     cutoff: Annotated[float | None, typer.Option(min=1.0, help="cutoff in Å")] = None,
     iterations: Annotated[int | None, typer.Option(min=1, help="optimiser steps")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 1,
+    energy_key: Key = None,
+    forces_key: Key = None,
+    stress_key: Key = None,
+    virial_key: Key = None,
+    types: Types = None,
+    pbc: Pbc = None,
+    keep_all: Annotated[
+        bool, typer.Option("--keep-all", help="learn also labels that contradict the others")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit a potential to a file of labelled structures and print its errors."""
-    from mlip_autopipec.commands.train import train_file
+    from mlip_autopipec.commands.train import Keys, train_file
     from mlip_autopipec.engines.registry import DEFAULT_TRAINER, FAST_TRAINER
 
     given = {
@@ -56,7 +70,15 @@ def train(
         raise InputError(f"--fast is the trainer {FAST_TRAINER}", key="--trainer", value=trainer)
     name = FAST_TRAINER if fast else trainer or DEFAULT_TRAINER
     result = train_file(
-        data, test, out, trainer=name, settings={**settings, **_pairs(more or [])}, seed=seed
+        data,
+        test,
+        out,
+        trainer=name,
+        settings={**settings, **_pairs(more or [])},
+        seed=seed,
+        keys=Keys(energy_key, forces_key, stress_key, virial_key),
+        given=given_of(types, pbc),
+        keep_all=keep_all,
     )
     if as_json:
         print_json(result)

@@ -1,13 +1,13 @@
-"""Labelled structures of a user's file: what of it is learned from, and what is not."""
+"""Labelled structures of a user's file: what of it is learned from, what is not, and why."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import ase.io
 import numpy as np
 from ase import Atoms
 
@@ -15,36 +15,44 @@ from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.labels import Label, LabelledStructure
 from mlip_autopipec.base.structures import Provenance
 from mlip_autopipec.base.values import FloatArray
+from mlip_autopipec.commands.labelled_keys import ENERGY_PER_ATOM, Chosen, Keys, choose, columns
+from mlip_autopipec.commands.labelled_keys import value as first
+from mlip_autopipec.science.label_gate import judge
+from mlip_autopipec.science.reading import Frames, Given
 
-__all__ = ["LEARNED", "LabelledFile", "in_words", "read_file", "read_labelled"]
+__all__ = ["LEARNED", "Keys", "LabelledFile", "in_words", "read_file", "read_labelled"]
 
-FORMAT_HINT = "an extended XYZ file with `energy` per structure and `forces` per atom (eV, eV/Å)"
-
-# Names under which a file may have them, the first that is there counts.
-# With smearing the free energy is the one that the forces belong to.
-ENERGIES = ("free_energy", "energy")
-FORCES = ("forces", "force")
-WEIGHTS = ("force_weight", "force_weights", "w_forces", "force_mask")
-STRESS = ("stress",)
-VIRIAL = ("virial", "virials")
-GROUP = ("group", "provenance_group")
-SPLIT = "split"
+FORCE_WEIGHTS = ("force_weight", "force_weights", "w_forces", "force_mask")
+#: Weights of whole structures: 0 leaves one out, others are not used.
+WEIGHTS = ("config_weight", "weight")
+UNUSED_WEIGHTS = ("energy_weight", "forces_weight", "stress_weight", "virial_weight", "w_energy")
+GROUP = ("group", "provenance_group", "family")
+STRATEGY = ("config_type", "strategy")
+SPLIT = ("split", "purpose")
+CONVERGED = ("scf_converged", "converged", "is_converged", "electronic_converged")
 LEARNED = "train"
-_ATOMS = {"numbers", "positions"}
+_NO = (False, 0, "F", "False", "false", "no")
 # ASE's order of the elements of a 3 x 3 tensor.
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+UNITS = "energies have to be totals in eV, forces in eV/Å; --keep-all learns them as they are"
+# So many indices are told of what was left out.
+_MOST_NAMED = 8
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledFile:
-    """``items``: every structure; ``splits``: what the file says of each (None: nothing);
-    ``used`` and ``ignored``: names of its columns.
+    """``items``: structures to be used; ``splits``: what the file says of each (None: nothing);
+    ``used`` and ``ignored``: names of its columns; ``left_out`` and ``notes``: what a user has to
+    know, a line each; ``of``: structures in the file.
     """
 
     items: tuple[LabelledStructure, ...]
     splits: tuple[str | None, ...]
     used: tuple[str, ...]
     ignored: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    of: int = 0
 
     @property
     def train(self) -> tuple[LabelledStructure, ...]:
@@ -67,102 +75,193 @@ def read_labelled(path: Path) -> list[LabelledStructure]:
     return list(read_file(path).items)
 
 
-def read_file(path: Path) -> LabelledFile:
-    """Every structure of a file that ASE reads (also gzipped).
+def read_file(
+    path: Path, keys: Keys | None = None, given: Given | None = None, *, keep_all: bool = False
+) -> LabelledFile:
+    """The labelled structures of a file that :class:`Frames` reads.
 
     Energy (eV, the free one where both are there) and forces (eV/Å) are needed; ``stress`` (eV/Å³,
-    ASE's sign) or ``virial`` (eV, the opposite sign, times the volume), ``group``, ``split`` and
-    ``force_weight`` per atom (0: not learned) count where they are. Without a group a structure is
-    one of its own. Raises InputError for a file without energies and forces.
+    ASE's sign) or ``virial`` (eV, the opposite sign, times the volume), groups, splits, config
+    types and force weights (0: not learned) count where they are. ``keys``: names of the user;
+    ``keep_all``: learn also what looks broken. Structures without a label, of an SCF that did not
+    converge, copies and outliers are left out and counted. Raises InputError for a file without
+    labels, or whose units do not fit each other.
     """
-    try:
-        frames = ase.io.read(path, ":")
-    except FileNotFoundError as error:
-        raise InputError("there is no such file", file=path) from error
-    except Exception as error:  # ASE's readers raise whatever the parser stumbled over
-        raise InputError(
-            f"ASE cannot read it: {error}", file=path, hint=f"give {FORMAT_HINT}"
-        ) from error
-    assert isinstance(frames, list)
-    if not frames:
-        raise InputError("it holds no structure", file=path, hint=f"give {FORMAT_HINT}")
+    frames = list(Frames(path, given))
+    tables = [columns(atoms) for atoms in frames]
+    chosen = choose(tables, keys or Keys(), path)
     used: set[str] = set()
-    items = tuple(_labelled(atoms, index, path, used) for index, atoms in enumerate(frames))
-    splits = tuple(None if SPLIT not in a.info else str(a.info[SPLIT]) for a in frames)
-    if any(split is not None for split in splits):
-        used.add(SPLIT)
-    there = {name for atoms in frames for name in _columns(atoms)}
-    return LabelledFile(items, splits, tuple(sorted(used)), tuple(sorted(there - used)))
-
-
-def _columns(atoms: Atoms) -> set[str]:
-    """All that a structure of the file has beside atoms, cell and periodicity."""
-    results = set() if atoms.calc is None else set(atoms.calc.results)
-    return (results | set(atoms.info) | set(atoms.arrays)) - _ATOMS
-
-
-def _labelled(atoms: Atoms, index: int, path: Path, used: set[str]) -> LabelledStructure:
-    results: dict[str, Any] = dict(atoms.calc.results) if atoms.calc is not None else {}
-
-    def first(*names: str) -> Any:
-        for source in (results, atoms.arrays, atoms.info):
-            for name in names:
-                if source.get(name) is not None:
-                    used.add(name)
-                    return source[name]
-        return None
-
-    energy, forces = first(*ENERGIES), first(*FORCES)
-    if energy is None or not np.isfinite(energy):
+    items: list[LabelledStructure] = []
+    splits: list[str | None] = []
+    lacking: dict[str, list[int]] = {}
+    for index, (atoms, table) in enumerate(zip(frames, tables, strict=True)):
+        found = _labelled(atoms, table, chosen, index, path, used)
+        if isinstance(found, str):
+            lacking.setdefault(found, []).append(index)
+            continue
+        split = first(table, SPLIT)
+        used |= {split[0]} if split else set()
+        items.append(found)
+        splits.append(None if split is None else str(split[1]))
+    if not items:
         raise InputError(
-            f"structure {index} has no usable energy", file=path, hint=f"give {FORMAT_HINT}"
+            "no structure can be learned: " + "; ".join(_counted(lacking, len(frames))), file=path
         )
-    if forces is None or not np.isfinite(forces).all():
-        raise InputError(
-            f"structure {index} has no usable forces", file=path, hint=f"give {FORMAT_HINT}"
-        )
+    gate = judge(items, keep=keep_all)
+    if gate.doubt is not None and not keep_all:
+        raise InputError(gate.doubt, file=path, hint=UNITS)
+    numbers = [int(item.name.rpartition(":")[2]) for item in items]
+    for index, reason in gate.leave.items():
+        lacking.setdefault(reason, []).append(numbers[index])
+    kept = [index for index in range(len(items)) if index not in gate.leave]
+    there = {name for table in tables for name in table}
+    left = [items[index] for index in kept]
+    if gate.without_stress:
+        left = [replace(item, label=replace(item.label, stress=None)) for item in left]
+    return LabelledFile(
+        tuple(left),
+        tuple(splits[index] for index in kept),
+        tuple(sorted(used)),
+        tuple(sorted(there - used)),
+        tuple(_counted(lacking, len(frames))),
+        (*chosen.notes, *_weights(tables), *gate.notes, *([gate.doubt] if gate.doubt else [])),
+        len(frames),
+    )
+
+
+def _counted(lacking: Mapping[str, Sequence[int]], total: int) -> list[str]:
+    """``3 of 30 structures have no energy: 4, 7, 9``."""
+    told = []
+    for reason, indices in lacking.items():
+        more = f", ... ({len(indices) - _MOST_NAMED} more)" if len(indices) > _MOST_NAMED else ""
+        named = ", ".join(map(str, indices[:_MOST_NAMED])) + more
+        told.append(f"{len(indices)} of {total} structures left out, {reason}: {named}")
+    return told
+
+
+def _weights(tables: Sequence[Mapping[str, Any]]) -> list[str]:
+    names = Counter(
+        name
+        for table in tables
+        for name in (*WEIGHTS, *UNUSED_WEIGHTS)
+        if name in table and np.ndim(table[name]) == 0 and table[name] not in (0, 1)
+    )
+    return [f"{name} of {n} structures is not used: energies decide" for name, n in names.items()]
+
+
+def _labelled(
+    atoms: Atoms,
+    table: Mapping[str, Any],
+    chosen: Chosen,
+    index: int,
+    path: Path,
+    used: set[str],
+) -> LabelledStructure | str:
+    """The structure with its label, or why there is none."""
+
+    def pick(*names: str) -> Any:
+        found = first(table, names)
+        if found is None:
+            return None
+        used.add(found[0])
+        return found[1]
+
+    flag = pick(*CONVERGED)
+    if flag is not None and np.ndim(flag) == 0 and flag in _NO:
+        return "their SCF did not converge"
+    weight = pick(*WEIGHTS)
+    if weight is not None and np.ndim(weight) == 0 and weight == 0:
+        return "their weight is 0"
+    energy = _energy(pick(*chosen.energy), table, chosen, atoms, index, path)
+    if energy is None:
+        return "no usable energy"
+    forces = _numbers(pick(*chosen.forces))
+    if forces is None or forces.size != 3 * len(atoms) or not np.isfinite(forces).all():
+        return "no usable forces"
     stress = None
     if atoms.pbc.all():
-        if (given := first(*STRESS)) is not None:
-            stress = _voigt(given, STRESS[0], index, path)
-        elif (given := first(*VIRIAL)) is not None:
-            stress = -_voigt(given, VIRIAL[0], index, path) / atoms.get_volume()
+        if (given := pick(*chosen.stress)) is not None:
+            stress = _voigt(given, chosen.stress[0], index, path)
+        elif (given := pick(*chosen.virial)) is not None:
+            stress = -_voigt(given, chosen.virial[0], index, path) / atoms.get_volume()
     label = Label(
-        energy_ev=float(energy),
-        forces=np.asarray(forces, dtype=float).reshape(-1, 3),
+        energy_ev=energy,
+        forces=forces.reshape(-1, 3),
         stress=stress,
         method_hash="file",
         scf_steps=0,
         wall_s=0.0,
     )
-    weights = first(*WEIGHTS)
-    learned = None if weights is None else np.asarray(weights, dtype=float) > 0
-    core = None if learned is None or learned.all() else tuple(map(int, np.flatnonzero(learned)))
+    core = _core(pick("core"), pick(*FORCE_WEIGHTS), len(atoms))
     if core == ():
-        raise InputError(
-            f"structure {index} has no atom whose forces may be learned",
-            file=path,
-            hint="leave it out, or give some atoms a force weight above 0",
-        )
+        return "no atom has a force weight above 0"
     bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    group = first(*GROUP)
+    group, strategy = pick(*GROUP), pick(*STRATEGY)
     name = f"{path.name}:{index}"
-    provenance = Provenance("file", name if group is None else str(group))
+    provenance = Provenance(
+        "file" if strategy is None else str(strategy), name if group is None else str(group)
+    )
     return LabelledStructure(name, bare, label, provenance, core)
+
+
+def _energy(
+    given: Any, table: Mapping[str, Any], chosen: Chosen, atoms: Atoms, index: int, path: Path
+) -> float | None:
+    """The total energy (eV), None for none. Raises InputError for energies of atoms."""
+    value = _numbers(given)
+    if value is None:
+        return None
+    name = first(table, chosen.energy)
+    assert name is not None
+    if value.size != 1 or value.ndim > 1:
+        raise InputError(
+            f"{name[0]!r} of structure {index} is a column of {value.size} numbers: energies of"
+            " atoms, not the energy of the structure",
+            file=path,
+            hint="write the total energy (eV) as a key of the structure, or name its key:"
+            " --energy-key",
+        )
+    total = float(value.ravel()[0])
+    if name[0].lower().endswith(ENERGY_PER_ATOM):
+        total *= len(atoms)
+    return total if np.isfinite(total) else None
+
+
+def _numbers(given: Any) -> FloatArray | None:
+    if given is None:
+        return None
+    try:
+        return np.asarray(given, dtype=float)
+    except (TypeError, ValueError):
+        return None  # "None", "nan?", words: no number
+
+
+def _core(listed: Any, weights: Any, count: int) -> tuple[int, ...] | None:
+    """Atoms whose forces may be learned; None: all."""
+    if listed is not None:
+        found = tuple(int(index) for index in np.ravel(listed))
+        return found if len(found) < count else None
+    values = _numbers(weights)
+    if values is None:
+        return None
+    learned = np.broadcast_to(values.ravel() > 0, (count,)) if values.size in (1, count) else None
+    if learned is None or learned.all():
+        return None
+    return tuple(map(int, np.flatnonzero(learned)))
 
 
 def _voigt(given: Any, name: str, index: int, path: Path) -> FloatArray:
     """(6,) in ASE's order, of six numbers or of a 3 x 3 tensor."""
-    values = np.asarray(given, dtype=float).ravel()
-    if values.size not in (6, 9) or not np.isfinite(values).all():
+    values = _numbers(given)
+    if values is None or values.size not in (6, 9) or not np.isfinite(values).all():
         raise InputError(
             f"the {name} of structure {index} is no tensor",
             file=path,
-            value=str(given),
+            value=str(given)[:80],
             hint="six numbers (xx yy zz yz xz xy) or nine",
         )
     if values.size == 6:
-        return values
+        return values.ravel()
     tensor = (values.reshape(3, 3) + values.reshape(3, 3).T) / 2
     return np.array([tensor[row, column] for row, column in _VOIGT])
 

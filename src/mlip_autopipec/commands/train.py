@@ -17,15 +17,24 @@ from mlip_autopipec.base.problems import validate
 from mlip_autopipec.base.process import run_prepared
 from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.base.values import Json
-from mlip_autopipec.commands.labelled_file import LEARNED, in_words, read_file, read_labelled
+from mlip_autopipec.commands.labelled_file import (
+    LEARNED,
+    Keys,
+    in_words,
+    read_file,
+    read_labelled,
+)
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import TrainerFacts, TrainerSettings, TrainJob
 from mlip_autopipec.engines.potential_folder import sign
-from mlip_autopipec.science.dataset import group_split
+from mlip_autopipec.science.dataset import group_split, never_held_out
+from mlip_autopipec.science.reading import Given
 
-__all__ = ["read_labelled", "train_file"]
+__all__ = ["Keys", "read_labelled", "train_file"]
 
 HELD_OUT_FRACTION = 0.1
+# A fit to fewer teaches nothing that could be tested.
+LEAST_STRUCTURES = 2
 
 
 def train_file(
@@ -38,28 +47,40 @@ def train_file(
     seed: int = 1,
     threads: int = 1,
     walltime_s: float | None = None,
+    keys: Keys | None = None,
+    given: Given | None = None,
+    keep_all: bool = False,
 ) -> Json:
     """Fit the structures of ``data`` and judge on ``test`` (when None on those that the file's own
     ``split`` does not give to training, else on a tenth of the data, held out by group).
 
     ``trainer``: by its name in the registry, or ``module:Class``; ``settings``: of that trainer,
     others than it derives for files. ``out`` becomes the potential folder; it may not exist yet.
+    ``keys``, ``given`` and ``keep_all``: of both files, see :func:`read_file`. A test set that is
+    drawn here has no free atom, and leaves every element in training.
     Returns ``{"trainer", "train", "test", "gamma_train_max", "cpu_s", "potential", "read",
-    "ignored"}``; errors in meV/atom and meV/Å, the last two: columns of the file, in words.
+    "ignored", "left_out", "notes"}``; errors in meV/atom and meV/Å, the last four in words.
     Raises InputError for data that cannot be used and MlipError when the fit fails.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(
             "this folder is not empty", key="--out", value=str(out), hint="choose another one"
         )
-    given = read_file(data)
-    train, held_out = given.train, given.held_out
+    read = read_file(data, keys, given, keep_all=keep_all)
+    train, held_out = read.train, read.held_out
     if not train:
         raise InputError(f"no structure may be learned: none is of the split {LEARNED}", file=data)
     if test is not None:
-        held_out = read_file(test).items
+        held_out = read_file(test, keys, given, keep_all=keep_all).items
     elif not held_out:
-        train, held_out = group_split(train, HELD_OUT_FRACTION, seed)
+        pinned = never_held_out(train)
+        train, held_out = group_split(train, HELD_OUT_FRACTION, seed, train_only=pinned)
+    if len(train) < LEAST_STRUCTURES:
+        raise InputError(
+            f"{read.of} structures, {len(train)} to be learned: too few for a fit",
+            file=data,
+            hint="; ".join(read.left_out) or "add labelled structures",
+        )
     elements = sorted({symbol for item in train for symbol in item.atoms.get_chemical_symbols()})
     _require_known(held_out, elements, test)
     job = TrainJob(
@@ -70,12 +91,14 @@ def train_file(
         seed=seed,
         threads=threads,
     )
-    with_stress = sum(item.label.stress is not None for item in given.items)
-    masked = sum(item.core is not None for item in given.items)
+    with_stress = sum(item.label.stress is not None for item in read.items)
+    masked = sum(item.core is not None for item in read.items)
     told = {
-        "read": f"{in_words(given.used)}; stress of {with_stress} and force weights of 0 in"
-        f" {masked} of {len(given.items)} structures",
-        "ignored": in_words(given.ignored),
+        "read": f"{in_words(read.used)}; stress of {with_stress} and force weights of 0 in"
+        f" {masked} of {len(read.items)} structures",
+        "ignored": in_words(read.ignored),
+        "left_out": list(read.left_out),
+        "notes": list(read.notes),
     }
     return {**_fit(trainer, job, out, walltime_s), **told}
 

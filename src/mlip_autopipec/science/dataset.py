@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mlip_autopipec.base.labels import LabelledStructure
 
-__all__ = ["Split", "core_mask", "group_split", "one_method"]
+__all__ = ["Split", "core_mask", "group_split", "never_held_out", "one_method"]
 
 # Of the groups that may be held out: the rest teaches their kind.
 MOST_HELD_OUT = 0.6
@@ -79,6 +79,20 @@ def _held_out(
             taken[strategy] += 1
             held_out.add(group)
     return held_out or {order[0]}
+
+
+def never_held_out(items: Sequence[LabelledStructure]) -> set[str]:
+    """Names for ``train_only``: single atoms, which are references, and of each element the largest
+    group that has it, so that no test set holds an element that is then unknown.
+    """
+    pinned = {item.name for item in items if len(item.atoms) == 1}
+    groups = Counter(item.provenance.group for item in items)
+    members: dict[str, set[str]] = {}
+    for item in items:
+        for symbol in set(item.atoms.get_chemical_symbols()):
+            members.setdefault(symbol, set()).add(item.provenance.group)
+    largest = {max(sorted(names), key=groups.__getitem__) for names in members.values()}
+    return pinned | {item.name for item in items if item.provenance.group in largest}
 
 
 def _draw(group: str, seed: int) -> float:

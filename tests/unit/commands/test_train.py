@@ -14,6 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from mlip_autopipec.api import PacemakerTrainer, make_plan
 from mlip_autopipec.base.errors import InputError
+from mlip_autopipec.commands.labelled_file import read_file
 from mlip_autopipec.commands.train import read_labelled, train_file
 from mlip_autopipec.engines.ports import TrainJob
 
@@ -40,7 +41,7 @@ def test_energies_and_forces_come_from_results_or_arrays(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("missing", ["energy", "forces"])
-def test_a_missing_label_names_the_structure(tmp_path: Path, missing: str) -> None:
+def test_structures_without_labels_are_counted_and_left_out(tmp_path: Path, missing: str) -> None:
     good, bad = silicon(0), silicon(1)
     good.calc = SinglePointCalculator(good, energy=-1.0, forces=np.zeros((8, 3)))
     if missing == "energy":
@@ -48,8 +49,12 @@ def test_a_missing_label_names_the_structure(tmp_path: Path, missing: str) -> No
     else:
         bad.info["energy"] = -1.0
     ase.io.write(tmp_path / "a.extxyz", [good, bad], format="extxyz")
-    with pytest.raises(InputError, match=f"structure 1 has no usable {missing}"):
-        read_labelled(tmp_path / "a.extxyz")
+    found = read_file(tmp_path / "a.extxyz")
+    assert [item.name for item in found.items] == ["a.extxyz:0"] and found.of == 2
+    assert found.left_out == (f"1 of 2 structures left out, no usable {missing}: 1",)
+    ase.io.write(tmp_path / "a.extxyz", [bad, bad], format="extxyz")
+    with pytest.raises(InputError, match=f"no {missing} under a known name: its keys are .*"):
+        read_file(tmp_path / "a.extxyz")
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
@@ -64,7 +69,10 @@ def test_a_test_set_of_strange_elements_is_refused(tmp_path: Path) -> None:
     for name, symbol in (("train.extxyz", "Si"), ("test.extxyz", "Ge")):
         atoms = bulk(symbol, cubic=True)
         atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=np.zeros((8, 3)))
-        ase.io.write(tmp_path / name, [atoms, atoms], format="extxyz")
+        other = atoms.copy()
+        other.rattle(0.1)
+        other.calc = SinglePointCalculator(other, energy=-0.9, forces=np.ones((8, 3)))
+        ase.io.write(tmp_path / name, [atoms, other], format="extxyz")
     with pytest.raises(InputError, match="elements"):
         train_file(
             tmp_path / "train.extxyz", tmp_path / "test.extxyz", tmp_path / "out", trainer="linear"
@@ -85,7 +93,9 @@ def test_python_and_the_command_line_fit_a_file_with_the_same_settings(
     copper = bulk("Cu", cubic=True)
     copper.calc = SinglePointCalculator(copper, energy=-1.0, forces=np.zeros((4, 3)))
     file = tmp_path / "a.extxyz"
-    ase.io.write(file, [copper, copper], format="extxyz")
+    other = bulk("Cu", a=3.7, cubic=True)
+    other.calc = SinglePointCalculator(other, energy=-0.9, forces=np.zeros((4, 3)))
+    ase.io.write(file, [copper, other], format="extxyz")
     plan = make_plan(material="Cu", temperatures_k=[300], seed=5)
     trainer = plan.training.fast_trainer if fast else plan.training.trainer
     train_file(file, file, tmp_path / "out", trainer=trainer, seed=5)
@@ -116,6 +126,7 @@ def test_stress_of_the_file_is_kept_with_its_sign_and_order(tmp_path: Path) -> N
     for atoms in (virial, none):
         atoms.info["energy"], atoms.arrays["forces"] = -43.0, np.zeros((8, 3))
     virial.info["virial"] = -tensor * virial.get_volume()
+    none.center(vacuum=4)
     none.pbc = False
     none.info["virial"] = virial.info["virial"]
     ase.io.write(tmp_path / "a.extxyz", [stressed, virial, none], format="extxyz")

@@ -44,6 +44,7 @@ _KNOWN = {
     ("ase.atoms", "Atoms"),
     ("ase.cell", "Cell"),
     ("ase.calculators.singlepoint", "SinglePointCalculator"),
+    ("ase.calculators.calculator", "Parameters"),
     ("ase.constraints", "FixAtoms"),
     ("pandas.core.frame", "DataFrame"),
     ("pandas.core.series", "Series"),
@@ -59,8 +60,24 @@ _KNOWN = {
 }  # fmt: skip
 
 
+def _bytes(text: str, codec: str) -> bytes:
+    """How protocol 2 writes bytes; no other codec is looked up."""
+    if codec != "latin1":
+        raise pickle.UnpicklingError(f"the codec {codec!r}")
+    return text.encode("latin1")
+
+
+def _no_method(*_: object) -> None:
+    """For methods that calculators carry, which nobody here needs: none is looked up."""
+
+
 class _Careful(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
+        module = "builtins" if module == "__builtin__" else module  # as protocol 2 calls it
+        if (module, name) == ("_codecs", "encode"):
+            return _bytes
+        if (module, name) == ("builtins", "getattr"):
+            return _no_method
         if (module, name) not in _KNOWN:
             raise pickle.UnpicklingError(f"{module}.{name}")
         if module == "pandas.core.indexes.numeric":
