@@ -33,6 +33,7 @@ MOST_OUTLIERS = 0.05
 # Too few structures for a fit: one that far (eV/atom) below the next of its composition, or that
 # far above with forces that are calm (eV/Å), is a slip. Free atoms cost up to 9 eV/atom.
 GROSS_LOW_EV, GROSS_HIGH_EV, CALM_EV_PER_A = 2.0, 15.0, 20.0
+# And of no composition with fewer others anything is said.
 ENOUGH_OTHERS = 4
 # Pair terms: radial functions up to this distance.
 REACH_A, RADIAL = 5.0, 6

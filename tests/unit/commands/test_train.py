@@ -138,7 +138,7 @@ def test_stress_of_the_file_is_kept_with_its_sign_and_order(tmp_path: Path) -> N
     del virial.info["virial"]
     virial.info["virials"] = [1.0, 2.0, 3.0]
     ase.io.write(tmp_path / "b.extxyz", [virial], format="extxyz")
-    with pytest.raises(InputError, match="virial of structure 0 is no tensor"):
+    with pytest.raises(InputError, match="virials of structure 0 is no tensor"):
         read_labelled(tmp_path / "b.extxyz")
 
 

@@ -25,6 +25,7 @@ _SIX = re.compile(
 )
 #: Isotopes have the electrons of hydrogen.
 ISOTOPES = {"D": "H", "T": "H"}
+# ASE's order of six numbers, in the 3 x 3 tensor.
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
