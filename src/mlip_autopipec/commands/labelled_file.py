@@ -15,9 +15,9 @@ from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.labels import Label, LabelledStructure
 from mlip_autopipec.base.structures import Provenance
 from mlip_autopipec.base.values import FloatArray
-from mlip_autopipec.commands.labelled_keys import ENERGY_PER_ATOM, Chosen, Keys, choose, columns
-from mlip_autopipec.commands.labelled_keys import value as first
 from mlip_autopipec.science.label_gate import judge
+from mlip_autopipec.science.label_keys import ENERGY_PER_ATOM, Chosen, Keys, choose, columns
+from mlip_autopipec.science.label_keys import value as first
 from mlip_autopipec.science.reading import Frames, Given
 
 __all__ = ["LEARNED", "Keys", "LabelledFile", "in_words", "read_file", "read_labelled"]
