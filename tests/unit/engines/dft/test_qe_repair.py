@@ -59,9 +59,8 @@ def test_a_cure_keeps_earlier_knobs() -> None:
 def test_solvers_take_turns_and_the_one_that_failed_is_not_asked_again() -> None:
     for start, order in (
         ("david", ["cg", "paro"]),
-        ("cg", ["paro", "david"]),
-        ("paro", ["david", "cg"]),
-        ("ppcg", ["david", "cg"]),
+        ("cg", ["david", "paro"]),
+        ("ppcg", ["david", "paro"]),
     ):
         job: LabelJob | None = JOB.with_numerics(diagonalization=start)
         history: list[Failure] = []

@@ -12,8 +12,8 @@ class                 cures, one after the other
 ====================  ==========================================================================
 scf_not_converged     beta 0.35 and 200 steps; beta 0.2, ndim 12; local-TF 0.3; cg with beta 0.1
                       (slabs and other long cells: local-TF comes first)
-diagonalization       the next solver of david, cg, paro (in a circle), twice; then david with beta
-                      0.3
+diagonalization       cg (david where that was not the one that failed); paro; then david with
+                      beta 0.3
 charge_wrong          beta 0.3; beta 0.3 with cg
 symmetry              nosym; nosym and noinv
 out_of_walltime       twice, then four times the time (continued where the run stopped cleanly and
@@ -103,7 +103,7 @@ def repair(job: LabelJob, failures: Sequence[Failure]) -> LabelJob | None:
         return None
     changes = dict(ladder[seen - 1])
     if changes.get("diagonalization") == _NEXT_SOLVER:
-        changes["diagonalization"] = _next_solver(solver)
+        changes["diagonalization"] = _next_solver(solver, seen)
     return job.with_numerics(**changes)
 
 
@@ -118,8 +118,9 @@ def _ladder(kind: str, job: LabelJob) -> tuple[Json, ...]:
     return (local, *({"mixing_mode": "plain", **step} for step in ladder if step is not local))
 
 
-def _next_solver(current: str) -> str:
-    """The solver after the one that failed; one that we do not know of gives way to the first."""
-    return (
-        SOLVERS[(SOLVERS.index(current) + 1) % len(SOLVERS)] if current in SOLVERS else SOLVERS[0]
-    )
+def _next_solver(current: str, seen: int = 1) -> str:
+    """The first time david, or cg where david failed; then the one that is left. One that we do not
+    know of gives way to david.
+    """
+    others = [solver for solver in SOLVERS if solver != current]
+    return others[min(seen, 2) - 1]
