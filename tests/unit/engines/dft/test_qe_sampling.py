@@ -145,7 +145,7 @@ def test_a_symmetric_cell_costs_less() -> None:
     engine, found = QuantumEspresso(), Method.of_job(job(PRIMITIVE))
     moved = displaced(0.05, 0.02, 0.07)
     crystal, rattled_s = (engine.cpu_s(found, CellSize.of(one)) for one in (PRIMITIVE, moved))
-    # 19 in place of 63 k-points.
-    assert (crystal - START_S) / (rattled_s - START_S) == pytest.approx(19 / 63)
+    # 19 in place of 63 k-points, and two or three steps less.
+    assert 0.6 * 19 / 63 < (crystal - START_S) / (rattled_s - START_S) < 19 / 63
     slab = Atoms("Si2", [[0, 0, 8], [0, 0, 10.3]], cell=[3, 3, 20], pbc=(True, True, False))
     assert engine.cpu_s(found, CellSize.of(slab)) > 0

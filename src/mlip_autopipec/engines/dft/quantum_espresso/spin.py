@@ -17,7 +17,14 @@ from mlip_autopipec.engines.dft.quantum_espresso.method import Method
 from mlip_autopipec.engines.dft.quantum_espresso.species import Species, has_moments
 from mlip_autopipec.science import dft_rules, magnetic_order
 
-__all__ = ["is_free_atom", "moments_count", "occupations_and_spin", "ordered", "unpaired"]
+__all__ = [
+    "is_doublet",
+    "is_free_atom",
+    "moments_count",
+    "occupations_and_spin",
+    "ordered",
+    "unpaired",
+]
 
 # Of the moments of its atoms that a free pair starts from. From all of it a hydrogen molecule stays
 # a triplet, 10 eV too high, for no electron of the other spin is there to begin with; from half it
@@ -75,11 +82,18 @@ def occupations_and_spin(
     if method.spin_polarized and any(moments.get(symbol) for symbol in species):
         start = [float(moments.get(symbol, 0.0)) for symbol in species]
         return _smeared(method) | _started(species, start, z_valence)
-    gap = free or (method.smearing == "gaussian" and dft_rules.has_nonmetal(species))
     electrons = sum(z_valence[symbol] for symbol in atoms.get_chemical_symbols()) - method.charge
-    if gap and round(electrons) % 2:
+    if is_doublet(method, species, electrons, free=free):
         return _smeared(method) | {"nspin": 2, "tot_magnetization": 1.0}
     return _smeared(method)
+
+
+def is_doublet(method: Method, species: Sequence[str], electrons: float, *, free: bool) -> bool:
+    """Whether an odd number of ``electrons`` leaves one that no band shares: with a gap, or without
+    periodicity (``free``).
+    """
+    gap = free or (method.smearing == "gaussian" and dft_rules.has_nonmetal(species))
+    return gap and round(electrons) % 2 == 1
 
 
 def unpaired(symbol: str, electrons: float) -> int:
