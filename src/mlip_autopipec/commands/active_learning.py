@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlip_autopipec.base.errors import CampaignStateError, InputError
@@ -16,6 +16,7 @@ from mlip_autopipec.campaign.commands import Command
 from mlip_autopipec.campaign.decide import decide
 from mlip_autopipec.campaign.events import Event
 from mlip_autopipec.campaign.state import CampaignState, TaskRecord
+from mlip_autopipec.campaign.time_left import TimeLeft
 from mlip_autopipec.commands.check_made import check_made
 from mlip_autopipec.config.label_plan import read_plan
 from mlip_autopipec.config.plan import Plan
@@ -63,6 +64,10 @@ class ActiveLearning:
     plan: Plan
     reasons: Mapping[str, str]
     worker: tuple[str, ...] = WORKER
+    _left: TimeLeft = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_left", TimeLeft(self.plan))
 
     def settle(self, root: Path) -> None:
         """Write the plan, or check that the folder was begun with the same one (limits may differ).
@@ -111,7 +116,7 @@ class ActiveLearning:
         return words.describe(event, state)
 
     def shown(self, state: CampaignState, history: History, elapsed_s: float) -> tuple[Json, str]:
-        shown = status.status(self.plan, state, history, elapsed_s)
+        shown = status.status(self.plan, state, history, elapsed_s, self._left)
         return to_json(shown), status.line(shown)
 
     def write_result(

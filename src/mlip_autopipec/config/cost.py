@@ -12,16 +12,23 @@ from mlip_autopipec.config import facts
 from mlip_autopipec.config.plan import DftPlan, Exploration, Material, Plan, Training
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.dft_port import CellSize, Converges
+from mlip_autopipec.science.properties.calls import expected_calls
 
 __all__ = [
+    "LATER_LABELS",
     "ROUNDS",
+    "ROUND_LABELS",
     "CheckCost",
     "Estimate",
+    "Stages",
     "attempt_s",
     "cell_size",
     "convergence_check",
     "estimate",
+    "expected_points",
     "label_cpu_s",
+    "stages",
+    "wall_s",
 ]
 
 MD_CPU_S_PER_ATOM_STEP = 45e-6
@@ -30,6 +37,7 @@ SURROGATE_CPU_S = 120.0
 #: Rounds after the first fit that a campaign is expected to need, and labels of each.
 ROUNDS = 3
 ROUND_LABELS = 6
+LATER_LABELS = ROUNDS * ROUND_LABELS
 # Of MD to every condition.
 VISITS = 2
 RETRIES = 0.05
@@ -65,6 +73,20 @@ class Estimate:
     label_cpu_s: dict[str, float]
     wall_minutes: float
     within_budget: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stages:
+    """Expected CPU seconds: of all candidates, of the first set of labels, of the validation's
+    labels, of one later label, of all fits, and of one visit of MD to every condition.
+    """
+
+    generation_s: float
+    first_labels_s: float
+    validation_s: float
+    later_label_s: float
+    fits_s: float
+    md_s: float
 
 
 def cell_size(material: Material, atoms: int) -> CellSize:
@@ -178,60 +200,78 @@ def _dimer_box(material: Material) -> CellSize:
     )
 
 
-def _expected_points(plan: Plan) -> int:
+def expected_points(plan: Plan) -> int:
     """Calls of the validation that are usual, as far as a property tells them from the most."""
-    asked = plan.validation.each.values()
-    return sum(getattr(item, "expected_calls", item.calls) for item in asked)
+    return sum(expected_calls(item) for item in plan.validation.each.values())
+
+
+def stages(plan: Plan) -> Stages:
+    """What each stage of the campaign will take, in cells of the size of MD after the first fit."""
+    material, dft = plan.material, plan.dft
+    usual, explored = _usual_and_explored_atoms(plan)
+    points = expected_points(plan)
+    fits_s = _fits_cpu_s(
+        plan.training, len(material.elements), plan.selection.initial_count + LATER_LABELS
+    )
+    return Stages(
+        generation_s=SURROGATE_CPU_S * max(1, len(plan.generation.batches)),
+        first_labels_s=_first_labels_cpu_s(plan),
+        validation_s=points * label_cpu_s(material, dft, usual),
+        later_label_s=label_cpu_s(material, dft, explored),
+        fits_s=fits_s,
+        md_s=_md_cpu_s(plan.exploration),
+    )
+
+
+def _usual_and_explored_atoms(plan: Plan) -> tuple[int, int]:
+    """Of a first label, and of one that MD asks for."""
+    if plan.material.kind == "molecule":
+        atoms = facts.molecule_atoms(plan.material)
+        return atoms, atoms
+    largest = plan.embedding.max_dft_atoms
+    return min(USUAL_ATOMS, largest), min(plan.exploration.md_atoms, largest)
+
+
+def wall_s(core_s: float, cores: int) -> float:
+    """Wall time in which ``cores`` do the work of ``core_s``, waiting for each other included."""
+    return core_s / cores / (1 - IDLE)
 
 
 def estimate(plan: Plan) -> Estimate:
     """What the campaign will cost, roughly, whatever its budget is.
 
-    Assumes ROUNDS rounds of ROUND_LABELS after the first fit, in cells of the size of MD, 5 %
-    repeated calculations, and a quarter of the cores' time waiting.
+    Assumes ROUNDS rounds of ROUND_LABELS after the first fit, 5 % repeated calculations, and a
+    quarter of the cores' time waiting.
     """
-    material, dft, elements = plan.material, plan.dft, len(plan.material.elements)
-
-    def label(atoms: int) -> float:
-        return label_cpu_s(material, dft, atoms)
-
-    def minutes(cpu_s: float) -> float:
-        return cpu_s / 60 / plan.executor.cores / (1 - IDLE)
-
-    initial, points = plan.selection.initial_count, _expected_points(plan)
-    later = ROUNDS * ROUND_LABELS
-    check = convergence_check(plan) if dft.convergence == "check" else None
+    expected, cores = stages(plan), plan.executor.cores
+    usual, explored = _usual_and_explored_atoms(plan)
+    initial, points = plan.selection.initial_count, expected_points(plan)
+    check = convergence_check(plan) if plan.dft.convergence == "check" else None
     checks, check_hours = (check.calculations, check.core_hours) if check else (0, 0.0)
     first_calls = checks + math.ceil((initial + points) * (1 + RETRIES))
-    calls = checks + math.ceil((initial + later + points) * (1 + RETRIES))
-    usual = min(USUAL_ATOMS, plan.embedding.max_dft_atoms)
-    explored = min(plan.exploration.md_atoms, plan.embedding.max_dft_atoms)
-    if material.kind == "molecule":
-        usual = explored = facts.molecule_atoms(material)
-    first_s = _first_labels_cpu_s(plan) + points * label(usual)
-    dft_s = (1 + RETRIES) * (first_s + later * label(explored))
-    fits = _fits_cpu_s(plan.training, elements, initial + later)
-    md_s = VISITS * _md_cpu_s(plan.exploration)
-    generation_s = SURROGATE_CPU_S * max(1, len(plan.generation.batches))
-    before = generation_s + 3600 * check_hours
-    total = dft_s + fits + md_s + before
-    wall_minutes = minutes(total)
+    calls = checks + math.ceil((initial + LATER_LABELS + points) * (1 + RETRIES))
+    first_s = expected.first_labels_s + expected.validation_s
+    dft_s = (1 + RETRIES) * (first_s + LATER_LABELS * expected.later_label_s)
+    md_s = VISITS * expected.md_s
+    before = expected.generation_s + 3600 * check_hours
+    total = dft_s + expected.fits_s + md_s + before
+    wall_minutes = wall_s(total, cores) / 60
     return Estimate(
         dft_calls=calls,
         first_fit_calls=first_calls,
-        first_fit_minutes=round(minutes(before + first_s + fits / ROUNDS), 1),
+        first_fit_minutes=round(wall_s(before + first_s + expected.fits_s / ROUNDS, cores) / 60, 1),
         convergence_check=check,
         core_hours={
             **({"convergence": round(check_hours, 2)} if check else {}),
-            "generation": round(generation_s / 3600, 2),
+            "generation": round(expected.generation_s / 3600, 2),
             "dft": round(dft_s / 3600, 2),
-            "training": round(fits / 3600, 2),
+            "training": round(expected.fits_s / 3600, 2),
             "exploration": round(md_s / 3600, 2),
             "total": round(total / 3600, 2),
         },
         label_cpu_s={
-            f"{usual} atoms": round(label(usual), 1),
-            f"{explored} atoms": round(label(explored), 1),
+            f"{atoms} atoms": round(label_cpu_s(plan.material, plan.dft, atoms), 1)
+            for atoms in (usual, explored)
         },
         wall_minutes=round(wall_minutes, 1),
         within_budget=(wall_minutes <= plan.budget.wall_minutes and calls <= plan.budget.dft_calls),

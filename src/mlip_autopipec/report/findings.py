@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ase import Atoms
 
+from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.labels import LabelledStructure, PotentialRef
 from mlip_autopipec.base.tasks import EndState
 from mlip_autopipec.base.values import Json
@@ -23,12 +24,20 @@ from mlip_autopipec.campaign.releasing import released as best
 from mlip_autopipec.campaign.results import GenerateResult
 from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.campaign.stopping import verdict
+from mlip_autopipec.campaign.time_left import TimeLeft
+from mlip_autopipec.config import cost
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.report import status
 from mlip_autopipec.report.failures import failure_rows
 from mlip_autopipec.report.fits import failed_fits
 from mlip_autopipec.report.reached import conditions_reached
-from mlip_autopipec.report.rows import ConditionReached, ConditionRow, FailureRow, Screen
+from mlip_autopipec.report.rows import (
+    ConditionReached,
+    ConditionRow,
+    ExpectedCost,
+    FailureRow,
+    Screen,
+)
 from mlip_autopipec.report.timeline import TimelineRow, timeline
 from mlip_autopipec.science.stopping import Verdict
 
@@ -47,6 +56,7 @@ class Findings:
     one's ``validate`` task. ``train``, ``validate``, ``audit``: labelled structures by purpose.
     ``gamma``: potential -> extrapolation grades met in MD (no unit). ``core_hours`` by kind of
     task. ``reached``: each condition under the released potential. ``checks``: the stop rules.
+    ``expected``: by the plan, beside what was spent.
     ``ground_state``: conventional cell for the MD example. ``failed_fits``: a line for each.
     ``versions``: of programs beside the packages of this interpreter.
     """
@@ -74,6 +84,7 @@ class Findings:
     conditions: tuple[ConditionRow, ...] = ()
     reached: tuple[ConditionReached, ...] = ()
     checks: Verdict | None = None
+    expected: ExpectedCost | None = None
     ground_state: Atoms | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -119,7 +130,21 @@ def findings(plan: Plan, state: CampaignState, history: History, wall_s: float) 
         conditions=status.conditions(plan, state),
         reached=conditions_reached(plan, state, released),
         checks=verdict(plan, state, released),
+        expected=_expected(plan, state),
         ground_state=generated[0].ground_state if generated else None,
+    )
+
+
+def _expected(plan: Plan, state: CampaignState) -> ExpectedCost | None:
+    """None where the plan's cost cannot be told any more: the user's structure file is gone."""
+    try:
+        expected = cost.estimate(plan)
+    except InputError:
+        return None
+    return ExpectedCost(
+        dft_calls=expected.dft_calls,
+        wall_minutes=expected.wall_minutes,
+        label_cost=round(TimeLeft(plan).factor(state), 2),
     )
 
 

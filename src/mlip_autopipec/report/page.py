@@ -111,7 +111,19 @@ def _sentence(summary: Summary) -> str:
         f" {plural(summary.potentials, 'potential was', 'potentials were')} trained; MD took"
         f" over a newer one {plural(summary.swaps, 'time', 'times')} without stopping;"
         f" {plural(summary.cutouts, 'periodic cutout was', 'periodic cutouts were')} labelled"
-        " with masked forces.</p>"
+        " with masked forces." + _expected(summary) + "</p>"
+    )
+
+
+def _expected(summary: Summary) -> str:
+    """What the plan expected beside it."""
+    told = summary.expected
+    if told is None:
+        return ""
+    return (
+        f" The plan expected about {told.dft_calls} calculations and"
+        f" {told.wall_minutes:.0f} minutes; a label took {told.label_cost:.1f} times what was"
+        " expected of it."
     )
 
 

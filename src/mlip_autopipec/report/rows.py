@@ -15,6 +15,7 @@ __all__ = [
     "ConditionReached",
     "ConditionRow",
     "Cure",
+    "ExpectedCost",
     "FailureRow",
     "LabelCounts",
     "Limits",
@@ -40,6 +41,18 @@ class LabelCounts:
     """For the properties of the potential; never learned from."""
     audit: int = 0
     """Structures that the screen rejected, labelled to check it; never learned from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedCost:
+    """What the plan expected of the campaign, whatever its budget was."""
+
+    dft_calls: int
+    """DFT calculations to its convergence."""
+    wall_minutes: float
+    """Wall time to its convergence."""
+    label_cost: float
+    """What the latest labels took of the cores' time, over what was expected of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from mlip_autopipec.campaign.exploring import explored, visits
 from mlip_autopipec.campaign.payloads import LabelPayload
 from mlip_autopipec.campaign.properties import validation_of
 from mlip_autopipec.campaign.state import Attempt, CampaignState, TaskRecord
+from mlip_autopipec.campaign.time_left import TimeLeft
 from mlip_autopipec.config.plan import Condition, Plan
 from mlip_autopipec.report.failures import failure_rows
 from mlip_autopipec.report.rows import (
@@ -48,9 +49,18 @@ LAST_EVENTS = 15
 History = Sequence[tuple[float, Event]]
 
 
-def status(plan: Plan, state: CampaignState, history: History, elapsed_s: float) -> Status:
-    """Everything that ``mlip-auto status`` shows of a campaign."""
-    current = state.current
+def status(
+    plan: Plan,
+    state: CampaignState,
+    history: History,
+    elapsed_s: float,
+    left: TimeLeft | None = None,
+) -> Status:
+    """Everything that ``mlip-auto status`` shows of a campaign. ``left``: kept from call to call,
+    lest it asks the DFT code again what each label costs.
+    """
+    current, tasks = state.current, task_counts(state, history)
+    running_s = {item.id: item.elapsed_s for item in tasks.running if item.elapsed_s is not None}
     return Status(
         name=plan.name,
         phase=phase(state),
@@ -65,7 +75,7 @@ def status(plan: Plan, state: CampaignState, history: History, elapsed_s: float)
             wall_minutes=plan.budget.wall_minutes,
             dft_calls_used=state.dft_calls,
         ),
-        tasks=task_counts(state, history),
+        tasks=tasks,
         labels=LabelCounts(
             train=_done(state, "train"),
             masked=cutouts(state),
@@ -80,6 +90,7 @@ def status(plan: Plan, state: CampaignState, history: History, elapsed_s: float)
         cutouts=cutouts(state),
         failures=failure_rows(state),
         core_hours=core_hours(state),
+        eta_s=(left or TimeLeft(plan)).seconds(state, running_s, elapsed_s),
         events=_last_events(state, history),
     )
 
@@ -94,12 +105,19 @@ def line(shown: Status) -> str:
         if item.value is not None and item.key.startswith("force_rmse_mev_per_a_high")
     ]
     errors = f" | at most {max(known):.0f} meV/Å off in MD" if known else ""
-    left_s = max(0.0, (budget.wall_minutes or 0.0) * 60 - shown.wall_s)
     return (
         f"{shown.phase} | DFT {budget.dft_calls_used}/{budget.dft_calls} calls | queue"
-        f" {tasks.queued} | running: {running}{errors} | {shown.wall_s / 60:.0f} min, at"
-        f" most {left_s / 60:.0f} to go"
+        f" {tasks.queued} | running: {running}{errors} | {shown.wall_s / 60:.0f} min{_to_go(shown)}"
     )
+
+
+def _to_go(shown: Status) -> str:
+    """Time to convergence, and what the budget leaves where that is more."""
+    if shown.eta_s is None or shown.end_state:
+        return ""
+    left_s = max(0.0, (shown.budget.wall_minutes or 0.0) * 60 - shown.wall_s)
+    most = f", at most {left_s / 60:.0f}" if left_s > shown.eta_s + 30 else ""
+    return f", about {shown.eta_s / 60:.0f} to go{most}"
 
 
 def phase(state: CampaignState) -> str:

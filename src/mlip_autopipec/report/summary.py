@@ -59,6 +59,7 @@ def summarize(
         wall_s=found.wall_s,
         dft_calls=found.dft_calls,
         convergence_calls=found.convergence_calls,
+        expected=found.expected,
         labels=LabelCounts(
             train=len(found.train),
             masked=sum(item.core is not None for item in found.train),

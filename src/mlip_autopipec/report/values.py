@@ -17,6 +17,7 @@ from mlip_autopipec.base.typed import from_json, to_json
 from mlip_autopipec.report.rows import (
     ConditionReached,
     ConditionRow,
+    ExpectedCost,
     FailureRow,
     LabelCounts,
     Limits,
@@ -136,7 +137,10 @@ class Status:
     core_hours: dict[str, float] = field(default_factory=dict)
     """CPU time of ended attempts by kind of task (core hours)."""
     eta_s: float | None = None
-    """Of a run that only labels: wall time left, if the rest is like what is done."""
+    """Wall time left: of a campaign to its convergence, as its plan expects it and with what labels
+    really cost, never more than its budget leaves; of a run that only labels, if the rest is like
+    what is done. Null where nothing is known yet.
+    """
     events: tuple[TimedText, ...] = ()
     """The last happenings, oldest first."""
     driver: DriverSign | None = None
@@ -165,6 +169,8 @@ class Summary:
     """DFT calculations started: failed ones, convergence checks and validation included."""
     convergence_calls: int
     """Of these: by the convergence check of the DFT settings."""
+    expected: ExpectedCost | None = None
+    """What the plan expected; null where that cannot be told any more."""
     labels: LabelCounts
     """Finished labels by purpose."""
     screen: Screen | None

@@ -28,6 +28,7 @@ from mlip_autopipec.report.rows import (
     ConditionReached,
     ConditionRow,
     Cure,
+    ExpectedCost,
     FailureRow,
     Screen,
 )
@@ -257,6 +258,7 @@ def campaign(root: Path, **changes: Any) -> Findings:
             TimelineRow("validate", 6330.0, 6350.0),
         ),
         "core_hours": {"label": 0.28, "train": 0.13, "explore": 0.18},
+        "expected": ExpectedCost(dft_calls=18, wall_minutes=31.0, label_cost=1.25),
         "conditions": (
             ConditionRow(
                 name="300K",

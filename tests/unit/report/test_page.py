@@ -97,6 +97,7 @@ def test_numbers_of_the_run_are_on_the_page(page):
         "20 of 20 DFT calls used",
         "20 DFT calculations of at most 80",
         "25 minutes",
+        "expected about 18 calculations and 31 minutes; a label took 1.2 times",
         "3.2",
         "71.5",
         "3.5920 Å",

@@ -20,6 +20,7 @@ from mlip_autopipec.base.errors import CampaignStateError, InputError
 from mlip_autopipec.base.files import read_json, write_json
 from mlip_autopipec.campaign.events import AttemptEnded, AttemptPlanned, MdProgressed, TaskPlanned
 from mlip_autopipec.report import status_page
+from mlip_autopipec.report.status import line
 from mlip_autopipec.report.values import SCHEMA_VERSION, to_json
 
 
@@ -293,3 +294,16 @@ def test_the_dashboard_changes_nothing(tmp_path, run):
     root.mkdir()
     page(written(root, run))
     assert [path.name for path in root.iterdir()] == ["status.json"]
+
+
+def test_what_is_left_is_an_expectation_within_the_budget(run: Run, tmp_path: Path) -> None:
+    shown = run.status()
+    budget_s = 60 * run.plan.budget.wall_minutes
+    assert shown.eta_s is not None and 0 < shown.eta_s <= budget_s - shown.wall_s
+    assert "Time left" in page(written(tmp_path, run))
+    soon, late = (run.status(eta_s=left_s) for left_s in (60.0, budget_s - shown.wall_s))
+    rest = round((budget_s - shown.wall_s) / 60)
+    assert line(soon).endswith(f"about 1 to go, at most {rest}")
+    assert line(late).endswith(f"about {rest} to go")
+    assert "to go" not in line(run.status(eta_s=None))
+    assert "Time left" not in page(written(tmp_path, run, eta_s=None))
