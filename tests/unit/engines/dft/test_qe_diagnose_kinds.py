@@ -50,6 +50,9 @@ SUMMARY = "     bravais-lattice index     =            0\n"
         ("iosys", "PPCG diagonalization not supported anymore (Dec. 2024)", "input"),
         ("a_new_routine", "this option requires nspin = 2", "input"),
         ("another_one", "feature_x is not yet implemented with PAW", "input"),
+        ("read_kernel_table", "vdW_kernel_table file not found", "input"),
+        ("iosys", "some starting_magnetization MUST be set", "input"),
+        ("system_checkin", "Hubbard input via the namelist is not supported anymore", "input"),
         ("read_hubbard", "End of file while parsing Hubbard parameters", "input"),
         ("xclib", "libxc needed for this functional, but it is not linked", "input"),
         # What merely sounds like a mistake of the input.
@@ -68,6 +71,8 @@ SUMMARY = "     bravais-lattice index     =            0\n"
         ("read_rhog", "error reading file ./out/p.save/charge-density", "restart_corrupt"),
         ("qes_read:outputType", "total_energy: wrong number of occurrences", "restart_corrupt"),
         ("read_scf", "Reading ldaU ns", "restart_corrupt"),
+        ("pw_readfile", "error opening xml data file", "restart_corrupt"),
+        ("qexsd_readschema", "xml data-file ./p.save/data-file-schema.xml not found", "restart_corrupt"),
         # Relaxations that gave up.
         ("bfgs", "dE0s is positive which should never happen", "ionic_not_converged"),
         ("bfgs", "NR step-length unreasonably short", "ionic_not_converged"),
@@ -105,6 +110,11 @@ def test_error_boxes(routine: str, reason: str, cls: str, tmp_path: Path) -> Non
         ("Abort(1090831) on node 0: Fatal error in internal_Init_thread: MPIDI_OFI_init_local failed", "unknown"),
         ("It looks like MPI_INIT failed for some reason; your parallel process is likely to abort.", "unknown"),
         ("Fatal error in PMPI_Allreduce: Invalid communicator, error stack:", "unknown"),
+        # Noise of MPI beside the end that the scheduler made.
+        ("[n1:1] PMIX ERROR: ERROR in file gds_ds12_lock_pthread.c at line 169\n"
+         "slurmstepd: error: *** JOB 9 ON n1 CANCELLED AT 2026-11-23T16:01:00 DUE TO TIME LIMIT ***", "out_of_walltime"),
+        ("bash: module: command not found\n=>> PBS: job killed: walltime 3622 exceeded limit 3600", "out_of_walltime"),
+        ("mlx5_0: Transport retry count exceeded on mlx5_0:1/IB (synd 0x15)", "interrupted"),
         # GPU.
         ("call to cuStreamSynchronize returned error 700 (CUDA_ERROR_ILLEGAL_ADDRESS): Illegal address", "unknown"),
         ("0: copyout Memcpy FAILED: cudaErrorNoDevice: no CUDA-capable device is detected", "unknown"),

@@ -197,9 +197,10 @@ _ASKED: tuple[Rule, ...] = (
         r"read_rho\w*\b|error (while )?reading|fatal error reading xml|cannot read rho|"
         r"(charge|wfc|restart).*error opening|error opening.*(charge|wfc|restart|\.save)|"
         r"read_collected_wfc|read_wfc|pw_restart|read_xml_file|read_conf_from_file|"
-        r"routine\s+(read_scf|read_file\w*|qes_read\S*|qexsd_copy\S*|qexsd_read\w*|h5dread\w*|"
+        r"routine\s+(pw_readfile|read_scf|read_file\w*|qes_read\S*|qexsd_copy\S*|qexsd_read\w*|h5dread\w*|"
         r"prepare_for_reading\w*|qeh5_\w+|vcsmd)\b|"
-        r"qexsd_readschema|xml (data )?file.*not found|needed files (are missing|not found)|"
+        r"qexsd_readschema|xml (data )?file.*not found|"
+        r"error opening xml|needed files (are missing|not found)|"
         r"routine potinit|cannot open restart|davcio|searching for .*\.(xml|dat|hdf5)|"
         r"error in h5dread|(MD )?history got lost|reading (paw becsum|ldau ns)",
         "files of an earlier run are broken or missing",
@@ -234,7 +235,7 @@ _ASKED: tuple[Rule, ...] = (
         r"get_dft_name|\w*_checkin|set_\w+|k_points|n_plane_waves|sort_tau|ions_base\w*|"
         r"(init|cell)_dofree|init_(start_k|london|constraint|wfc|at\w*)|add_[be]field|"
         r"add_gatefield|xc_\w+|vdW_\w+|tsvdw|energy_xdm|kp_strings|c_phase\w*|wypos\w*|"
-        r"sup_spacegroup|space_group|find_equiv\w*|ref_cell_base_init|beef_\w+|dftd3\w*|"
+        r"sup_spacegroup|space_group|find_equiv\w*|ref_cell_base_init|beef_\w+|dftd3\w*|read_kernel_table|"
         r"generate_k_\w+|write_dipole|esm_(check|init)\w*|rism\w*|fcp_\w*check\w*|"
         r"move_ions|read_V|dftname|w0gauss|wgauss|electrons_base_initval|ws_\w*check|"
         r"ions_(cofmass|vel|vrescal)|cell_alat|movecell|check_constraint|betapointlist|"

@@ -123,7 +123,7 @@ MACHINE_RULES: tuple[Rule, ...] = (
         r"CUBLAS_STATUS_(?!SUCCESS)\w+|CUSOLVER_STATUS_(?!SUCCESS)\w+|"
         r"cuda(memcpy|malloc)\w* failed|"
         r"hipError\w+|HSA_STATUS_ERROR\w*|memory access fault by gpu|CUDA (runtime|driver)? ?error|"
-        r"NCCL (WARN|error)|an illegal memory access was encountered|Failing in Thread:\d+|"
+        r"NCCL (WARN|error)|an illegal memory access was encountered|"
         r"no (GPU|device)s? (was|were)? ?(found|available|detected)|current file:.*\.cuf",
         "the GPU build crashed, or finds no GPU that it can use",
         _GPU,
