@@ -20,6 +20,7 @@ from scipy.spatial.transform import Rotation
 
 from mlip_autopipec.base.labels import Label
 from mlip_autopipec.base.tasks import Failure
+from mlip_autopipec.science.properties.calls import expected_calls
 from mlip_autopipec.science.properties.elastic import (
     ElasticConstants,
     Stiffness,
@@ -179,6 +180,8 @@ def test_symmetry_leaves_the_constants_of_the_textbook(
     if calls is not None:
         assert len(asked) in (calls, calls + 2)  # two more around another volume
     assert len(asked) <= item.calls
+    if constants in ("11 12 44", "11 12 13 33 44"):
+        assert abs(len(asked) - expected_calls(item)) <= 2, "what the plan's estimate counts"
     names = [key[1:3] for key in found_by(crystal, calculator).values]
     if constants.split()[3:4] == ["14"]:  # C14 or C15 by the choice of the axis x
         names = [name.replace("15", "14") for name in names]
