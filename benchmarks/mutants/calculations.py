@@ -339,6 +339,20 @@ CALCULATIONS = (
         _LINEAR_FIT,
     ),
     Mutant(
+        "what no row tells of counts as known in the posterior of ace",
+        "engines/train/ace_jax/regression.py",
+        "few = max(0, rows.shape[1] - 1 - len(rows))",
+        "few = 0",
+        ("unit/engines/train/test_ace_jax_posterior.py",),
+    ),
+    Mutant(
+        "errors of ace are calibrated on fits that saw the labels",
+        "engines/train/ace_jax/posterior.py",
+        "off = row.forces[mask] @ fit.without[fold]",
+        "off = row.forces[mask] @ fit.coefficients",
+        ("unit/engines/train/test_ace_jax_posterior.py",),
+    ),
+    Mutant(
         "labels are predicted by a fit that saw them",
         "engines/train/pacemaker/regression.py",
         "left = regression.factor(total - part,",

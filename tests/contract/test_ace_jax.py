@@ -13,14 +13,22 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from mlip_autopipec.base.errors import MissingProgramError
+from mlip_autopipec.base.errors import InputError, MissingProgramError
+from mlip_autopipec.base.files import read_json
 from mlip_autopipec.base.labels import Label, LabelledStructure
 from mlip_autopipec.base.structures import Provenance
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.md.lammps.evaluators import evaluator_of
 from mlip_autopipec.engines.md.lammps.simulation import Dynamics, Simulation
-from mlip_autopipec.engines.ports import Trained, TrainJob
+from mlip_autopipec.engines.ports import (
+    PREDICTIONS,
+    PredictsErrors,
+    Resamples,
+    Trained,
+    TrainJob,
+)
 from mlip_autopipec.engines.train.ace_jax import jaxed
+from mlip_autopipec.science.predictions import Predictions
 from mlip_autopipec.testing.contracts.running import execute
 
 pytestmark = pytest.mark.real
@@ -154,3 +162,47 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_
     job = TrainJob(("Cu",), ITEMS, (), SETTINGS, seed=0)
     with pytest.raises(MissingProgramError, match=r"mlip-autopipec\[ace\]"):
         TRAINER.prepare(job, tmp_path)
+
+
+def test_it_knows_how_wrong_its_forces_are(trained: Trained) -> None:
+    assert isinstance(TRAINER, PredictsErrors)
+    fresh = [labelled(200 + seed, 0.03 * (seed % 3 - 1)) for seed in range(6)]
+    told = np.concatenate(TRAINER.force_errors(trained.folder, [item.atoms for item in fresh]))
+    true = []
+    for item in fresh:
+        atoms = item.atoms.copy()
+        atoms.calc = TRAINER.calculator(trained.folder)
+        true.append(((atoms.get_forces() - item.label.forces) ** 2).mean(axis=1))
+    size = float(np.sqrt(np.concatenate(true).mean()))
+    assert size / 3 < np.sqrt(np.mean(told**2)) < 3 * size
+    battered = fresh[0].atoms.copy()
+    battered.rattle(0.4, seed=1)
+    far, slab = TRAINER.force_errors(trained.folder, [battered, bulk("Cu", cubic=True)])
+    assert far.shape == (len(battered),) and far.mean() > 5 * slab.mean()
+    rows = Predictions.from_json(read_json(trained.folder / PREDICTIONS)).test
+    for row in rows:
+        assert 3 * len(row.force_errors_ev_per_a or ()) == len(row.forces_dft_ev_per_a)
+    with pytest.raises(InputError, match="does not know an element"):
+        TRAINER.force_errors(trained.folder, [bulk("Si")])
+
+
+def test_resampled_fits_scatter_about_the_fit_of_all(trained: Trained) -> None:
+    assert isinstance(TRAINER, Resamples)
+    fresh = labelled(300)
+    calculators = [TRAINER.calculator(trained.folder), *TRAINER.ensemble(trained.folder)]
+    assert len(calculators) == 9
+    energies = []
+    for calculator in calculators:
+        atoms = fresh.atoms.copy()
+        atoms.calc = calculator
+        energies.append(atoms.get_potential_energy() / len(atoms))
+    scatter = np.std(energies[1:])
+    assert 1e-6 < scatter < 0.02
+    assert abs(np.mean(energies[1:]) - energies[0]) < 4 * scatter + 1e-4
+
+
+def test_a_label_that_nobody_can_learn_is_set_aside_by_name(tmp_path: Path) -> None:
+    broken = replace(ITEMS[0], label=replace(ITEMS[0].label, energy_ev=float("nan")))
+    made = fit((broken, *ITEMS[1:]), tmp_path)
+    assert made.metrics["set_aside"] == {"s0": "the energy is not finite"}
+    assert made.metrics["train"]["n_structures"] == len(ITEMS) - 1

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mlip_autopipec.base.labels import LabelledStructure
 
-__all__ = ["Split", "core_mask", "group_split", "never_held_out", "one_method"]
+__all__ = ["Split", "core_mask", "group_split", "never_held_out", "one_method", "refusal"]
 
 # Of the groups that may be held out: the rest teaches their kind.
 MOST_HELD_OUT = 0.6
@@ -116,3 +116,15 @@ def core_mask(item: LabelledStructure) -> NDArray[np.bool_]:
     if item.core is not None:
         mask[list(item.core)] = True
     return mask
+
+
+def refusal(item: LabelledStructure) -> str | None:
+    """Why a label cannot be learned by any trainer, or None."""
+    if np.shape(item.label.forces) != (len(item.atoms), 3):
+        return "not one force for each atom"
+    numbers = [item.atoms.positions, item.atoms.cell.array, item.label.forces]
+    if not all(np.isfinite(part).all() for part in numbers):
+        return "positions, cell or forces are not finite"
+    if not np.isfinite(item.label.energy_ev):
+        return "the energy is not finite"
+    return None

@@ -20,12 +20,11 @@ from mlip_autopipec.engines.train.pacemaker.design import (
     FORCE,
     Design,
     LinearBasis,
-    refusal,
 )
 from mlip_autopipec.engines.train.pacemaker.engine import LinearAce
 from mlip_autopipec.engines.train.pacemaker.fit_nonlinear import refusals
 from mlip_autopipec.engines.train.pacemaker.inputs import settings_of
-from mlip_autopipec.engines.train.pacemaker.posterior import Posterior, calibrate
+from mlip_autopipec.engines.train.pacemaker.posterior import Posterior
 from mlip_autopipec.engines.train.pacemaker.regression import (
     Hyperparameters,
     Regression,
@@ -33,6 +32,8 @@ from mlip_autopipec.engines.train.pacemaker.regression import (
     folds_of,
 )
 from mlip_autopipec.engines.train.pacemaker.weights import heights, structure_weights
+from mlip_autopipec.science.dataset import refusal
+from mlip_autopipec.science.leverages import calibrate
 from mlip_autopipec.science.predictions import Predictions
 
 CHOSEN = Hyperparameters(1e-8, 1e9, 0.0, 1.0 - 1e-12)

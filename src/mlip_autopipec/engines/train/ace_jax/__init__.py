@@ -14,5 +14,6 @@ Files of this folder::
     guard.py       active set and extrapolation grade (MaxVol)
     potential.py   evaluation of a finished potential, ASE calculator
     lammps.py      the same inside LAMMPS
+    posterior.py   calibrated force errors
     run.py         `python -m ...ace_jax.run job.json`: fit, then everything that follows
 """

@@ -15,7 +15,7 @@ from mlip_autopipec.base.values import FloatArray
 from mlip_autopipec.engines.train.ace_jax.jaxed import start
 from mlip_autopipec.engines.train.ace_jax.neighbours import Neighbours, around, joined, rounded
 
-__all__ = ["Basis", "Rows", "build_basis", "design_rows"]
+__all__ = ["Basis", "Rows", "build_basis", "design_rows", "with_coefficients"]
 
 # Atoms and structures in one evaluation: compiled once (20 s of CPU), then kept on disk.
 BATCH_ATOMS, BATCH_STRUCTURES = 64, 32
@@ -48,13 +48,22 @@ class Basis:
         """``model.npz`` with the readout (one coefficient a column) and the reference energies
         (eV).
         """
-        n, kinds = len(self.elements), self.many_body
-        fitted = {
-            "WB": coefficients[: n * kinds].reshape(n, kinds).T.copy(),
-            "Wpair": coefficients[n * kinds :].reshape(n, self.pair).T.copy(),
-            "E0": np.array([references[element] for element in self.elements]),
-        }
-        np.savez(path, **{**self.arrays, **fitted})
+        fitted = with_coefficients(self.arrays, coefficients)
+        fitted["E0"] = np.array([references[element] for element in self.elements])
+        np.savez(path, **fitted)
+
+
+def with_coefficients(arrays: dict[str, Any], coefficients: FloatArray) -> dict[str, Any]:
+    """The arrays of ``model.npz`` with others (m,) as readout: many-body functions of each element,
+    then pair functions of each.
+    """
+    kinds, n = np.shape(arrays["WB"])
+    many_body, pair = coefficients[: n * kinds], coefficients[n * kinds :]
+    readout = {
+        "WB": many_body.reshape(n, kinds).T.copy(),
+        "Wpair": pair.reshape(n, -1).T.copy(),
+    }
+    return {**arrays, **readout}
 
 
 @dataclass(frozen=True, slots=True)

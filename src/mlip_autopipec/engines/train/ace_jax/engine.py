@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.files import read_json
 from mlip_autopipec.base.process import TIMED_OUT, Prepared
 from mlip_autopipec.base.tasks import Evidence, Failure
-from mlip_autopipec.base.values import Json
+from mlip_autopipec.base.values import FloatArray, Json
 from mlip_autopipec.engines.ports import (
     METRICS,
     POTENTIAL_FOLDER,
@@ -24,6 +25,7 @@ from mlip_autopipec.engines.ports import (
 )
 from mlip_autopipec.engines.train.ace_jax.jaxed import environment, require_package
 from mlip_autopipec.engines.train.ace_jax.job import job_text
+from mlip_autopipec.engines.train.ace_jax.posterior import Posterior, force_errors
 from mlip_autopipec.engines.train.ace_jax.potential import FILES, AceJaxCalculator
 from mlip_autopipec.engines.train.ace_jax.schema import AceJaxSettings
 
@@ -89,6 +91,23 @@ class AceJax:
         """Total DFT energy (eV), forces, stress and ``results['gamma']``."""
         require_package()
         return AceJaxCalculator(potential)
+
+    def force_errors(self, potential: Path, structures: Sequence[Atoms]) -> list[FloatArray]:
+        """Calibrated standard error of a force component on each atom, (n_atoms,) eV/Å.
+
+        Raises InputError for a potential from before it was kept.
+        """
+        require_package()
+        return force_errors(potential, structures)
+
+    def ensemble(self, potential: Path) -> list[Calculator]:
+        """Calculators of the fits of resampled labels.
+
+        Raises InputError for a potential from before they were kept.
+        """
+        require_package()
+        resampled = Posterior.load(potential).resampled
+        return [AceJaxCalculator(potential, coefficients) for coefficients in resampled]
 
 
 def _last_lines(folder: Path, count: int = 3) -> tuple[Evidence, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,16 +15,18 @@ from ase.calculators.calculator import Calculator, all_changes
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.values import FloatArray
 from mlip_autopipec.engines.train.ace_jax.core import core_repulsion
+from mlip_autopipec.engines.train.ace_jax.design import with_coefficients
 from mlip_autopipec.engines.train.ace_jax.guard import grades
 from mlip_autopipec.engines.train.ace_jax.jaxed import start
 from mlip_autopipec.engines.train.ace_jax.neighbours import Neighbours, around, enlarged, rounded
 
-__all__ = ["FILES", "GUARD", "MODEL", "AceJaxCalculator", "Potential"]
+__all__ = ["FILES", "GUARD", "MODEL", "POSTERIOR", "AceJaxCalculator", "Potential"]
 
-MODEL, GUARD = "model.npz", "guard.npz"
+MODEL, GUARD, POSTERIOR = "model.npz", "guard.npz", "posterior.npz"
 FILES = {
     MODEL: "the expansion (ace-jax; python: ace_jax.ACECalculator, without the core repulsion)",
     GUARD: "its active set, for extrapolation grades",
+    POSTERIOR: "what the predicted force errors and resampled fits are from",
 }
 
 
@@ -43,10 +46,13 @@ def _compiled() -> tuple[Callable[..., Any], Callable[..., Any]]:
 
 
 class Potential:
-    """The files of a potential folder ready for evaluation. ``elements``: sorted symbols."""
+    """The files of a potential folder ready for evaluation. ``elements``: sorted symbols.
 
-    def __init__(self, folder: Path) -> None:
-        for name in FILES:
+    ``coefficients``: others (m,) in place of the potential's own, of a resampled fit.
+    """
+
+    def __init__(self, folder: Path, coefficients: FloatArray | None = None) -> None:
+        for name in (MODEL, GUARD):
             if not (folder / name).is_file():
                 raise InputError("no such file in the potential's folder", file=folder / name)
         start()
@@ -54,7 +60,13 @@ class Potential:
         from ace_jax.eval.model import lean
         from ase.data import chemical_symbols
 
-        self._model, meta, _ = load(folder / MODEL)
+        self._model, meta, stored = load(folder / MODEL)
+        if coefficients is not None:
+            arrays = {name: stored[name] for name in stored.files}
+            buffer = io.BytesIO()
+            np.savez(buffer, **with_coefficients(arrays, coefficients))
+            buffer.seek(0)
+            self._model, _, _ = load(buffer)
         self._quick = lean(self._model)  # the same energies, without what only descriptors need
         self.elements = tuple(chemical_symbols[int(number)] for number in meta["elements"])
         self.cutoff_a = float(meta["rcut"])
@@ -121,9 +133,9 @@ class AceJaxCalculator(Calculator):
 
     implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]  # type: ignore[misc]
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, coefficients: FloatArray | None = None) -> None:
         super().__init__()
-        self.potential = Potential(folder)
+        self.potential = Potential(folder, coefficients)
 
     def calculate(
         self,

@@ -21,6 +21,8 @@ __all__ = ["Fit", "Weights", "cross_validated", "folds_of", "weighted_rows"]
 
 FOLDS = 8
 DEFAULT_STRENGTH = 1e-10
+# As many as the folds: their scatter is the uncertainty of a property.
+RESAMPLED_FITS = 8
 STRENGTHS = 10.0 ** np.arange(-16.0, -1.9, 0.5)
 """Candidates for alpha, relative to the mean squared singular value."""
 
@@ -38,12 +40,17 @@ class Weights:
 @dataclass(frozen=True)
 class Fit:
     """``coefficients`` (m,) of the fit of all groups, ``without`` (folds, m) of those that leave
-    one fold out. ``strength``: the relative alpha.
+    one fold out, ``resampled`` (fits, m) of folds drawn with repetition. ``strength``: the relative
+    alpha. ``factor`` and ``factors_without`` (m, m): R of each posterior, whose covariance is R R^T
+    in units of the weighted noise.
     """
 
     coefficients: FloatArray
     without: FloatArray
     strength: float
+    factor: FloatArray
+    factors_without: tuple[FloatArray, ...]
+    resampled: FloatArray
 
 
 def weighted_rows(
@@ -94,8 +101,12 @@ def folds_of(groups: Sequence[str]) -> list[int]:
     return [fold[group] for group in groups]
 
 
-def cross_validated(blocks: Sequence[FloatArray], folds: Sequence[int], penalty: FloatArray) -> Fit:
-    """The fit of all ``blocks`` (of :func:`weighted_rows`), and one without each fold."""
+def cross_validated(
+    blocks: Sequence[FloatArray], folds: Sequence[int], penalty: FloatArray, seed: int = 0
+) -> Fit:
+    """The fit of all ``blocks`` (of :func:`weighted_rows`), one without each fold, and those of
+    folds drawn by ``seed``.
+    """
     scaled = [np.c_[block[:, :-1] / penalty, block[:, -1]] for block in blocks]
     number = max(folds) + 1
     triangles = [
@@ -106,8 +117,10 @@ def cross_validated(blocks: Sequence[FloatArray], folds: Sequence[int], penalty:
     size = float(np.mean(whole.values**2))
     if number < 2:
         strength = DEFAULT_STRENGTH
-        coefficients = whole.solve(strength * size)
-        return Fit(coefficients / penalty, np.array([coefficients / penalty]), strength)
+        coefficients = whole.solve(strength * size) / penalty
+        factor = whole.factor(strength * size) / penalty[:, None]
+        same = np.array([coefficients])
+        return Fit(coefficients, same, strength, factor, (factor,), same[:0])
     left_out = [
         _Decomposed(np.concatenate([t for k, t in enumerate(triangles) if k != fold]))
         for fold in range(number)
@@ -120,20 +133,39 @@ def cross_validated(blocks: Sequence[FloatArray], folds: Sequence[int], penalty:
         for strength in STRENGTHS
     ]
     strength = float(STRENGTHS[int(np.argmin(losses))])
-    without = [fit.solve(strength * size) / penalty for fit in left_out]
-    return Fit(whole.solve(strength * size) / penalty, np.array(without), strength)
+    alpha, scale = strength * size, penalty[:, None]
+    rng, resampled = np.random.default_rng(seed), []
+    for _ in range(RESAMPLED_FITS):
+        times = np.bincount(rng.integers(number, size=number), minlength=number)
+        drawn = [np.sqrt(n) * t for n, t in zip(times, triangles, strict=True) if n]
+        resampled.append(_Decomposed(np.concatenate(drawn)).solve(alpha) / penalty)
+    return Fit(
+        coefficients=whole.solve(alpha) / penalty,
+        without=np.array([fit.solve(alpha) / penalty for fit in left_out]),
+        strength=strength,
+        factor=whole.factor(alpha) / scale,
+        factors_without=tuple(fit.factor(alpha) / scale for fit in left_out),
+        resampled=np.array(resampled),
+    )
 
 
 class _Decomposed:
     """Rows (n, m + 1) by their singular values, ready for any alpha."""
 
     def __init__(self, rows: FloatArray) -> None:
+        # At least as many rows as columns: what no row tells of has a direction of its own.
+        few = max(0, rows.shape[1] - 1 - len(rows))
+        rows = np.pad(rows, ((0, few), (0, 0)))
         u, self.values, self._v = np.linalg.svd(rows[:, :-1], full_matrices=False)
         self._target = u.T @ rows[:, -1]
 
     def solve(self, alpha: float) -> FloatArray:
         damped = self.values / (self.values**2 + alpha)
         return np.asarray(self._v.T @ (damped * self._target))
+
+    def factor(self, alpha: float) -> FloatArray:
+        """R (m, m) with R R^T = (A^T A + alpha)^-1."""
+        return np.asarray(self._v.T / np.sqrt(self.values**2 + alpha))
 
 
 def _triangle(blocks: Iterable[FloatArray]) -> FloatArray:

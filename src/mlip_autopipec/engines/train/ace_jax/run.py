@@ -11,6 +11,7 @@ import resource
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from mlip_autopipec.engines.train.ace_jax.design import Basis, Rows, build_basis
 from mlip_autopipec.engines.train.ace_jax.guard import active_set, grades, guard_columns
 from mlip_autopipec.engines.train.ace_jax.job import Job, read_job
 from mlip_autopipec.engines.train.ace_jax.neighbours import around
-from mlip_autopipec.engines.train.ace_jax.potential import GUARD, MODEL
+from mlip_autopipec.engines.train.ace_jax.posterior import Posterior, calibrated
+from mlip_autopipec.engines.train.ace_jax.potential import GUARD, MODEL, POSTERIOR
 from mlip_autopipec.engines.train.ace_jax.references import reference_energies
 from mlip_autopipec.engines.train.ace_jax.regression import (
     Fit,
@@ -34,7 +36,7 @@ from mlip_autopipec.engines.train.ace_jax.regression import (
     folds_of,
     weighted_rows,
 )
-from mlip_autopipec.science.dataset import core_mask
+from mlip_autopipec.science.dataset import core_mask, refusal
 from mlip_autopipec.science.predictions import Predicted, Predictions, errors, prediction
 
 __all__ = ["main", "run"]
@@ -43,7 +45,7 @@ __all__ = ["main", "run"]
 def run(path: Path) -> Json:
     """Fit, active set, predictions; returns the metrics. Works in the folder of ``path``."""
     folder = path.resolve().parent
-    job = read_job(path)
+    job, set_aside = _usable(read_job(path))
     settings = job.settings
     basis = build_basis(job.elements, settings.order, settings.max_degree, settings.cutoff_a)
     references = reference_energies(job.train, job.elements, basis.cutoff_a)
@@ -53,11 +55,19 @@ def run(path: Path) -> Json:
     known = [_beside_the_expansion(item, basis, references) for item in items]
     folds = folds_of([item.provenance.group for item in job.train])
     fit = _fitted(job, rows[:taught], known[:taught], folds, basis)
+    left = [
+        np.asarray(item.label.forces) - own[1]
+        for item, own in zip(job.train, known[:taught], strict=True)
+    ]
+    knots, told = calibrated(job.train, rows[:taught], left, folds, fit)
 
     partial = folder / f"{POTENTIAL_FOLDER}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     basis.save(fit.coefficients, references, partial / MODEL)
+    Posterior(fit.factor, *knots, fit.resampled, settings.order, settings.max_degree).save(
+        partial / POSTERIOR
+    )
     gamma = _guarded(basis, items, rows, taught, partial / GUARD)
 
     def predicted(numbers: Sequence[int], coefficients: Sequence[FloatArray]) -> list[Predicted]:
@@ -70,7 +80,12 @@ def run(path: Path) -> Json:
     if job.test:
         test = predicted(range(taught, len(items)), [fit.coefficients] * len(job.test))
     else:  # every label as it is predicted by the fit that leaves its fold out
-        test = predicted(range(taught), [fit.without[fold] for fold in folds])
+        test = [
+            replace(row, force_errors_ev_per_a=np.round(own, 5).tolist())
+            for row, own in zip(
+                predicted(range(taught), [fit.without[fold] for fold in folds]), told, strict=True
+            )
+        ]
     atomic_write(
         partial / PREDICTIONS, json.dumps(Predictions(tuple(train), tuple(test)).to_json())
     )
@@ -87,11 +102,24 @@ def run(path: Path) -> Json:
         "gamma_train_max": max((row.gamma_max or 0.0 for row in train), default=0.0),
         "reference_energy_ev": references,
         "ridge": fit.strength,
+        "set_aside": set_aside,
         "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
     }
     write_json(partial / METRICS, metrics)
     partial.rename(folder / POTENTIAL_FOLDER)
     return metrics
+
+
+def _usable(job: Job) -> tuple[Job, dict[str, str]]:
+    """The job without labels that nobody can learn, and name -> reason of those.
+
+    Raises RuntimeError where none is left.
+    """
+    reasons = {item.name: why for item in job.train if (why := refusal(item)) is not None}
+    train = tuple(item for item in job.train if item.name not in reasons)
+    if not train:
+        raise RuntimeError(f"no structure could be used: {next(iter(reasons.values()))}")
+    return replace(job, train=train), reasons
 
 
 Known = tuple[float, FloatArray, FloatArray]

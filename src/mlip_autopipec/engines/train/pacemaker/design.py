@@ -30,7 +30,6 @@ __all__ = [
     "LinearBasis",
     "build_design",
     "functions_of",
-    "refusal",
 ]
 
 ENERGY, FORCE, STRESS = 0, 1, 2
@@ -184,15 +183,3 @@ def _rows(
         kinds.append(STRESS)
     kind = np.repeat(np.array(kinds, dtype=float), [len(target) for target in targets])
     return np.concatenate(matrices), np.concatenate(targets), kind
-
-
-def refusal(item: LabelledStructure) -> str | None:
-    """Why a label cannot be learned by any trainer, or None."""
-    if np.shape(item.label.forces) != (len(item.atoms), 3):
-        return "not one force for each atom"
-    numbers = [item.atoms.positions, item.atoms.cell.array, item.label.forces]
-    if not all(np.isfinite(part).all() for part in numbers):
-        return "positions, cell or forces are not finite"
-    if not np.isfinite(item.label.energy_ev):
-        return "the energy is not finite"
-    return None

@@ -23,11 +23,7 @@ from mlip_autopipec.engines.train.pacemaker.design import (
     functions_of,
 )
 from mlip_autopipec.engines.train.pacemaker.inputs import FitSettings
-from mlip_autopipec.engines.train.pacemaker.posterior import (
-    Posterior,
-    calibrate,
-    cross_calibrated,
-)
+from mlip_autopipec.engines.train.pacemaker.posterior import Posterior
 from mlip_autopipec.engines.train.pacemaker.prior import prior_equations
 from mlip_autopipec.engines.train.pacemaker.regression import (
     MOST_FOLDS,
@@ -43,6 +39,7 @@ from mlip_autopipec.engines.train.pacemaker.regression import (
 from mlip_autopipec.engines.train.pacemaker.weights import heights
 from mlip_autopipec.science.baseline import Zbl
 from mlip_autopipec.science.dataset import core_mask
+from mlip_autopipec.science.leverages import calibrate, cross_calibrated
 from mlip_autopipec.science.predictions import Predicted, prediction
 
 __all__ = ["LinearFit", "fit_linear"]

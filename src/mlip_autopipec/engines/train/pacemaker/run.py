@@ -31,7 +31,6 @@ from mlip_autopipec.engines.train.pacemaker.data import (
     is_free_atom,
     reference_energies,
 )
-from mlip_autopipec.engines.train.pacemaker.design import refusal
 from mlip_autopipec.engines.train.pacemaker.evaluate import predict
 from mlip_autopipec.engines.train.pacemaker.fit_linear import fit_linear
 from mlip_autopipec.engines.train.pacemaker.fit_nonlinear import fit_nonlinear, refusals
@@ -46,6 +45,7 @@ from mlip_autopipec.engines.train.pacemaker.potential import (
 )
 from mlip_autopipec.engines.train.pacemaker.regression import IntArray
 from mlip_autopipec.science.baseline import save_baseline
+from mlip_autopipec.science.dataset import refusal
 from mlip_autopipec.science.predictions import Predicted, Predictions, errors
 
 __all__ = ["Fitted", "fit", "main", "run"]
