@@ -13,7 +13,9 @@ from pw_input_for_tests import entries, method
 from mlip_autopipec.base.labels import LabelJob
 from mlip_autopipec.commands.label.method import derive_dft
 from mlip_autopipec.engines.dft.quantum_espresso.inputs import write_input
+from mlip_autopipec.engines.dft.quantum_espresso.method import Method
 from mlip_autopipec.engines.dft.quantum_espresso.species import MOST_SPECIES, species_of
+from mlip_autopipec.engines.dft.quantum_espresso.spin import state_problem
 from mlip_autopipec.science.magnetic_order import alternating
 
 VALENCE = {"Mn": 15.0, "O": 6.0, "Fe": 16.0, "Cr": 14.0}
@@ -98,6 +100,21 @@ def test_signs_alternate_through_straight_bridges() -> None:
     assert bcc is not None and bcc.tolist() == [4.0, -4.0]
     assert alternating(bulk("FeO", "rocksalt", a=4.3), {"Fe": 4.0}) is None
     assert alternating(bulk("Si"), {"Fe": 4.0}) is None
+
+
+def test_a_state_that_jumps_is_told_from_one_that_holds() -> None:
+    job = LabelJob(feo(), method("Fe", "O", spin_polarized=True, magnetic_order="antiferro",
+                                 starting_moments={"Fe": 4.0}))  # fmt: skip
+    asked = Method.of_job(job)
+    assert state_problem(job.atoms, asked, 0.0, 7.22) is None  # as pw.x found it
+    assert "turned" in str(state_problem(job.atoms, asked, 8.0, 8.1))
+    assert "lost" in str(state_problem(job.atoms, asked, 0.0, 0.0))
+    ferro = asked.model_copy(update={"magnetic_order": "ferro"})
+    assert state_problem(job.atoms, ferro, 0.0, 0.0) is None, "nobody asked for moments"
+    own = feo()
+    own.set_initial_magnetic_moments([4, 4, 0, 0])
+    assert state_problem(own, ferro, 8.0, 8.1) is None
+    assert state_problem(own, ferro, 0.0, 0.1) is not None
 
 
 def test_the_order_of_a_method_starts_what_says_nothing_itself() -> None:

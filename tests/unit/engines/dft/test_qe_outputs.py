@@ -15,6 +15,7 @@ from ase import Atoms
 
 from mlip_autopipec.base.labels import Label, LabelJob
 from mlip_autopipec.base.tasks import Failure
+from mlip_autopipec.engines.dft.quantum_espresso.cures import repair
 from mlip_autopipec.engines.dft.quantum_espresso.engine import QuantumEspresso
 from mlip_autopipec.engines.dft.quantum_espresso.failures import KINDS, classify
 
@@ -250,6 +251,17 @@ def test_an_unpolarised_cell_of_a_polarised_method_has_no_moment() -> None:
     )
     assert isinstance(label, Label) and label.total_magnetization == 0.0
     assert label.method_hash == LabelJob(job.atoms, polarised).method_hash != job.method_hash
+
+
+def test_a_label_that_lost_the_moments_it_was_asked_for_is_refused() -> None:
+    folder, job, code = recorded("ok_si2")  # calculated without spin
+    atoms = job.atoms.copy()
+    atoms.set_initial_magnetic_moments([3.0, -3.0])
+    method = {**job.method, "spin_polarized": True}
+    found = QuantumEspresso().parse(folder, LabelJob(atoms, method, job.numerics, job.kmesh), code)
+    assert isinstance(found, Failure) and found.kind == "magnetic_state"
+    assert "lost" in found.message and "6.00" in found.message
+    assert repair(LabelJob(atoms, method), [found]) is None, "no setting brings them back"
 
 
 def test_the_triplet_of_oxygen_comes_through() -> None:

@@ -7,11 +7,14 @@ What our own runs try, class by class, is in :mod:`.cures`.
 
 from __future__ import annotations
 
-__all__ = ["CLASSES", "CURES", "KINDS", "MACHINE", "shown_as"]
+__all__ = ["CLASSES", "CURES", "KINDS", "MACHINE", "MAGNETIC_STATE", "shown_as"]
 
 #: pw.x cannot start or run on this machine: told apart from ``unknown`` for our own runs only,
 #: where neither other numerics nor another structure helps.
 MACHINE = "machine"
+
+#: The moments are not those that the structure or the method started from: of our own runs only.
+MAGNETIC_STATE = "magnetic_state"
 
 CURES: dict[str, str] = {
     "ok": "nothing to do",
@@ -66,9 +69,9 @@ CURES: dict[str, str] = {
 
 #: Every class a diagnosis can have.
 CLASSES: tuple[str, ...] = tuple(CURES)
-KINDS: frozenset[str] = frozenset(CLASSES) - {"ok"} | {MACHINE}
+KINDS: frozenset[str] = frozenset(CLASSES) - {"ok"} | {MACHINE, MAGNETIC_STATE}
 
 
 def shown_as(kind: str) -> str:
     """The class that a diagnosis shows for the kind of a failure."""
-    return "unknown" if kind == MACHINE else kind
+    return "unknown" if kind in (MACHINE, MAGNETIC_STATE) else kind

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mlip_autopipec.base.labels import Label, LabelJob
 from mlip_autopipec.base.tasks import PERSON, Failure
 from mlip_autopipec.engines.dft.checks import label_problem
-from mlip_autopipec.engines.dft.quantum_espresso.classes import MACHINE
+from mlip_autopipec.engines.dft.quantum_espresso.classes import MACHINE, MAGNETIC_STATE
 from mlip_autopipec.engines.dft.quantum_espresso.config import (
     BOHR_A,
     HARTREE_EV,
@@ -28,8 +28,9 @@ from mlip_autopipec.engines.dft.quantum_espresso.config import (
     PREFIX,
 )
 from mlip_autopipec.engines.dft.quantum_espresso.failures import classify, fail
+from mlip_autopipec.engines.dft.quantum_espresso.method import Method
 from mlip_autopipec.engines.dft.quantum_espresso.saved import DATA_FILE, lost_data
-from mlip_autopipec.engines.dft.quantum_espresso.spin import is_free_atom
+from mlip_autopipec.engines.dft.quantum_espresso.spin import is_free_atom, state_problem
 from mlip_autopipec.engines.dft.quantum_espresso.watch import NOTE
 
 __all__ = [
@@ -64,6 +65,7 @@ class Results:
     stress: FloatArray | None
     total_magnetization: float
     wall_s: float
+    absolute_magnetization: float = 0.0
 
 
 def parse_folder(folder: Path, job: LabelJob, exit_code: int | None) -> Label | Failure:
@@ -167,6 +169,7 @@ def read_xml(path: Path) -> Results:
         forces=None if forces is None else _numbers(forces).reshape(-1, 3) * (HARTREE_EV / BOHR_A),
         stress=None if stress is None else _stress(_numbers(stress)),
         total_magnetization=float(output.findtext("magnetization/total") or 0.0),
+        absolute_magnetization=float(output.findtext("magnetization/absolute") or 0.0),
         wall_s=float(root.findtext("timing_info/total/wall") or 0.0),
     )
 
@@ -218,7 +221,7 @@ def _numbers(node: ElementTree.Element) -> FloatArray:
 
 
 def _problem(results: Results, job: LabelJob) -> Failure | None:
-    """Not converged, not whole, or of another structure."""
+    """Not converged, not whole, of another structure or of another magnetic state."""
     if not results.converged:
         return Failure(
             "scf_not_converged",
@@ -228,7 +231,13 @@ def _problem(results: Results, job: LabelJob) -> Failure | None:
         return Failure("input", "forces or stress are missing in the XML")
     if not _same_structure(results, job) or len(results.forces) != len(job.atoms):
         return Failure("restart_corrupt", "the XML holds another structure than the one asked for")
-    return None
+    state = state_problem(
+        job.atoms,
+        Method.of_job(job),
+        results.total_magnetization,
+        results.absolute_magnetization,
+    )
+    return None if state is None else Failure(MAGNETIC_STATE, state)
 
 
 def _same_structure(results: Results, job: LabelJob) -> bool:

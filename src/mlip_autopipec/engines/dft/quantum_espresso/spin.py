@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, ground_state_magnetic_moments
 
@@ -23,6 +24,7 @@ __all__ = [
     "moments_count",
     "occupations_and_spin",
     "ordered",
+    "state_problem",
     "unpaired",
 ]
 
@@ -103,6 +105,40 @@ def unpaired(symbol: str, electrons: float) -> int:
     moment = round(float(ground_state_magnetic_moments[atomic_numbers[symbol]]))
     odd = round(electrons) % 2
     return moment if moment % 2 == odd else odd
+
+
+# Of the moments that a calculation starts from: with less it has lost them. Those of oxides shrink
+# to 0.6 to 0.9 of their high-spin value, those of metals to 0.25 (nickel, from 2).
+LOST_SHARE = 0.15
+# Of the absolute magnetisation: a total so large is that of another order than one that adds up to
+# nothing.
+UNBALANCED_SHARE = 0.3
+
+
+def state_problem(atoms: Atoms, method: Method, total: float, absolute: float) -> str | None:
+    """Why moments are of another state than the one that was asked for, in one line: labels of two
+    states on one potential surface cannot be learned. None where they are as asked, and where
+    nobody asked: what starts from an element's usual moment may well be non-magnetic.
+
+    ``total`` and ``absolute`` magnetisation of the cell in Bohr magnetons.
+    """
+    asked = ordered(atoms, method)
+    if not moments_count(asked, method):
+        return None
+    moments = asked.get_initial_magnetic_moments()
+    size = float(np.abs(moments).sum())
+    if absolute < LOST_SHARE * size:
+        return (
+            f"the moments were lost: absolute magnetisation {absolute:.2f}, started from {size:.2f}"
+            " Bohr magnetons"
+        )
+    balanced = abs(float(moments.sum())) < UNBALANCED_SHARE * size / 2
+    if balanced and abs(total) > UNBALANCED_SHARE * absolute:
+        return (
+            f"opposite moments have turned: total magnetisation {total:.2f} of {absolute:.2f} Bohr"
+            " magnetons"
+        )
+    return None
 
 
 def is_free_atom(atoms: Atoms) -> bool:
