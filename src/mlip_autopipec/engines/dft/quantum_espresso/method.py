@@ -264,10 +264,10 @@ def _later(needed: LabelSet, wishes: Wishes, reasons: dict[str, str]) -> dict[st
 
 def _spin(needed: LabelSet, moments: Mapping[str, float], charge: int, why: str) -> Choice[bool]:
     """``why``: the reason for the ``moments`` that elements start from."""
-    if any(moments.values()):
-        return Choice(True, why)
     if any(kind.moments_given for kind in needed.kinds):
         return Choice(True, "the structures say which moments they start from")
+    if any(moments.values()):
+        return Choice(True, why)
     odd = [kind for kind in needed.molecules if kind.odd_electrons is (charge % 2 == 0)]
     if odd:
         formula = "".join(f"{s}{n:g}" if n != 1 else s for s, n in odd[0].composition.items())
