@@ -192,6 +192,8 @@ def test_a_crash_without_a_box(tmp_path: Path) -> None:
     (tmp_path / "a.out").write_text("")
     for place in (tmp_path, tmp_path / "CRASH"):
         assert diagnose(place).cls == "diagonalization"
+    (tmp_path / "CRASH").write_text("")
+    assert diagnose(tmp_path / "CRASH").cls == "interrupted"
 
 
 @pytest.mark.parametrize(

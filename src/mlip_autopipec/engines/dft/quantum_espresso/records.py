@@ -151,7 +151,7 @@ def read_file(path: Path) -> list[Folder]:
     lines = texts.lines_of(data, name)
     if re.search(r"<qes:espresso", data[:_HEAD_BYTES]):
         return [Folder(path.parent, None, xmls=(path,))]
-    if name.upper().startswith("CRASH"):
+    if name.upper().startswith("CRASH") and lines:
         return [Folder(path.parent, None, crash=lines)]
     if not data.strip() or snippet_of_pw(data):
         return [Folder(path.parent, run_of(lines, name, path.stat().st_mtime))]
