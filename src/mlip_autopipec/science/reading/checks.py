@@ -14,6 +14,7 @@ from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.values import FloatArray
 
 __all__ = [
+    "IN_THE_FILE",
     "NAME_TYPES",
     "Given",
     "complaint",
@@ -43,6 +44,11 @@ NEUTRAL_E = 0.5
 
 NAME_TYPES = "say which elements they are: --types 'Cu Zr' names type 1, type 2, ..."
 PBC = 'write pbc="T T T" (or F F F for a free cluster) into the file, or say --pbc TTT (FFF)'
+#: The same where there is no command line to say it on.
+IN_THE_FILE = {
+    NAME_TYPES: "write their symbols into the file (dump_modify element, line 6 of a POSCAR ...)",
+    PBC: 'write pbc="T T T" into the file',
+}
 CHARGES = ("charge", "total_charge", "net_charge")
 
 

@@ -13,6 +13,7 @@ from ase.io.formats import filetype, get_compression
 from mlip_autopipec.base.errors import InputError, MlipError
 from mlip_autopipec.science.reading import cif, extxyz, molfile, numbered, stores, vasp
 from mlip_autopipec.science.reading.checks import (
+    IN_THE_FILE,
     Given,
     complaint,
     same_elements,
@@ -27,7 +28,7 @@ HINT = "any format of ASE or pymatgen will do, for instance CIF, POSCAR or exten
 # Enough of a file to tell its format.
 _HEAD_BYTES = 65536
 # Messages of ASE's readers are cut here: some hold the whole file.
-_LONGEST_WORDS = 160
+_LONGEST_WORDS = 240
 
 Reader = Callable[[int], Atoms]
 
@@ -243,6 +244,8 @@ def read_start(
             same_elements(frames)
     except InputError as error:
         message = f"{error.key}: {error.message}" if error.key else error.message
+        for on_the_command_line, in_the_file in IN_THE_FILE.items():
+            message = message.replace(on_the_command_line, in_the_file)
         raise InputError(
             message, file=file, key=key, value=str(path), hint=error.hint or HINT
         ) from None

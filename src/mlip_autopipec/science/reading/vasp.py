@@ -12,7 +12,7 @@ import ase.io
 from ase import Atoms
 from ase.io.formats import open_with_compression
 
-__all__ = ["CONVERGED", "read"]
+__all__ = ["CONVERGED", "converged_outcar", "converged_xml", "read"]
 
 #: Of ``atoms.info``: whether the electrons of this step were self-consistent.
 CONVERGED = "scf_converged"
@@ -28,14 +28,15 @@ def read(file: Path, kind: str) -> list[Atoms]:
     found = ase.io.read(str(file), index=":", format=_FORMATS[kind], do_not_split_by_at_sign=True)
     frames: list[Atoms] = found if isinstance(found, list) else [found]
     with open_with_compression(str(file), "rb") as raw:
-        converged = list(_xml(raw) if kind == "vasp-xml" else _outcar(raw))
+        converged = list(converged_xml(raw) if kind == "vasp-xml" else converged_outcar(raw))
     for atoms, fine in zip(frames, converged, strict=False):
         if not fine:
             atoms.info[CONVERGED] = False
     return frames
 
 
-def _xml(raw: IO[Any]) -> Iterator[bool]:
+def converged_xml(raw: IO[Any]) -> Iterator[bool]:
+    """Of each ionic step of a vasprun.xml: fewer electronic steps than NELM."""
     limit, steps = 0, 0
     for _, element in ElementTree.iterparse(raw):
         if element.tag == "i" and element.get("name") == "NELM" and element.text:
@@ -49,7 +50,8 @@ def _xml(raw: IO[Any]) -> Iterator[bool]:
             element.clear()
 
 
-def _outcar(raw: IO[Any]) -> Iterator[bool]:
+def converged_outcar(raw: IO[Any]) -> Iterator[bool]:
+    """Of each ionic step of an OUTCAR: the same, and no word that EDIFF was not reached."""
     limit, step, said = 0, 0, True
     for line in raw:
         text = line.decode(errors="replace") if isinstance(line, bytes) else line

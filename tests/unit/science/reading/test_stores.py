@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import pickle
 from pathlib import Path
@@ -17,7 +18,7 @@ from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from mlip_autopipec.base.errors import InputError
-from mlip_autopipec.science.reading import Given, read_frames
+from mlip_autopipec.science.reading import Given, read_frames, vasp
 
 FORCES = np.array([[0.1, 0.2, 0.3], [-0.1, -0.2, -0.3]])
 
@@ -137,6 +138,18 @@ def test_other_pickles_are_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.pkl").write_bytes(content)
     with pytest.raises(InputError, match="this pickle"):
         read_frames(tmp_path / "a.pkl")
+
+
+def test_steps_of_vasp_that_ran_out_of_iterations_are_told() -> None:
+    steps = "".join(f"<calculation>{'<scstep></scstep>' * n}</calculation>" for n in (2, 5))
+    text = f'<m><incar><i type="int" name="NELM">5</i></incar>{steps}</m>'
+    assert list(vasp.converged_xml(io.BytesIO(text.encode()))) == [True, False]
+    head, done = "   NELM   =  60;\n", "  FREE ENERGIE OF THE ION-ELECTRON SYSTEM (eV)\n"
+    told = " aborting loop EDIFF was not reached (unconverged)\n"
+    lines = [f"--- Iteration {n}( {last})  ---\n" for n, last in ((1, 8), (2, 60), (3, 9))]
+    text = head + lines[0] + done + lines[1] + done + lines[2] + told + done
+    found = list(vasp.converged_outcar(io.BytesIO(text.encode())))
+    assert found == [True, False, False]
 
 
 @pytest.mark.parametrize("head", [b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"])

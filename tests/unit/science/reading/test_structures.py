@@ -214,6 +214,19 @@ def test_a_start_has_a_lattice_no_charge_and_one_set_of_elements(tmp_path: Path)
         start(lattice=False)
 
 
+def test_a_start_is_told_what_to_write_into_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, "POSCAR", poscar("old style"))
+    with pytest.raises(InputError, match="structure: does not name its elements") as error:
+        read_start(path, key="structure")
+    assert "--types" not in str(error.value)
+    atoms = bulk("Cu", cubic=True)
+    atoms.pbc = False
+    ase.io.write(tmp_path / "a.extxyz", atoms)
+    with pytest.raises(InputError, match='write pbc="T T T" into the file') as error:
+        read_start(tmp_path / "a.extxyz", key="structure")
+    assert "--pbc" not in str(error.value)
+
+
 MOL = """ammonium
  by hand
 
