@@ -106,7 +106,7 @@ def test_python_and_the_command_line_fit_a_file_with_the_same_settings(
     assert in_python.settings == by_command.settings
     # the weight of forces that was measured on files, not that of a campaign's small cells
     assert in_python.settings.model_dump()["kappa"] == 0.05
-    assert plan.training.settings_of(trainer).model_dump()["kappa"] == 0.01
+    assert plan.training.settings_of(trainer).model_dump()["kappa"] == 0.1
     assert changed.settings.model_dump() == {**in_python.settings.model_dump(), "kappa": 0.2}
 
 

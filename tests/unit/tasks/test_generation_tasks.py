@@ -5,6 +5,7 @@ place.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -141,15 +142,17 @@ def test_generate_leaves_candidates_starts_and_numbers(tmp_path: Path) -> None:
 
 
 def test_the_first_batch_leaves_high_structures_that_the_surrogate_labelled(tmp_path: Path) -> None:
-    plan = _plan(high_energy_structures=12, max_force_ev_per_a=10.0)
+    plan = _plan(high_energy_structures=16, max_force_ev_per_a=10.0)
     few = [{"name": "strain", "count": 2, "options": {"max_atoms": 4}}]
     assert _generate(tmp_path / "first", plan, few).ok
     assert _generate(tmp_path / "second", plan, few, batch=1).ok
     assert not (tmp_path / "second" / "surrogate_labels.json").exists()
     rows = json.loads((tmp_path / "first" / "surrogate_labels.json").read_text())
     labels = [LabelledStructure.from_json(row) for row in rows]
-    assert 6 <= len(labels) <= 12
-    assert len({item.provenance.group for item in labels}) == len(labels)
+    assert 8 <= len(labels) <= 16
+    assert len({item.name for item in labels}) == len(labels)
+    walks = Counter(item.provenance.group for item in labels)
+    assert sum(times == 2 for times in walks.values()) == 2  # loose heaps, on their way down
     for item in labels:
         atoms = item.atoms.copy()
         atoms.calc = EMT()
@@ -157,6 +160,9 @@ def test_the_first_batch_leaves_high_structures_that_the_surrogate_labelled(tmp_
         np.testing.assert_allclose(item.label.stress, atoms.get_stress(), atol=1e-6)
         assert item.label.energy_ev == pytest.approx(atoms.get_potential_energy(), abs=1e-5)
         assert np.linalg.norm(item.label.forces, axis=1).max() <= 10.0
+    for group in (group for group, times in walks.items() if times == 2):
+        first, last = (item.label.energy_ev for item in labels if item.provenance.group == group)
+        assert last < first
 
 
 def test_generate_is_reproducible_and_batches_differ(tmp_path: Path) -> None:

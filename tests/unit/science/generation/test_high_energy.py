@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from mlip_autopipec.science.contacts import SCREEN_LIMIT, closest_contact
-from mlip_autopipec.science.generation.high_energy import high_energy_structures
+from mlip_autopipec.science.generation.high_energy import high_energy_structures, loose_heaps
 
 SALT = bulk("NaCl", "rocksalt", a=5.64)
 SILICON = bulk("Si")
@@ -53,3 +53,19 @@ def test_the_seed_decides() -> None:
 @pytest.mark.parametrize("starts", [(), (SILICON,)])
 def test_nothing_comes_of_nothing(starts: tuple[Atoms, ...]) -> None:
     assert made(*starts, count=0 if starts else 5) == []
+
+
+def test_loose_heaps_are_about_as_dense_as_their_start_and_no_atom_is_near_another() -> None:
+    heaps = loose_heaps([SILICON, molecule("H2O")], 12, np.random.default_rng(2))
+    assert len(heaps) == 12
+    per_atom = SILICON.get_volume() / 2
+    for heap in heaps:
+        assert 8 <= len(heap) <= 12 and set(heap.symbols) == {"Si"} and heap.pbc.all()
+        assert 0.79 < heap.get_volume() / len(heap) / per_atom < 1.09
+        assert closest_contact(heap) > 0.85
+    assert loose_heaps([molecule("H2O")], 3, np.random.default_rng(2)) == []
+
+
+def test_loose_heaps_of_a_compound_keep_its_formula() -> None:
+    heaps = loose_heaps([SALT], 5, np.random.default_rng(2))
+    assert all(heap.symbols.count("Na") == heap.symbols.count("Cl") > 3 for heap in heaps)
