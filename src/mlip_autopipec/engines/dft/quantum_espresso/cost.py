@@ -5,10 +5,11 @@ and products of every band with every other over the plane waves; and, once, den
 on the grid. The grid goes with the *lengths* of the cell's vectors, so that a skewed cell pays for
 more than its volume, the plane waves go with the volume, and an empty box has both of them too.
 
-The constants are a fit to 245 calculations of pw.x 6.7 on one core (November 2026: Si, Al and NaCl,
-boxes and crystals of 1 to 32 atoms, 1 to 152 k-points, 16 to 88 Ry; ethanol and water in boxes).
-The law is within 0.58 and 1.7 of the CPU time of all of them but those whose self-consistency took
-more than 20 steps (up to 3.3).
+The constants are a fit to the calculations of five campaigns with pw.x 6.7 on one core (November
+2026: mostly silicon, aluminium and NaCl, boxes and crystals of 1 to 16 atoms, 1 to 152 k-points, 28
+to 88 Ry) and to ethanol and water in boxes. On these same calculations the median of each material,
+kind and size is within 0.6 and 1.3 of the estimate; single ones that took more than 20 steps of
+self-consistency are up to 3.3 times as dear.
 """
 
 from __future__ import annotations
