@@ -2,12 +2,6 @@
 resume, export.
 """
 
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from ase import units
@@ -16,8 +10,6 @@ from copper_md import ase_calculator, copper, simulate
 
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.engines.md.lammps.evaluators.ace import AceEvaluator
-from mlip_autopipec.engines.md.lammps.examples import export
-from mlip_autopipec.engines.md.lammps.plugin.build import build
 
 pytestmark = pytest.mark.real
 
@@ -144,43 +136,3 @@ def test_unknown_elements_and_missing_files_are_named(narrow, tmp_path):
         AceEvaluator(narrow, ("Al", "Cu"))
     with pytest.raises(InputError, match=r"potential\.yaml"):
         AceEvaluator(tmp_path, ("Cu",))
-
-
-# --- what the user gets
-# ------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def plugin() -> Path:
-    """Pair style pace; compiled once for a machine."""
-    return build()
-
-
-def test_exported_scripts_run_and_agree(wide, tmp_path, plugin):
-    start = copper((3, 2, 2))
-    start.rattle(0.05, seed=1)
-    export(wide, start, tmp_path, 300.0, ("Cu",))
-    program = Path(sys.prefix) / "bin" / "lmp"
-    environment = {**os.environ, "LAMMPS_PLUGIN_PATH": str(plugin)}
-
-    def run(*command):
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-        return done.stdout
-
-    lammps = run(str(program), "-in", "in.lammps", "-log", "none")
-    assert "atoms: 48 of 48" in lammps
-    drift = float(re.search(r"energy drift: (\S+) meV/atom/ps", lammps).group(1))
-    assert abs(drift) < 1.0
-    first_row = next(row.split() for row in lammps.splitlines() if re.match(r"\s+0\s+300\s", row))
-    start.calc = ase_calculator(wide)
-    assert float(first_row[2]) == pytest.approx(start.get_potential_energy(), abs=1e-5)
-    kinetic = (len(start) - 1) * units.kB * 300.0 / start.get_volume()
-    expected_bar = (kinetic - start.get_stress()[:3].mean()) / units.bar
-    assert float(first_row[4]) == pytest.approx(expected_bar, rel=1e-3)
-
-    ase = run(sys.executable, "ase_example.py")
-    energy = float(re.search(r"energy\s+(\S+) eV/atom", ase).group(1))
-    assert energy * len(start) == pytest.approx(start.get_potential_energy(), abs=1e-4)

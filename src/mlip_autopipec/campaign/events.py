@@ -187,6 +187,16 @@ class _Md:
     attempt: int
     offset: int
 
+    @property
+    def grade(self) -> float | None:
+        """Largest extrapolation grade that it tells of; None where it tells of none."""
+        match self:
+            case MdProgressed():
+                return self.gamma_max
+            case MdStreamed() | MdBroke():
+                return self.gamma
+        return None
+
     def line(self) -> Json:
         """The line of the stream; what is not known is left out."""
         values = {name: getattr(self, name) for name in type(self).__slots__}

@@ -53,7 +53,7 @@ TaskStatus = Literal["queued", "running", "done", "quarantined", "cancelled"]
 @dataclass(slots=True)
 class Attempt:
     """One try of a task. ``waiting``: MD that sleeps until a newer ``potential`` than its own
-    arrives.
+    arrives; ``gamma_max``: the largest extrapolation grade that it told of.
     """
 
     number: int
@@ -64,6 +64,7 @@ class Attempt:
     waiting: bool = False
     potential: str | None = None
     progress: MdProgressed | None = None
+    gamma_max: float | None = None
 
 
 @dataclass(slots=True)
@@ -359,6 +360,9 @@ class CampaignState:
     def _md_reported(self, event: MdEvent) -> None:
         attempt = self._attempt(event.task_id, event.attempt)
         attempt.stream_offset = event.offset
+        attempt.gamma_max = max(
+            (grade for grade in (attempt.gamma_max, event.grade) if grade is not None), default=None
+        )
         match event:
             case MdStreamed():
                 file = f"tasks/{event.task_id}/attempt-{event.attempt}/{event.file}"

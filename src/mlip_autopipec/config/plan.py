@@ -33,6 +33,7 @@ from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import TrainerSettings
 from mlip_autopipec.science.contacts import SCREEN_LIMIT
 from mlip_autopipec.science.cutout_rules import MIN_CUTOUT_ATOMS
+from mlip_autopipec.science.judgement import GAMMA_SELECT
 from mlip_autopipec.science.properties import property_class
 from mlip_autopipec.science.properties.port import Property
 from mlip_autopipec.science.properties.stored import NAMELESS, nameless
@@ -222,7 +223,7 @@ class Exploration(Section):
     run_ps: Positive = 10.0
     equilibration_ps: Annotated[float, Field(ge=0)] = 1.0
     sample_every_ps: Positive = 0.25
-    gamma_select: Positive = 4.0
+    gamma_select: Positive = GAMMA_SELECT
     gamma_break: Positive
     gamma_every: Count = 10
     wait_s: Positive = 3600.0

@@ -20,6 +20,7 @@ from mlip_autopipec.base.process import Prepared
 from mlip_autopipec.base.section import Section
 from mlip_autopipec.base.tasks import Failure
 from mlip_autopipec.base.values import FloatArray, Json
+from mlip_autopipec.science.judgement import GAMMA_SELECT
 
 __all__ = [
     "METRICS",
@@ -28,6 +29,7 @@ __all__ = [
     "SAMPLES",
     "SNAPSHOT",
     "MdEngine",
+    "MdExample",
     "MdJob",
     "MdResult",
     "PredictsErrors",
@@ -295,21 +297,33 @@ SAMPLES = "samples.jsonl"
 """The decorrelated frames of an MD folder."""
 
 
+@dataclass(frozen=True, slots=True)
+class MdExample:
+    """What a user's first MD is to be.
+
+    ``potential``: its folder, which lies as ``fit`` in ``out``; ``start``: the cell (some 500
+    atoms); ``out``: where to write; ``home``: the folder that ``out`` becomes; ``elements``: in the
+    order of atom types; ``gamma_select``: the grade above which an atom is unknown.
+    """
+
+    potential: Path
+    start: Atoms
+    out: Path
+    home: Path
+    temperature_k: float
+    elements: tuple[str, ...]
+    timestep_fs: float = 1.0
+    gamma_select: float = GAMMA_SELECT
+
+
 @runtime_checkable
 class WritesExamples(Protocol):
     """An MD engine that writes input which a user can run as it stands."""
 
-    def write_examples(
-        self,
-        potential: Path,
-        start: Atoms,
-        out: Path,
-        temperature_k: float,
-        elements: tuple[str, ...],
-        timestep_fs: float,
-    ) -> None:
-        """Input of MD with ``start`` in ``out``, beside a copy of the potential's files.
+    def write_examples(self, asked: MdExample) -> None:
+        """Input of MD for the folder ``asked.out``.
 
-        Raises InputError for a potential that the engine has no example for.
+        Whatever gives energies there gives whole ones, those of DFT. Raises InputError for a
+        potential that the engine has no example for.
         """
         ...

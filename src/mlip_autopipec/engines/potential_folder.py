@@ -14,11 +14,21 @@ from mlip_autopipec.base.files import read_json, write_json
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.ports import Resamples
 
-__all__ = ["RECORD", "calculator_of", "ensemble_of", "maker_of", "sign"]
+__all__ = ["FIT", "RECORD", "calculator_of", "ensemble_of", "fit_folder", "maker_of", "sign"]
 
 RECORD = "potential.json"
+#: Of a result folder: the potential's own folder. What lies beside it gives whole energies to
+#: whichever program loads it; files of the fit alone may lack those of the isolated atoms.
+FIT = "fit"
 #: Folders from before the record: only the metrics name the trainer.
 OLDER_RECORD = "metrics.json"
+
+
+def fit_folder(folder: Path) -> Path:
+    """Where the files of a potential lie: in ``fit/`` of a result folder, else in ``folder``."""
+    inner = folder / FIT
+    own = (folder / RECORD).is_file() or not (inner / RECORD).is_file()
+    return folder if own else inner
 
 
 def sign(folder: Path, trainer: str, elements: Sequence[str]) -> None:
@@ -32,9 +42,10 @@ def maker_of(folder: Path, otherwise: str | None = None) -> str:
     """The trainer that made the potential in ``folder``; ``otherwise``: the answer where nothing
     says so, else InputError.
     """
+    own = fit_folder(folder)
     for name in (RECORD, OLDER_RECORD):
-        if (folder / name).is_file():
-            trainer = read_json(folder / name).get("trainer")
+        if (own / name).is_file():
+            trainer = read_json(own / name).get("trainer")
             if trainer is not None:
                 return str(trainer)
     if otherwise is not None:
@@ -47,13 +58,13 @@ def maker_of(folder: Path, otherwise: str | None = None) -> str:
 
 
 def calculator_of(folder: Path, otherwise: str | None = None) -> Calculator:
-    """ASE calculator of the potential in ``folder`` by the trainer that made it (``otherwise``: by
-    this one where nothing says which).
+    """ASE calculator of the potential in ``folder``, or of a result folder, by the trainer that
+    made it (``otherwise``: by this one where nothing says which).
 
     Raises InputError where nothing says which that is, or where there is no such trainer any more;
     MissingProgramError where its packages are absent.
     """
-    return registry.trainer(maker_of(folder, otherwise)).calculator(folder)
+    return registry.trainer(maker_of(folder, otherwise)).calculator(fit_folder(folder))
 
 
 def ensemble_of(folder: Path, otherwise: str | None = None) -> list[Calculator]:
@@ -64,6 +75,6 @@ def ensemble_of(folder: Path, otherwise: str | None = None) -> list[Calculator]:
     if not isinstance(trainer, Resamples):
         return []
     try:
-        return trainer.ensemble(folder)
+        return trainer.ensemble(fit_folder(folder))
     except InputError:  # a folder from before the trainer kept them
         return []

@@ -39,6 +39,7 @@ from mlip_autopipec.report.rows import (
     Screen,
 )
 from mlip_autopipec.report.timeline import TimelineRow, timeline
+from mlip_autopipec.report.visits import conditions
 from mlip_autopipec.science.stopping import Verdict
 
 __all__ = ["Findings", "findings"]
@@ -127,7 +128,7 @@ def findings(plan: Plan, state: CampaignState, history: History, wall_s: float) 
         gamma=_gamma(history),
         timeline=timeline(state, history),
         core_hours=status.core_hours(state),
-        conditions=status.conditions(plan, state),
+        conditions=conditions(plan, state),
         reached=conditions_reached(plan, state, released),
         checks=verdict(plan, state, released),
         expected=_expected(plan, state),

@@ -17,6 +17,7 @@ from typing import Any
 from mlip_autopipec.base.labels import PotentialRef
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines import registry
+from mlip_autopipec.engines.potential_folder import FIT
 from mlip_autopipec.report import failures, plots
 from mlip_autopipec.report.findings import Findings
 from mlip_autopipec.report.html import details, figure, met, table
@@ -45,7 +46,10 @@ FILES = {
     "structure.data": "the start cell of that run",
     "structure.extxyz": "the same cell for ASE",
     "ase_example.py": "the same from Python with ASE",
-    "potential.json": "which trainer made the potential",
+    "potential.py": "the ASE calculator: energies of DFT, forces, stress, extrapolation grades",
+    "potential.yace": "the potential, whole: for LAMMPS (pair_style pace) and pyace",
+    "fit/potential.json": "which trainer made the potential",
+    "fit/metrics.json": "the same as above it",
     "metrics.json": "errors on training and held-out data",
     "predictions.json": "the points of the parity plot",
     "summary.json": "this page in numbers, for programs",
@@ -129,13 +133,15 @@ def _expected(summary: Summary) -> str:
 
 def _handover(summary: Summary, potential: PotentialRef | None) -> str:
     own = {} if potential is None else registry.trainer(potential.trainer).files()
-    known = {**{name: escape(text) for name, text in own.items()}, **FILES}
+    known = {**{f"{FIT}/{name}": escape(text) for name, text in own.items()}, **FILES}
     rows = [
         [f"<code>{escape(name)}</code>", known[name]] for name in summary.files if name in known
     ]
     notes = "".join(f"<li>{escape(note)}</li>" for note in summary.notes)
     return (
         "<h2>Files</h2>"
+        "<p>Whatever gives energies here gives those of DFT, the isolated atoms' included. What"
+        f" lies in {FIT}/ are parts for this program: alone they lack some.</p>"
         + table("In this folder", ("file", "content"), rows)
         + (
             f"<p>The potential was fitted with programs under this licence: {escape(licence)}.</p>"
@@ -152,19 +158,34 @@ def _exploration(data: PageData) -> str:
         [
             escape(item.name),
             escape(item.state),
-            *(number(value, UNKNOWN) for value in (item.clean_ps, item.ps, item.gamma_max)),
+            str(item.visits),
+            *(number(value, UNKNOWN) for value in (item.ps, item.clean_ps, item.gamma_max)),
+            str(item.frames),
+            str(item.unknown),
+            str(item.unjudged),
             escape(item.potential or "none"),
         ]
         for item in data.found.conditions
     ]
-    heads = ("condition", "state", "run, ps", "in all, ps", "γ max", "last potential")
+    heads = (
+        "condition",
+        "state",
+        "visits",
+        "in all, ps",
+        "newest run, ps",
+        "γ max",
+        "frames judged",
+        "with unknown atoms",
+        "never judged",
+        "last potential",
+    )
     cutouts = [
         (len(item.core), len(item.atoms))
         for _, item in data.found.labelled
         if item.core is not None
     ]
     return (
-        "<h2>Exploration</h2>"
+        "<h2>Exploration</h2><p>Over all visits of MD under all potentials.</p>"
         "<p>MD makes a run of fixed length at each condition under each potential. Frames with an "
         "atom whose predicted force error is above the limit are labelled, a diverse few, and "
         "others by chance. With an extrapolation grade above γ break the run goes back to its last "

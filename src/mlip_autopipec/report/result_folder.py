@@ -6,9 +6,10 @@ Whatever is missing is null in ``summary.json`` and named in its ``notes``; noth
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ase.io import write
@@ -18,13 +19,15 @@ from mlip_autopipec.base.labels import PotentialRef
 from mlip_autopipec.campaign.state import CampaignState
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines import registry
-from mlip_autopipec.engines.ports import METRICS, PREDICTIONS, WritesExamples
-from mlip_autopipec.engines.potential_folder import sign
+from mlip_autopipec.engines.ports import METRICS, PREDICTIONS, MdExample, WritesExamples
+from mlip_autopipec.engines.potential_folder import FIT, sign
 from mlip_autopipec.report.findings import Findings, History, findings
 from mlip_autopipec.report.fits import left_out
+from mlip_autopipec.report.publishing import contents, publish
 from mlip_autopipec.report.summary import summarize, warnings
 from mlip_autopipec.report.training_file import training_frames
 from mlip_autopipec.report.values import Summary, to_json
+from mlip_autopipec.runtime import layout
 from mlip_autopipec.science.baseline import BASELINE
 from mlip_autopipec.science.predictions import Predictions
 
@@ -32,6 +35,28 @@ __all__ = ["write_campaign_result", "write_result"]
 
 # Large enough for pressures and temperatures to mean something, small enough to run in a minute.
 EXAMPLE_ATOMS = 512
+
+SUMMARY, REPORT = "summary.json", "report.html"
+CALCULATOR = "potential.py"
+CALCULATOR_TEXT = '''\
+"""This potential in ASE, wherever this folder lies:
+
+    from potential import calculator
+    atoms.calc = calculator()
+
+Energies (eV) are those of DFT, the isolated atoms' and any baseline included; forces, stress, and
+atoms.calc.results["gamma"], the extrapolation grade of each atom, come with them.
+"""
+
+from pathlib import Path
+
+from mlip_autopipec.engines.potential_folder import calculator_of
+
+
+def calculator():
+    """A new ASE calculator."""
+    return calculator_of(Path(__file__).resolve().parent)
+'''
 
 
 def write_campaign_result(
@@ -44,34 +69,45 @@ def write_campaign_result(
 def write_result(root: Path, plan: Plan, found: Findings) -> Summary:
     """Write ``root/result/`` and return its summary.
 
+    At its top lies what a user takes: whatever gives energies there gives those of DFT. The
+    potential's own folder, of which the files of the fit alone lack parts, is ``fit/``.
+
     Files are prepared aside and put in place one by one, so a reader never sees half a file and a
-    kill loses nothing that was there before. The report comes last: it only draws what the other
-    files hold.
+    kill loses nothing that was there before; what a person put there stays. The report comes last:
+    it only draws what the other files hold.
     """
-    for leftover in root.glob(".result-*"):
-        shutil.rmtree(leftover)
-    staging = Path(tempfile.mkdtemp(prefix=".result-", dir=root))
-    try:
-        notes = [
-            *warnings(found.screen),
-            *found.failed_fits,
-            *left_out(found.potential, found.train),
-        ]
+    target = root / layout.RESULT
+    notes = [
+        *warnings(found.screen),
+        *found.failed_fits,
+        *left_out(found.potential, found.train),
+    ]
+    with _staging(root) as staging:
         predictions = _copy_potential(root, found.potential, staging, notes)
         _write_data(staging, plan, found, predictions, notes)
-        _write_examples(root, staging, plan, found, notes)
-        files = sorted(path.name for path in staging.iterdir())
-        names = [*files, "report.html", "summary.json"]
-        summary = summarize(plan, found, predictions, names, notes)
-        write_json(staging / "summary.json", to_json(summary))
-        _publish(staging, root / "result")
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        _write_examples(staging, target, plan, found, notes)
+        files = [*contents(staging), REPORT, SUMMARY]
+        summary = summarize(plan, found, predictions, files, notes)
+        write_json(staging / SUMMARY, to_json(summary))
+        publish(staging, target, last=SUMMARY, stays=lambda name: name == REPORT)
     from mlip_autopipec.report import page  # matplotlib takes a second
 
-    text = page.render(plan, found, summary, predictions)
-    atomic_write(root / "result" / "report.html", text)
+    with _staging(root) as staging:
+        atomic_write(staging / REPORT, page.render(plan, found, summary, predictions))
+        publish(staging, target, stays=lambda _: True)
     return summary
+
+
+@contextmanager
+def _staging(root: Path) -> Iterator[Path]:
+    """A folder beside the result, without what a kill left of earlier ones."""
+    for leftover in root.glob(".result-*"):
+        shutil.rmtree(leftover)
+    folder = Path(tempfile.mkdtemp(prefix=".result-", dir=root))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _copy_potential(
@@ -81,15 +117,21 @@ def _copy_potential(
     if potential is None:
         notes.append("no potential was trained")
         return None
-    for name in (*registry.trainer(potential.trainer).files(), METRICS, PREDICTIONS):
+    fit = out / FIT
+    fit.mkdir()
+    own = registry.trainer(potential.trainer).files()
+    for name in (*own, METRICS, PREDICTIONS):
         source = root / potential.folder / name
         if source.is_file():
-            shutil.copyfile(source, out / name)
+            shutil.copyfile(source, (fit if name in own else out) / name)
         elif name != BASELINE:  # potentials from before there were baselines have none
             notes.append(f"potential {potential.name} has no {name}")
-    sign(out, potential.trainer, potential.elements)
-    found = out / PREDICTIONS
-    return Predictions.from_json(read_json(found)) if found.is_file() else None
+    if (out / METRICS).is_file():  # by which a trainer knows what it could go on with
+        shutil.copyfile(out / METRICS, fit / METRICS)
+    sign(fit, potential.trainer, potential.elements)
+    atomic_write(out / CALCULATOR, CALCULATOR_TEXT)
+    stored = out / PREDICTIONS
+    return Predictions.from_json(read_json(stored)) if stored.is_file() else None
 
 
 def _write_data(
@@ -106,7 +148,7 @@ def _write_data(
         notes.append("nothing was labelled")
 
 
-def _write_examples(root: Path, out: Path, plan: Plan, found: Findings, notes: list[str]) -> None:
+def _write_examples(out: Path, home: Path, plan: Plan, found: Findings, notes: list[str]) -> None:
     """``in.lammps``, ``structure.data`` and ``ase_example.py`` for an MD run that works as it
     stands.
     """
@@ -134,36 +176,19 @@ def _write_examples(root: Path, out: Path, plan: Plan, found: Findings, notes: l
         if not isinstance(engine, WritesExamples):
             notes.append(f"no MD example: {plan.exploration.engine} writes none")
             return
-        temperature_k, step_fs = (
-            plan.exploration.conditions[0].temperature_k,
-            plan.exploration.timestep_fs,
-        )
         engine.write_examples(
-            out,  # where the potential has been copied
-            crystal.repeat(repeat),
-            out,
-            temperature_k,
-            found.potential.elements,
-            min(1.0, step_fs),
+            MdExample(
+                potential=out / FIT,
+                start=crystal.repeat(repeat),
+                out=out,
+                home=home,
+                temperature_k=plan.exploration.conditions[0].temperature_k,
+                elements=found.potential.elements,
+                timestep_fs=min(1.0, plan.exploration.timestep_fs),
+                gamma_select=plan.exploration.gamma_select,
+            )
         )
     except Exception as error:
         # An hour of DFT must not be lost to an example: the failure is recorded where the user will
         # see it.
         notes.append(f"the MD example could not be written: {type(error).__name__}: {error}")
-
-
-def _publish(staging: Path, target: Path) -> None:
-    """Move every file of ``staging`` to ``target``, the summary last, and remove what an earlier
-    result left over.
-    """
-    target.mkdir(exist_ok=True)
-    names = sorted(
-        (path.name for path in staging.iterdir()), key=lambda name: name == "summary.json"
-    )
-    for name in names:
-        with (staging / name).open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(staging / name, target / name)
-    for path in target.iterdir():
-        if path.is_file() and path.name not in (*names, "report.html"):
-            path.unlink()

@@ -134,12 +134,20 @@ class ConditionRow:
     """Ensemble and temperature."""
     state: str
     """``explored``, ``not visited``, ``visited``, or the status of the running visit."""
+    visits: int = 0
+    """How often MD was started there, each time under the potential in force."""
     clean_ps: float | None = None
     """Of the newest visit: its run under one potential, so far."""
     ps: float | None = None
-    """Of the newest visit: time in all."""
+    """Time of all visits."""
     gamma_max: float | None = None
-    """Of the newest visit: largest extrapolation grade (no unit)."""
+    """Largest extrapolation grade of all visits (no unit)."""
+    frames: int = 0
+    """Decorrelated frames of all visits that were judged."""
+    unknown: int = 0
+    """Frames of all visits with an atom that the potential did not know."""
+    unjudged: int = 0
+    """Of these: found by MD itself, and neither judged nor labelled."""
     potential: str | None = None
     """The potential that MD used last."""
 

@@ -12,15 +12,13 @@ from mlip_autopipec.base.labels import PotentialRef
 from mlip_autopipec.base.tasks import TaskKind
 from mlip_autopipec.campaign.auditing import AUDIT, hit_rate_of
 from mlip_autopipec.campaign.events import AttemptPlanned, Event, PotentialPublished
-from mlip_autopipec.campaign.exploring import explored, visits
 from mlip_autopipec.campaign.payloads import LabelPayload
 from mlip_autopipec.campaign.properties import validation_of
 from mlip_autopipec.campaign.state import Attempt, CampaignState, TaskRecord
 from mlip_autopipec.campaign.time_left import TimeLeft
-from mlip_autopipec.config.plan import Condition, Plan
+from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.report.failures import failure_rows
 from mlip_autopipec.report.rows import (
-    ConditionRow,
     LabelCounts,
     PotentialRow,
     RunningTask,
@@ -28,12 +26,12 @@ from mlip_autopipec.report.rows import (
 )
 from mlip_autopipec.report.targets import targets
 from mlip_autopipec.report.values import Budget, Status, TaskCounts, from_json
+from mlip_autopipec.report.visits import conditions
 from mlip_autopipec.report.words import describe, task_words
 from mlip_autopipec.science.hit_rate import HitRate
 from mlip_autopipec.science.predictions import errors_of
 
 __all__ = [
-    "conditions",
     "core_hours",
     "cutouts",
     "hit_rate",
@@ -181,27 +179,6 @@ def potential_rows(
         )
         for potential in potentials
     )
-
-
-def conditions(plan: Plan, state: CampaignState) -> tuple[ConditionRow, ...]:
-    """MD at each condition of the plan."""
-    return tuple(_condition(plan, state, condition) for condition in plan.exploration.conditions)
-
-
-def _condition(plan: Plan, state: CampaignState, condition: Condition) -> ConditionRow:
-    records = visits(state, condition)
-    newest = records[-1] if records else None
-    if explored(plan, state, condition):
-        word = "explored"
-    elif newest is None:
-        word = "not visited"
-    else:
-        word = newest.status if newest.status != "done" else "visited"
-    progress = newest.attempts[-1].progress if newest and newest.attempts else None
-    latest = progress.line() if progress else {}
-    if newest is not None and newest.status == "done":
-        latest |= newest.result
-    return from_json(ConditionRow, {**latest, "name": condition.name, "state": word})
 
 
 def task_counts(

@@ -263,16 +263,27 @@ def _conditions(status: Status) -> Table | None:
         (
             item.name,
             item.state,
+            str(item.visits),
             number(item.clean_ps),
             number(item.ps),
             number(item.gamma_max),
+            str(item.unknown),
             item.potential or "-",
         )
         for item in status.conditions
     ]
     return _table(
         "Exploration",
-        ("condition", "state", "clean ps", "ps in all", "gamma max", "potential"),
+        (
+            "condition",
+            "state",
+            "visits",
+            "clean ps",
+            "ps in all",
+            "gamma max",
+            "unknown",
+            "potential",
+        ),
         rows,
     )
 

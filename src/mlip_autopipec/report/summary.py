@@ -75,6 +75,7 @@ def summarize(
         train=errors_of(potential, "train"),
         errors_by_strategy=errors_by_strategy(found.train, predictions),
         conditions=found.reached,
+        exploration=found.conditions,
         cross_validation=kinds_of(potential),
         calibration=calibration(predictions.test) if predictions else None,
         limits=_limits(potential),

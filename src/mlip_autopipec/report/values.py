@@ -193,6 +193,8 @@ class Summary:
     """The same by kind of structure."""
     conditions: tuple[ConditionReached, ...] = ()
     """Every condition of MD: whether it is explored, and the errors there."""
+    exploration: tuple[ConditionRow, ...] = ()
+    """What MD did at every condition, over all visits under all potentials."""
     cross_validation: tuple[JudgedErrors, ...] = ()
     """Errors by kind of structure, each predicted by a fit that had not learned its group."""
     calibration: Calibration | None = None

@@ -19,6 +19,7 @@ from mlip_autopipec.base.values import Json
 from mlip_autopipec.science.predictions import Predicted
 
 __all__ = [
+    "GAMMA_SELECT",
     "ON_POLICY",
     "JudgedErrors",
     "Unseen",
@@ -31,6 +32,9 @@ __all__ = [
 
 #: Why a structure was picked (``provenance.parameters["picked"]``): by chance out of MD.
 ON_POLICY = "on_policy"
+#: Extrapolation grade above which an atom is unknown, where nothing predicts its error: held-out
+#: structures reach 2.8, a surface 8, a phase that was not taught 32 and more (silicon).
+GAMMA_SELECT = 4.0
 #: Of the intervals: 5 to 95 %.
 COVERED = 0.90
 

@@ -28,6 +28,7 @@ from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines.ports import (
     SAMPLES,
     SNAPSHOT,
+    MdExample,
     MdJob,
     MdResult,
     Trained,
@@ -166,18 +167,14 @@ class SimulatedMd:
     def require(self, family: str) -> None:
         """It looks at no potential."""
 
-    def write_examples(
-        self,
-        potential: Path,
-        start: Atoms,
-        out: Path,
-        temperature_k: float,
-        elements: tuple[str, ...],
-        timestep_fs: float,
-    ) -> None:
+    def write_examples(self, asked: MdExample) -> None:
         """The start cell alone."""
         write_lammps_data(
-            out / "structure.data", start, specorder=list(elements), masses=True, units="metal"
+            asked.out / "structure.data",
+            asked.start,
+            specorder=list(asked.elements),
+            masses=True,
+            units="metal",
         )
 
     def run(self, job: MdJob, folder: Path) -> MdResult | Failure:

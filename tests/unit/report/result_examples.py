@@ -33,6 +33,7 @@ from mlip_autopipec.report.rows import (
     Screen,
 )
 from mlip_autopipec.report.timeline import TimelineRow
+from mlip_autopipec.science.baseline import save_baseline
 from mlip_autopipec.science.hit_rate import HitRate
 from mlip_autopipec.science.judgement import JudgedErrors
 from mlip_autopipec.science.predictions import Predicted, Predictions, prediction
@@ -197,6 +198,7 @@ def campaign(root: Path, **changes: Any) -> Findings:
         folder.mkdir(parents=True, exist_ok=True)
         for name in registry.trainer("linear").files():
             (folder / name).write_text(f"{name} of {folder.name}\n")
+        save_baseline(None, folder)
         write_json(folder / "metrics.json", found)
         write_json(
             folder / "predictions.json",

@@ -106,7 +106,8 @@ def test_the_report_shows_the_numbers_of_the_log(stored_run):
         "held out 8 5.75 94.2",
         "cutout, held out 1 not known 58.2",
         "003-102003c6e6b0 (released) pacemaker 50 5.75 94.2",
-        "npt-900K visited 8 37.6 3.88 002-66f13f71d4f6",
+        "npt-900K visited 2 45.6 8 4.91 0 12 0 002-66f13f71d4f6",
+        "nvt-900K cancelled 21 213 4.14 5.59 0 13 5 002-66f13f71d4f6",  # not its last visit alone
         "Of 251 proposed structures 251 passed the screen by chgnet",
         "36 of 36 as promised",
         "No attempt failed.",

@@ -17,7 +17,9 @@ from result_examples import campaign, labelled, rattled, screen, validation_spec
 from mlip_autopipec.base.files import read_json, write_json
 from mlip_autopipec.base.labels import Label
 from mlip_autopipec.base.tasks import Outcome, TaskSpec
+from mlip_autopipec.commands.labelled_file import read_file
 from mlip_autopipec.report.findings import Findings
+from mlip_autopipec.report.publishing import MANIFEST, contents
 from mlip_autopipec.report.result_folder import write_result
 from mlip_autopipec.report.timeline import TimelineRow, overlap_minutes
 from mlip_autopipec.report.training_file import training_frames
@@ -151,11 +153,11 @@ def result(tmp_path) -> Path:
 
 
 def test_everything_a_user_needs_is_there(result):
-    names = {path.name for path in result.iterdir()}
+    names = set(contents(result))
     assert {
-        "potential.yaml",
+        *(f"fit/{name}" for name in ("potential.yaml", "guard.yaml", "potential.asi")),
+        *("fit/posterior.npz", "fit/potential.json", "potential.py"),
         "potential.yace",
-        "potential.asi",
         "training.extxyz",
         "summary.json",
         "report.html",
@@ -165,7 +167,7 @@ def test_everything_a_user_needs_is_there(result):
         "structure.data",
         "ase_example.py",
     } <= names
-    assert "001-abc" in (result / "potential.yaml").read_text()
+    assert "001-abc" in (result / "fit/potential.yaml").read_text()
     assert not read_json(result / "summary.json")["notes"]
     assert not [path for path in result.parent.iterdir() if path.name.startswith(".result")]
 
@@ -198,7 +200,7 @@ def test_summary_has_the_figures_of_the_run(result):
     assert summary["versions"]["pw.x"] == "6.7"
     assert "ase" in summary["versions"]
     assert summary["thresholds"]["gamma_select"] == plan.exploration.gamma_select
-    assert set(summary["files"]) == {path.name for path in result.iterdir()}
+    assert {*summary["files"], MANIFEST} == set(contents(result))
 
 
 def test_targets_are_judged(result):
@@ -246,6 +248,21 @@ def test_training_data_come_back_with_labels_masks_and_provenance(result):
     assert whole.info["energy_weight"] == 1.0
 
 
+def test_training_data_are_understood_by_our_own_train(result):
+    given = read_file(result / "training.extxyz")
+    splits = [atoms.info["split"] for atoms in read(result / "training.extxyz", ":")]
+    assert list(given.splits) == splits
+    learned = [i for i, split in zip(given.items, splits, strict=True) if split == "train"]
+    assert list(given.train) == learned and len(learned) == 9
+    # Held out, validation and audit rows judge the fit and are not learned.
+    assert len(given.held_out) == 2 + 7 + 1
+    masked = [item for item in given.train if item.core is not None]
+    assert [len(item.core) for item in masked] == [5, 6, 7]
+    assert {item.provenance.group for item in masked} != {item.name for item in masked}
+    assert all(item.label.stress is not None for item in given.items)
+    assert {"split", "group", "force_weight", "free_energy", "forces", "stress"} <= set(given.used)
+
+
 def test_a_label_without_stress_is_written_without_one():
     item = labelled("x", bulk("Cu"), "rattle")
     bare = Label(item.label.energy_ev, item.label.forces, None, "method", 1, 0.0)
@@ -277,10 +294,7 @@ def test_a_run_without_a_potential_still_reports(tmp_path):
     assert stored["lattice_constant_a"] == {"potential": None, "dft": None}
     assert all(item["met"] is None for item in stored["targets"])
     assert "no potential was trained" in stored["notes"]
-    assert {path.name for path in (tmp_path / "result").iterdir()} == {
-        "summary.json",
-        "report.html",
-    }
+    assert set(contents(tmp_path / "result")) == {"summary.json", "report.html", MANIFEST}
 
 
 def test_a_surrogate_that_does_not_rank_the_material_is_warned_of_with_the_number(tmp_path):
@@ -299,7 +313,7 @@ def test_the_released_potential_may_be_an_earlier_one(tmp_path):
     summary = write_result(tmp_path, lammps_plan(), campaign(tmp_path, released="000-abc"))
     assert summary.released == "000-abc"
     assert summary.test.force_rmse_mev_per_a == 150.0
-    assert "000-abc" in (tmp_path / "result/potential.yaml").read_text()
+    assert "000-abc" in (tmp_path / "result/fit/potential.yaml").read_text()
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -307,7 +321,7 @@ def test_a_missing_file_is_named(tmp_path):
     (tmp_path / "potentials/001-abc/potential.yace").unlink()
     summary = write_result(tmp_path, lammps_plan(), finished)
     assert "potential 001-abc has no potential.yace" in summary.notes
-    assert "potential.yace" not in summary.files
+    assert "fit/potential.yace" not in summary.files
 
 
 def test_writing_again_replaces_and_leaves_nothing_stale(tmp_path):
@@ -318,8 +332,12 @@ def test_writing_again_replaces_and_leaves_nothing_stale(tmp_path):
         simulated_plan(),
         campaign(tmp_path, potentials=(), validation=None, end_state="stalled"),
     )
-    names = {path.name for path in (tmp_path / "result").iterdir()}
-    assert "potential.yaml" not in names
+    assert set(contents(tmp_path / "result")) == {
+        "report.html",
+        "summary.json",
+        "training.extxyz",
+        MANIFEST,
+    }
     assert read_json(tmp_path / "result/summary.json")["end_state"] == "stalled"
     assert not (tmp_path / ".result-killed").exists()
 

@@ -18,7 +18,14 @@ from stored import Run, load, troubled, until
 
 from mlip_autopipec.base.errors import CampaignStateError, InputError
 from mlip_autopipec.base.files import read_json, write_json
-from mlip_autopipec.campaign.events import AttemptEnded, AttemptPlanned, MdProgressed, TaskPlanned
+from mlip_autopipec.campaign.events import (
+    AttemptEnded,
+    AttemptPlanned,
+    MdBroke,
+    MdProgressed,
+    MdStreamed,
+    TaskPlanned,
+)
 from mlip_autopipec.report import status_page
 from mlip_autopipec.report.status import line
 from mlip_autopipec.report.values import SCHEMA_VERSION, to_json
@@ -137,15 +144,31 @@ def test_targets_are_on_the_page_with_what_the_newest_potential_reaches(tmp_path
         assert met == ("met" if item["met"] else "not met")
 
 
-def test_a_condition_shows_the_visit_that_is_going_on(tmp_path, run):
+def test_a_condition_shows_all_visits_and_the_one_that_is_going_on(tmp_path, run):
     cells = row(page(written(tmp_path, run)), "npt-900K")
-    last = [
+    own = {
+        record.task.id
+        for record in run.state.of_kind("explore")
+        if record.task.payload["condition"]["name"] == "npt-900K"
+    }
+    told = [
         event
         for _, event in run.history
-        if isinstance(event, MdProgressed) and event.task_id == "explore-89b5dfff22f6"
-    ][-1]
-    assert last.ps > 10
-    assert cells[2:4] == [f"{last.clean_ps:.3g}", f"{last.ps:.3g}"]
+        if isinstance(event, MdProgressed | MdStreamed | MdBroke) and event.task_id in own
+    ]
+    lines = [event for event in told if isinstance(event, MdProgressed)]
+    last = [event for event in lines if event.task_id == "explore-89b5dfff22f6"][-1]
+    # A visit is one attempt in this log; its time is that of its last line.
+    time_ps = {event.task_id: event.ps for event in lines}
+    worst = max((e.gamma_max or 0.0) if isinstance(e, MdProgressed) else e.gamma for e in told)
+    assert last.ps > 10 and sum(time_ps.values()) > last.ps
+    asked_for = sum(isinstance(event, MdStreamed) for event in told)
+    visits, clean_ps, ps, gamma, unknown = cells[2:7]
+    assert visits == str(len(own)) == "2"
+    assert clean_ps == f"{last.clean_ps:.3g}"
+    assert float(ps) == pytest.approx(sum(time_ps.values()), rel=0.01)
+    assert float(gamma) == pytest.approx(worst, rel=0.01)
+    assert int(unknown) == asked_for
     assert cells[-1] == last.potential == "001-2cfe4b14ad6f"
 
 

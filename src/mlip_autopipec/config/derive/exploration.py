@@ -22,6 +22,7 @@ from mlip_autopipec.config.plan import (
 )
 from mlip_autopipec.engines import registry
 from mlip_autopipec.science.dft_rules import wide_gap
+from mlip_autopipec.science.judgement import GAMMA_SELECT
 
 __all__ = ["MARGIN", "SMALL_CELLS", "derive_exploration"]
 
@@ -193,7 +194,7 @@ def derive_exploration(
         ),
         gamma_select=why.because(
             "exploration.gamma_select",
-            4.0,
+            GAMMA_SELECT,
             "an atom is unknown above it, where the trainer predicts no errors",
         ),
         gamma_break=why.because(

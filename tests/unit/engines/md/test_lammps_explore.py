@@ -14,7 +14,7 @@ from mlip_autopipec.base.tasks import Failure, Task, TaskSpec
 from mlip_autopipec.config.plan import Exploration, Material, Plan
 from mlip_autopipec.engines import registry
 from mlip_autopipec.engines.md.lammps.examples import export
-from mlip_autopipec.engines.ports import MdResult
+from mlip_autopipec.engines.ports import MdExample, MdResult
 from mlip_autopipec.science.lattices import md_cell
 from mlip_autopipec.tasks import explore
 
@@ -164,8 +164,7 @@ def test_export_writes_the_same_structure_for_lammps_and_ase(tmp_path):
     start = bulk("GaAs", "zincblende", a=5.65) * (2, 2, 2)
     start.rattle(0.05, seed=1)
     out = tmp_path / "result"
-    paths = export(potential, start, out, 600.0, ("As", "Ga"))
-    assert all(path.exists() for path in paths)
+    export(MdExample(potential, start, out, out, 600.0, ("As", "Ga")))
     data = read_lammps_data(
         out / "structure.data", units="metal", atom_style="atomic", sort_by_id=True
     )
@@ -178,9 +177,12 @@ def test_export_writes_the_same_structure_for_lammps_and_ase(tmp_path):
         ours.get_all_distances(mic=True), start.get_all_distances(mic=True), atol=1e-5
     )
     script = (out / "in.lammps").read_text()
-    assert "pair_coeff      * * potential.yace As Ga" in script
+    assert "pair_coeff      * * pace ${here}/potential.yace ${element1} ${element2}" in script
+    assert "pace/extrapolation ${here}/fit/guard.yaml ${here}/fit/potential.asi" in script
     assert (
         "variable        temperature index 600" in script
         and "nvt temp ${temperature} ${temperature}" in script
     )
+    # Parts of the fit alone, which give other energies than DFT, stay in its own folder.
     assert (out / "potential.yace").read_text() == "potential.yace"
+    assert not (out / "potential.yaml").exists() and not (out / "guard.yaml").exists()

@@ -32,7 +32,7 @@ from mlip_autopipec.engines.md.lammps.simulation import (
     maxwell_velocities,
 )
 from mlip_autopipec.engines.md.lammps.stream import Pointer, Stream, is_sane, read_pointer
-from mlip_autopipec.engines.ports import MdJob, MdResult
+from mlip_autopipec.engines.ports import MdExample, MdJob, MdResult
 from mlip_autopipec.engines.potential_folder import maker_of
 
 __all__ = ["Lammps"]
@@ -78,20 +78,12 @@ class Lammps:
         """Raises InputError for a family of potentials without an evaluator."""
         evaluators.require(family)
 
-    def write_examples(
-        self,
-        potential: Path,
-        start: Atoms,
-        out: Path,
-        temperature_k: float,
-        elements: tuple[str, ...],
-        timestep_fs: float,
-    ) -> None:
+    def write_examples(self, asked: MdExample) -> None:
         """``in.lammps`` and ``ase_example.py``; of ACE potentials alone."""
-        family = registry.trainer(maker_of(potential)).family
+        family = registry.trainer(maker_of(asked.potential)).family
         if family != "ace":
             raise InputError("the example for LAMMPS needs an ACE potential", value=family)
-        examples.export(potential, start, out, temperature_k, elements, timestep_fs)
+        examples.export(asked)
 
     def run(self, job: MdJob, folder: Path) -> MdResult | Failure:
         """Explore until the run is made, or tired of waiting for a better potential.

@@ -23,6 +23,7 @@ from mlip_autopipec.engines.ports import (
     TrainerSettings,
     TrainJob,
 )
+from mlip_autopipec.engines.potential_folder import fit_folder
 from mlip_autopipec.engines.train.ace_jax.jaxed import environment, require_package
 from mlip_autopipec.engines.train.ace_jax.job import job_text
 from mlip_autopipec.engines.train.ace_jax.posterior import Posterior, force_errors
@@ -90,7 +91,7 @@ class AceJax:
     def calculator(self, potential: Path) -> Calculator:
         """Total DFT energy (eV), forces, stress and ``results['gamma']``."""
         require_package()
-        return AceJaxCalculator(potential)
+        return AceJaxCalculator(fit_folder(potential))
 
     def force_errors(self, potential: Path, structures: Sequence[Atoms]) -> list[FloatArray]:
         """Calibrated standard error of a force component on each atom, (n_atoms,) eV/Å.

