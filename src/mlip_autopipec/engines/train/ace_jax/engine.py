@@ -99,7 +99,7 @@ class AceJax:
         Raises InputError for a potential from before it was kept.
         """
         require_package()
-        return force_errors(potential, structures)
+        return force_errors(fit_folder(potential), structures)
 
     def ensemble(self, potential: Path) -> list[Calculator]:
         """Calculators of the fits of resampled labels.
@@ -107,8 +107,9 @@ class AceJax:
         Raises InputError for a potential from before they were kept.
         """
         require_package()
-        resampled = Posterior.load(potential).resampled
-        return [AceJaxCalculator(potential, coefficients) for coefficients in resampled]
+        own = fit_folder(potential)
+        resampled = Posterior.load(own).resampled
+        return [AceJaxCalculator(own, coefficients) for coefficients in resampled]
 
 
 def _last_lines(folder: Path, count: int = 3) -> tuple[Evidence, ...]:
