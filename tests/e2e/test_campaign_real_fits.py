@@ -29,6 +29,7 @@ from mlip_autopipec.config.input import UserInput
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.engines.ports import SAMPLES
 from mlip_autopipec.engines.potential_folder import calculator_of
+from mlip_autopipec.report.publishing import MANIFEST, contents
 from mlip_autopipec.runtime import layout
 from mlip_autopipec.runtime.store import EventStore
 from mlip_autopipec.testing.threads import Threads
@@ -167,7 +168,7 @@ def complete(campaign: Campaign) -> None:
     assert visited == {condition.name for condition in plan.exploration.conditions}
 
     # The result folder is complete.
-    present = {path.name for path in (campaign.root / "result").iterdir()}
+    present = set(contents(campaign.root / "result")) - {MANIFEST}
     assert present == set(summary["files"]) and present >= FILES
     stored = json.loads((campaign.root / "result" / "summary.json").read_text())
     assert [row["name"] for row in stored["conditions"]] == [

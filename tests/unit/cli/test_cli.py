@@ -19,8 +19,10 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from mlip_autopipec.base.errors import CampaignLockedError, MissingProgramError
 from mlip_autopipec.cli import main
+from mlip_autopipec.commands.train import Keys
 from mlip_autopipec.config.plan import Plan
 from mlip_autopipec.config.yaml import load_plan
+from mlip_autopipec.science.reading.checks import Given
 
 Result = tuple[int, str, str]
 Invoke = Callable[..., Result]
@@ -260,7 +262,8 @@ def test_train_hands_its_options_on(invoke: Invoke, monkeypatch: pytest.MonkeyPa
     code, out, _ = invoke(*words.split())
     assert (code, json.loads(out)) == (0, {"trainer": "linear"})
     settings = {"functions_per_element": 50, "cutoff_a": 5.5, "max_iterations": 9, "kappa": "0.1"}
-    expected = {"settings": settings, "seed": 3, "trainer": "pacemaker"}
+    expected = {"settings": settings, "seed": 3, "trainer": "pacemaker", "keep_all": False}
+    expected |= {"keys": Keys(None, None, None, None), "given": Given()}
     assert given == {**expected, "data": Path("a.xyz"), "test": Path("b.xyz"), "out": Path("p")}
 
 
@@ -276,9 +279,12 @@ def test_train_hands_its_options_on(invoke: Invoke, monkeypatch: pytest.MonkeyPa
 def test_train_refuses_what_its_trainer_does_not_know(
     invoke: Invoke, words: str, answer: str
 ) -> None:
-    copper = bulk("Cu")
-    copper.calc = SinglePointCalculator(copper, energy=-1.0, forces=np.zeros((1, 3)))
-    ase.io.write("a.xyz", [copper, copper], format="extxyz")
+    frames = []
+    for a in (3.6, 3.7, 3.8):
+        copper = bulk("Cu", a=a)
+        copper.calc = SinglePointCalculator(copper, energy=-a, forces=np.zeros((1, 3)))
+        frames.append(copper)
+    ase.io.write("a.xyz", frames, format="extxyz")
     code, _, error = invoke("train", "a.xyz", "--test", "a.xyz", *words.split())
     assert (code, answer in error) == (2, True), error
 
